@@ -1,0 +1,75 @@
+#!/bin/sh
+# Set up what `make` needs, once: scripts/setup.sh venv demo | venv dev | azurite.
+# A stamp holds the checksum of what was installed, so that a second run does nothing.
+set -eu
+cd "$(dirname "$0")/.."
+
+AZURITE=3.35.0
+
+fail() {
+    printf 'setup: %s\n' "$1" >&2
+    exit 1
+}
+
+# Run it, do not trust its name: a pyenv shim exists for versions that are not active and then only prints an error.
+is_python_313() {
+    "$1" -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 13))' >/dev/null 2>&1
+}
+
+find_python() {
+    pyenv_root=${PYENV_ROOT:-$(pyenv root 2>/dev/null || echo "${HOME:-}/.pyenv")}
+    for candidate in "${PYTHON:-python3.13}" python3.13 python3 "$pyenv_root"/versions/3.13*/bin/python \
+        "$(UV_PYTHON_PREFERENCE=only-managed uv python find --system 3.13 2>/dev/null || true)"; do
+        if [ -n "$candidate" ] && is_python_313 "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    fail "no Python 3.13 (with venv) found: not as python3.13 or python3 on PATH, not in pyenv, not in uv.
+Install it by one of: apt-get install python3.13-venv, brew install python@3.13, pyenv install 3.13, uv python install 3.13;
+or name it: make PYTHON=/path/to/python3.13 ..."
+}
+
+venv() {
+    # Who has the later layers has the earlier ones too.
+    case $1 in
+    demo) layers="requirements.txt requirements-local.txt" stamps=".venv/.stamp-demo .venv/.stamp-dev" ;;
+    dev) layers="requirements.txt requirements-local.txt requirements-dev.txt" stamps=".venv/.stamp-dev" ;;
+    *) fail "there is no environment $1: say demo or dev" ;;
+    esac
+    wanted=$(cat requirements*.txt | cksum)
+    for stamp in $stamps; do
+        if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+            return
+        fi
+    done
+    is_python_313 .venv/bin/python || {
+        python=$(find_python)
+        echo "setup: creating .venv with $("$python" -V)"
+        "$python" -m venv --clear .venv
+    }
+    echo "setup: installing $layers (once; half a minute or so)"
+    # shellcheck disable=SC2086 # two words for each layer
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-compile $(printf -- '-r %s ' $layers) ||
+        fail "pip could not install $layers; its own message is above"
+    echo "$wanted" >".venv/.stamp-$1"
+}
+
+azurite() {
+    stamp=.tools/azurite/.stamp
+    [ "$(cat "$stamp" 2>/dev/null)" = "$AZURITE" ] && return
+    for tool in node npm; do
+        command -v "$tool" >/dev/null ||
+            fail "$tool is missing: the tests need Azurite, which runs on it. Install Node.js 20 or newer (apt-get install nodejs npm)."
+    done
+    echo "setup: installing azurite $AZURITE (once)"
+    npm install --prefix .tools/azurite --no-audit --no-fund --loglevel=error "azurite@$AZURITE" ||
+        fail "npm could not install azurite $AZURITE; its own message is above"
+    echo "$AZURITE" >"$stamp"
+}
+
+case ${1:-} in
+venv) venv "${2:-}" ;;
+azurite) azurite ;;
+*) fail "usage: scripts/setup.sh venv demo | venv dev | azurite" ;;
+esac
