@@ -1,0 +1,20 @@
+"""Repair failed Azure ML online-endpoint deployments, one straight walk per failure.
+
+==========================  ===================================================  ==========
+stage                       what it makes                                        module
+==========================  ===================================================  ==========
+1. receive                  a raw event -> `Reception` (perhaps an `Incident`)   intake
+2. enrich                   `Incident` -> `Evidence`                             enrichment
+3. classify                 `Evidence` -> `Diagnosis`                            classification
+4. propose                  `Diagnosis` -> `Plan`                                planning
+5. survey                   `Plan` -> `Situation`                                situation
+6. decide                   `Plan` + `Situation` -> `Decision`                   guards
+7. execute                  `Decision` -> `Outcome`                              execution
+8. verify                   `Outcome` + fresh evidence -> `Verification`         verification
+9. record                   any of them -> `AuditRecord`                         audit
+==========================  ===================================================  ==========
+
+Each value is frozen and names the one before it; nothing walks back to ask. What is known about failures grows in
+`catalogue`, what can be done about them in `actions`. The outside world is behind `ports`, and only `services` knows
+which adapter stands behind which port.
+"""

@@ -1,0 +1,166 @@
+"""The store in an Azure Blob container.
+
+Created records are block blobs, appended ones append blobs: on a container with an immutability policy that allows
+protected appends, neither can be changed afterwards. Only `services` imports this module, when a store is asked for.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any, Final
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from azure.core import MatchConditions
+from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import BlobClient, ContainerClient, ExponentialRetry
+
+from remediations.errors import AlreadyExists, AppendConflict, NotFound, StoreUnavailable
+from remediations.ports import checked_name, checked_prefix
+
+_LOOPBACK: Final = {"127.0.0.1", "::1", "localhost"}
+_WRITER: Final = "writer"
+
+
+class BlobStore:
+    """A `Store` in one container, which must exist; off Azure, on the emulator, it is made.
+
+    The SDK sends a request again when its answer was lost, so a success can come back as a conflict. A created blob
+    therefore carries a mark of the very call that made it, and an append that was sent more than once looks whether
+    its bytes stand where it wanted them.
+    """
+
+    def __init__(
+        self,
+        account_url: str,
+        container: str,
+        credential: TokenCredential | AzureNamedKeyCredential,
+        **client_options: Any,
+    ) -> None:
+        self._on_emulator = urlsplit(account_url).hostname in _LOOPBACK
+        # The SDK's own first pause is 15 s, longer than an activity cares to wait.
+        retries = ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=4, random_jitter_range=1)
+        self._client = ContainerClient(
+            account_url, container, credential=credential, **{"retry_policy": retries, **client_options}
+        )
+
+    def create(self, name: str, content: bytes) -> None:
+        """Keep a new record; raise ``AlreadyExists`` if the name is taken."""
+        blob = self._blob(name)
+        writer = uuid4().hex
+        with self._explained("create", name):
+            try:
+                blob.upload_blob(content, overwrite=False, metadata={_WRITER: writer})
+            except HttpResponseError as error:
+                if error.status_code not in {409, 412}:
+                    raise
+                if blob.get_blob_properties().metadata.get(_WRITER) != writer:
+                    raise AlreadyExists(name) from error
+
+    def append(self, name: str, content: bytes, at: int) -> None:
+        """Add to the end of a record; raise ``AppendConflict`` if it is not ``at`` bytes long."""
+        if not content:
+            raise ValueError(f"append to {name!r}: there is nothing to append")
+        blob = self._blob(name)
+        sent_again = False
+
+        def note(**_attempt: object) -> None:
+            nonlocal sent_again
+            sent_again = True
+
+        with self._explained("append to", name):
+            if at == 0:
+                _begin(blob)
+            try:
+                blob.append_block(content, appendpos_condition=at, retry_hook=note)
+            except ResourceNotFoundError as error:
+                if _code(error) != "BlobNotFound":
+                    raise
+                raise AppendConflict(name, at, 0) from error
+            except HttpResponseError as error:
+                if _code(error) == "InvalidBlobType":
+                    raise AlreadyExists(name) from error
+                if error.status_code != 412:
+                    raise
+                if sent_again and _stands(blob, content, at):
+                    return
+                raise AppendConflict(name, at, blob.get_blob_properties().size) from error
+
+    def read(self, name: str) -> bytes:
+        """Return a record; raise ``NotFound`` if there is none."""
+        blob = self._blob(name)
+        with self._explained("read", name):
+            return blob.download_blob().readall()
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the names that start with ``prefix``, in lexical order."""
+        start = checked_prefix(prefix)
+        with self._explained("list", prefix):
+            yield from self._container.list_blob_names(name_starts_with=start)
+
+    @cached_property
+    def _container(self) -> ContainerClient:
+        if self._on_emulator:
+            with suppress(ResourceExistsError):
+                self._client.create_container()
+        return self._client
+
+    def _blob(self, name: str) -> BlobClient:
+        checked_name(name)
+        with self._explained("open", name):
+            return self._container.get_blob_client(name)
+
+    @contextmanager
+    def _explained(self, verb: str, name: str) -> Iterator[None]:
+        try:
+            yield
+        except AzureError as error:
+            code = _code(error)
+            if code == "BlobNotFound":
+                raise NotFound(name) from error
+            store = f"container {self._client.container_name!r} of {urlsplit(self._client.url).hostname}"
+            raise StoreUnavailable(store, f"{verb} {name!r}", _why(error), _fix(code, error)) from error
+
+
+def _begin(blob: BlobClient) -> None:
+    """Make sure that there is a blob to append to; one that is empty is as good as new."""
+    try:
+        blob.create_append_blob(match_condition=MatchConditions.IfMissing)
+    except HttpResponseError as error:
+        if error.status_code not in {409, 412}:
+            raise
+
+
+def _stands(blob: BlobClient, content: bytes, at: int) -> bool:
+    """Whether these bytes are where an earlier, unanswered attempt of ours would have put them."""
+    try:
+        return blob.download_blob(offset=at, length=len(content)).readall() == content
+    except HttpResponseError as error:
+        if error.status_code == 416:  # the blob ends before
+            return False
+        raise
+
+
+def _code(error: AzureError) -> str | None:
+    """Return the service's own code, which the storage SDK adds to the exceptions of azure-core."""
+    code = getattr(error, "error_code", None)
+    return None if code is None else str(code)
+
+
+def _why(error: AzureError) -> str:
+    code = _code(error)
+    status = getattr(error, "status_code", None)
+    if code or status:
+        return f"the service answered {status} {code or ''}".rstrip()
+    return f"no answer ({type(error).__name__})"
+
+
+def _fix(code: str | None, error: AzureError) -> str:
+    if code == "ContainerNotFound":
+        return "Create the container: deploy infra/ again."
+    if getattr(error, "status_code", None) in {401, 403}:
+        return (
+            "Give our identity Storage Blob Data Contributor on the container, and check the account's network rules."
+        )
+    return "Check the account's URL and network, then try again."

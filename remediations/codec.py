@@ -1,0 +1,53 @@
+"""Values <-> plain JSON. No other file knows the wire form.
+
+Canonical bytes are UTF-8 JSON with sorted keys and no white space, so that equal values have equal digests.
+"""
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from remediations.model import Json
+
+_ENCODER = msgspec.json.Encoder(order="sorted")
+
+
+def dump(value: object) -> Any:
+    """Give `value` as plain JSON (dicts, lists, strings, numbers): what may cross a Durable boundary."""
+    return msgspec.to_builtins(value)
+
+
+def load[T](type_: type[T], plain: object) -> T:
+    """Give the value that `plain` stands for; raises ValueError naming the path of what does not fit."""
+    return msgspec.convert(plain, type_)
+
+
+def encode(value: object) -> bytes:
+    """Give the canonical bytes of a value."""
+    return _ENCODER.encode(value)
+
+
+def decode[T](type_: type[T], content: bytes) -> T:
+    """Give the value that canonical bytes stand for; raises ValueError naming the path of what does not fit."""
+    return msgspec.json.decode(content, type=type_)
+
+
+def parse_json(content: bytes | str) -> Json:
+    """Give the JSON in `content`; raises ValueError if it is malformed or nested too deep to read."""
+    try:
+        plain: Json = msgspec.json.decode(content)
+    except RecursionError as error:
+        msg = "the JSON is nested too deep"
+        raise ValueError(msg) from error
+    return plain
+
+
+def digest(content: bytes | str) -> str:
+    """Give the SHA-256 of some bytes, in hex."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def digest_of(value: object) -> str:
+    """Give the SHA-256 of a value's canonical bytes, in hex."""
+    return digest(encode(value))

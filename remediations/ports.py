@@ -1,0 +1,111 @@
+"""What the stages ask of the outside world."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from remediations.errors import UnsafeName
+from remediations.messages import ErrorDetail
+from remediations.model import Call, Caller, Json, Reading
+
+# No leading dot: neither '..' nor a hidden file. 200: a folder's file names end at 255, and adapters add to them.
+_PART: Final = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]{0,199}")
+_PREFIX_END: Final = re.compile(r"(?:[A-Za-z0-9_=-][A-Za-z0-9._=-]{0,199})?")
+_LONGEST_NAME: Final = 900
+
+
+class Store(Protocol):
+    """Records by name. Nothing is ever overwritten or deleted.
+
+    A name is parts joined by ``/``, each of letters, digits and ``. _ - =``. A name is either created or appended to,
+    never both, and is never also the folder of other names. Every method may raise ``StoreUnavailable``, after which
+    nothing is known about the record, and ``UnsafeName``.
+    """
+
+    def create(self, name: str, content: bytes) -> None:
+        """Keep a new record; raise ``AlreadyExists`` if the name is taken.
+
+        The compare-and-set of the project: of any number of callers exactly one returns.
+        """
+
+    def append(self, name: str, content: bytes, at: int) -> None:
+        """Add to the end of a record; raise ``AppendConflict`` if it is not ``at`` bytes long.
+
+        ``at=0`` begins a record. The content is added whole or not at all, and is not empty.
+        """
+
+    def read(self, name: str) -> bytes:
+        """Return a record; raise ``NotFound`` if there is none."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the names that start with ``prefix``, in lexical order."""
+
+
+def checked_name(name: str) -> str:
+    """Return the name, or raise ``UnsafeName`` if some store could not hold it, or it could leave one."""
+    if len(name) > _LONGEST_NAME:
+        raise UnsafeName(name[:80], f"it has {len(name)} characters, more than {_LONGEST_NAME}")
+    if not all(_PART.fullmatch(part) for part in name.split("/")):
+        raise UnsafeName(name, "a part of it is empty, hidden or has other characters")
+    return name
+
+
+def checked_prefix(prefix: str) -> str:
+    """Return the beginning of a name (any, also an empty one), or raise ``UnsafeName``."""
+    *folders, last = prefix.split("/")
+    if len(prefix) > _LONGEST_NAME or not _PREFIX_END.fullmatch(last) or not all(map(_PART.fullmatch, folders)):
+        raise UnsafeName(prefix[:80], "no record's name starts like this")
+    return prefix
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """What Azure Resource Manager answered to one write.
+
+    Attributes:
+        status: The HTTP status; None if no answer came, and the call may or may not have taken effect.
+        permission: The operation that our identity lacks, on 401 and 403.
+        errors: What the answer says went wrong, deepest first.
+    """
+
+    status: int | None
+    operation_url: str | None = None
+    retry_after: timedelta | None = None
+    service_request_id: str | None = None
+    correlation_id: str | None = None
+    permission: str | None = None
+    errors: tuple[ErrorDetail, ...] = ()
+
+
+class Reads(Protocol):
+    """Azure Resource Manager, to read. A URL is a path with its query, or an absolute URL on the same host.
+
+    Throttling and passing faults are retried inside, bounded; what then is left is ``Unknown``. Nothing raises.
+    """
+
+    def get(self, url: str) -> Reading[Json]:
+        """Give the JSON at a URL."""
+
+    def get_all(self, url: str, *, most: int) -> Reading[tuple[Json, ...]]:
+        """Give the items of a paged list; unknown if a page cannot be read, or if there are more than `most`."""
+
+    def ask(self, url: str, body: Json) -> Reading[Json]:
+        """Give the answer to one of the two POSTs that change nothing: getLogs and diagnose."""
+
+    def fetch_spec(self, url: str) -> Reading[Json]:
+        """Give the JSON of a desired spec that policy lists: no redirects, at most 256 KiB."""
+
+    def refused(self) -> tuple[str, ...]:
+        """Give the permissions that our identity turned out to lack, since this was made."""
+
+    def identity(self) -> Caller | None:
+        """Give who we are, from our own token; None if that cannot be told."""
+
+
+class Writes(Protocol):
+    """Azure Resource Manager, to write: one call, sent at most once, never retried inside."""
+
+    def send(self, call: Call, body: Json, *, request_id: str) -> Reply:
+        """Send a call; raise ``WriteInDryRun`` in a dry run."""
