@@ -1,0 +1,14 @@
+"""A causal simulator of Azure Resource Manager for online endpoints.
+
+A world (models.py) is made from plain data (schema.py, seeding.py). Hazards (hazards.py) make its operations fail,
+happenings (happenings.py) are what others do to it, faults (faults.py) are what goes wrong on the wire. It keeps an
+Activity Log (activity.py), raises Event Grid events (events.py), and is spoken to over HTTP (routes.py, server.py). It
+imports nothing of the product: a simulator that shares its model would share its mistakes.
+"""
+
+from local.arm.models import Entry, World
+from local.arm.resources import Operation, Refusal
+from local.arm.seeding import WorldError
+from local.arm.server import Server, serve_in_thread
+
+__all__ = ["Entry", "Operation", "Refusal", "Server", "World", "WorldError", "serve_in_thread"]

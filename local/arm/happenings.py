@@ -1,0 +1,138 @@
+"""What others do to the world: at a time, or right after a request that they watch for.
+
+An entry under ``happens`` of a world file, for instance ``{when: get deployment by medic, who: person, do: delete,
+deployment: green}``. GROWS: a new deed is one class here and its name in ``AnyHappening``.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, override
+
+from msgspec import Struct
+
+from local.arm.resources import Refusal
+
+if TYPE_CHECKING:
+    from local.arm.models import World
+
+
+class Observed(Struct, frozen=True, kw_only=True):
+    """A request that the world has just handled; ``status`` is None if the answer was lost."""
+
+    method: str
+    path: str
+    route: str
+    who: str
+    status: int | None
+
+
+class Trigger(Struct, frozen=True):
+    """``METHOD [ROUTE or /path/glob] by WHO``; ``any`` and ``anyone`` stand for all."""
+
+    method: str
+    what: str
+    who: str
+
+    @classmethod
+    def parse(cls, text: str) -> Trigger:
+        """Read ``put by medic``, ``get deployment by anyone``, ``any */deployments/green by person``."""
+        what, by, who = text.strip().rpartition(" by ")
+        words = what.split()
+        if not by or len(words) not in {1, 2} or not who.strip():
+            raise ValueError(f"{text!r} is not a trigger. Write: METHOD [ROUTE or path glob] by WHO.")
+        return cls(words[0].upper(), words[1] if len(words) == 2 else "*", who.strip())
+
+    def fits(self, seen: Observed) -> bool:
+        """Whether this is the request it waits for."""
+        place = seen.path if "/" in self.what else seen.route
+        return (
+            self.method in {"ANY", seen.method.upper()}
+            and self.who in {"anyone", seen.who}
+            and fnmatchcase(place.lower(), self.what.lower())
+        )
+
+
+class Happening(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do"):
+    """Base: who does it, and when.
+
+    Attributes:
+        after: Seconds after the world starts, or after the trigger.
+        when: A trigger; see ``Trigger``. (Not ``on``: YAML would read that as true.)
+        nth: At which request that fits the trigger.
+        endpoint: May be left out when the world has one endpoint only.
+    """
+
+    who: str = "person"
+    after: float = 0.0
+    when: str | None = None
+    nth: int = 1
+    endpoint: str | None = None
+
+    def perform(self, world: World) -> None:
+        """Do it; a refusal by the service is part of the story and stands in the ledger."""
+        try:
+            self.act(world)
+        except Refusal:
+            return
+
+    def act(self, world: World) -> None:
+        """The deed itself."""
+        raise NotImplementedError
+
+
+class Put(Happening, frozen=True, kw_only=True, tag="put"):
+    """Deploy: the current spec of the deployment, with ``spec`` laid over it."""
+
+    deployment: str
+    spec: dict[str, Any] = {}
+
+    @override
+    def act(self, world: World) -> None:
+        world.put_deployment(self.who, self.endpoint, self.deployment, self.spec)
+
+
+class Delete(Happening, frozen=True, kw_only=True, tag="delete"):
+    """Delete a deployment, or the endpoint if none is named."""
+
+    deployment: str | None = None
+
+    @override
+    def act(self, world: World) -> None:
+        if self.deployment:
+            world.delete_deployment(self.who, self.endpoint, self.deployment)
+        else:
+            world.delete_endpoint(self.who, self.endpoint)
+
+
+class Route(Happening, frozen=True, kw_only=True, tag="traffic"):
+    """Give the endpoint this traffic."""
+
+    traffic: dict[str, int]
+
+    @override
+    def act(self, world: World) -> None:
+        world.put_endpoint(self.who, self.endpoint, {"properties": {"traffic": self.traffic}}, replace=("traffic",))
+
+
+class Set(Happening, frozen=True, kw_only=True, tag="set"):
+    """A condition begins to hold."""
+
+    condition: str
+
+    @override
+    def act(self, world: World) -> None:
+        world.set_condition(self.condition)
+
+
+class Clear(Happening, frozen=True, kw_only=True, tag="clear"):
+    """A condition holds no longer."""
+
+    condition: str
+
+    @override
+    def act(self, world: World) -> None:
+        world.clear_condition(self.condition)
+
+
+AnyHappening = Put | Delete | Route | Set | Clear

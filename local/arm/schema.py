@@ -1,0 +1,221 @@
+"""What a world file may say. Durations are seconds; every name that is left out has a value that works."""
+
+from typing import Any, Literal
+
+from msgspec import field
+
+from local.arm.events import EventSettings
+from local.arm.faults import AnyFault
+from local.arm.happenings import AnyHappening
+from local.arm.hazards import AnyHazard
+from local.arm.resources import Error, Json, Principal, Strict
+
+ContainerType = Literal["InferenceServer", "StorageInitializer"]
+
+DAY = 86400.0
+
+PRINCIPALS = {
+    "ci": Principal(oid="cccccccc-1111-4222-8333-dddddddddddd", appid="aaaaaaaa-1111-4222-8333-bbbbbbbbbbbb"),
+    "medic": Principal(oid="cccccccc-0000-4000-8000-000000000001", appid="aaaaaaaa-0000-4000-8000-000000000001"),
+    "person": Principal(
+        oid="cccccccc-0000-4000-8000-000000000002",
+        appid="aaaaaaaa-0000-4000-8000-000000000002",
+        type="User",
+        preempts=True,
+    ),
+}
+
+
+class DeploymentSeed(Strict, frozen=True, kw_only=True):
+    """A deployment that is there from the start.
+
+    Attributes:
+        spec: Laid over a plain managed deployment, in the shape of a PUT body.
+        error: Why its last operation ended in ``state``.
+        age: Seconds since its last write.
+        ever_succeeded: Whether an older revision ran; a Failed one that never did failed in its first provisioning.
+        logs: What getLogs answers, by container.
+    """
+
+    name: str
+    spec: dict[str, Any] = field(default_factory=dict)
+    state: Literal["Succeeded", "Failed", "Canceled"] = "Succeeded"
+    error: Error | None = None
+    by: str = "ci"
+    age: float = 30 * DAY
+    ever_succeeded: bool | None = None
+    correlation_id: str | None = None
+    logs: dict[ContainerType, str] = field(default_factory=dict)
+
+
+class EndpointSeed(Strict, frozen=True, kw_only=True):
+    """An endpoint that is there from the start; ``spec`` is laid over a plain one, in the shape of a PUT body."""
+
+    name: str
+    traffic: dict[str, int] = field(default_factory=dict)
+    mirror_traffic: dict[str, int] = field(default_factory=dict)
+    spec: dict[str, Any] = field(default_factory=dict)
+    state: Literal["Succeeded", "Failed", "Canceled"] = "Succeeded"
+    error: Error | None = None
+    by: str = "ci"
+    age: float = 60 * DAY
+    deployments: tuple[DeploymentSeed, ...] = ()
+
+
+class WorkspaceSeed(Strict, frozen=True, kw_only=True):
+    """A workspace; ``spec`` is laid over a plain one. ``diagnose`` holds the lists that differ from empty."""
+
+    name: str
+    subscription: str | None = None
+    resource_group: str | None = None
+    location: str | None = None
+    spec: dict[str, Any] = field(default_factory=dict)
+    diagnose: dict[str, list[Json]] = field(default_factory=dict)
+    endpoints: tuple[EndpointSeed, ...] = ()
+
+
+class Denial(Strict, frozen=True, kw_only=True):
+    """A principal lacks an action (globs); ``while`` ties it to a condition of the world."""
+
+    principal: str
+    action: str
+    scope: str = "*"
+    condition: str | None = field(default=None, name="while")
+
+
+class Usage(Strict, frozen=True, kw_only=True):
+    """A row of the quota usages."""
+
+    name: str
+    used: int
+    limit: int
+    location: str | None = None
+
+
+class VmSize(Strict, frozen=True, kw_only=True):
+    """A machine type."""
+
+    name: str
+    family: str
+    cores: int
+    memory_gb: float
+    gpus: int = 0
+
+
+class WorldSeed(Strict, frozen=True, kw_only=True):
+    """A world file.
+
+    Attributes:
+        seed: Makes the made-up ids the same in every run.
+        retry_after: Sent with a running operation; whole seconds, 0 counts as absent for the SDK.
+        operation_record_seconds: How long the record of an ended operation can be read; null is for ever.
+        operation_records_missing: The records of operations are never found (404).
+        environment_variables: How GET shows a deployment's environment variables; what Azure does is not published.
+        fills_defaults: The service adds probes and settings that a PUT leaves out.
+        diagnose_is_async: diagnose answers 202 and a Location first.
+        blobs: ``container/path`` -> JSON, served without authorization under ``/blobs/``.
+        redirects: ``container/path`` -> where its answer 302 points.
+    """
+
+    tenant: str = "99999999-8888-7777-6666-555555555555"
+    subscription: str = "00000000-1111-2222-3333-444444444444"
+    resource_group: str = "rg-ml-prod"
+    location: str = "westeurope"
+    seed: int | None = None
+    workspaces: tuple[WorkspaceSeed, ...] = ()
+    principals: dict[str, Principal] = field(default_factory=dict)
+    denied: tuple[Denial, ...] = ()
+    operation_seconds: float = 0.2
+    retry_after: int = 1
+    operation_record_seconds: float | None = None
+    operation_records_missing: bool = False
+    failed_update_shows: Literal["old", "new"] = "old"
+    environment_variables: Literal["plain", "masked", "nulled", "absent"] = "plain"
+    fills_defaults: bool = True
+    diagnose_is_async: bool = False
+    page_size: int = 100
+    activity_log_delay: float = 0.1
+    activity_log_missing: bool = False
+    activity_log_page_size: int = 100
+    events: EventSettings | Literal["none"] = EventSettings()
+    conditions: tuple[str, ...] = ()
+    hazards: tuple[AnyHazard, ...] = ()
+    faults: tuple[AnyFault, ...] = ()
+    happens: tuple[AnyHappening, ...] = ()
+    blobs: dict[str, Any] = field(default_factory=dict)
+    redirects: dict[str, str] = field(default_factory=dict)
+    usages: tuple[Usage, ...] = (
+        Usage(name="Total Cluster Dedicated Regional vCPUs", used=8, limit=100),
+        Usage(name="Standard DSv2 Family Cluster Dedicated vCPUs", used=8, limit=24),
+    )
+    vm_sizes: tuple[VmSize, ...] = (
+        VmSize(name="Standard_DS3_v2", family="standardDSv2Family", cores=4, memory_gb=14),
+        VmSize(name="Standard_DS4_v2", family="standardDSv2Family", cores=8, memory_gb=28),
+        VmSize(name="Standard_F4s_v2", family="standardFSv2Family", cores=4, memory_gb=8),
+        VmSize(name="Standard_NC6s_v3", family="standardNCSv3Family", cores=6, memory_gb=112, gpus=1),
+    )
+
+
+def plain_workspace(name: str, location: str, group: str) -> Json:
+    """The body of a workspace, in the shape of a PUT body, with the values of the published examples."""
+    short = name.replace("-", "")
+    return {
+        "location": location,
+        "kind": "Default",
+        "identity": {"type": "SystemAssigned"},
+        "sku": {"name": "Basic", "tier": "Basic"},
+        "properties": {
+            "storageAccount": f"{group}/providers/Microsoft.Storage/storageAccounts/st{short}",
+            "containerRegistry": f"{group}/providers/Microsoft.ContainerRegistry/registries/cr{short}",
+            "keyVault": f"{group}/providers/Microsoft.KeyVault/vaults/kv{short}",
+            "applicationInsights": f"{group}/providers/Microsoft.Insights/components/ai{short}",
+            "systemDatastoresAuthMode": "accessKey",
+        },
+    }
+
+
+def plain_endpoint(location: str) -> Json:
+    """The body of an online endpoint, in the shape of a PUT body."""
+    return {
+        "location": location,
+        "kind": "Managed",
+        "tags": {},
+        "identity": {"type": "SystemAssigned"},
+        "properties": {"authMode": "Key", "traffic": {}, "mirrorTraffic": {}, "publicNetworkAccess": "Enabled"},
+    }
+
+
+def plain_deployment(location: str, workspace_id: str) -> Json:
+    """The body of a managed deployment, in the shape of a PUT body."""
+    probe = {
+        "failureThreshold": 30,
+        "initialDelay": "PT10S",
+        "period": "PT10S",
+        "successThreshold": 1,
+        "timeout": "PT2S",
+    }
+    return {
+        "location": location,
+        "tags": {},
+        "kind": "Managed",
+        "sku": {"name": "Default", "capacity": 1},
+        "properties": {
+            "endpointComputeType": "Managed",
+            "instanceType": "Standard_DS3_v2",
+            "model": f"{workspace_id}/models/credit/versions/7",
+            "environmentId": f"{workspace_id}/environments/sklearn-inf/versions/12",
+            "codeConfiguration": {"codeId": f"{workspace_id}/codes/1f0c/versions/1", "scoringScript": "score.py"},
+            "environmentVariables": {"LOG_LEVEL": "INFO"},
+            "appInsightsEnabled": False,
+            "scaleSettings": {"scaleType": "Default"},
+            "requestSettings": {
+                "maxConcurrentRequestsPerInstance": 1,
+                "maxQueueWait": "PT0.5S",
+                "requestTimeout": "PT5S",
+            },
+            "livenessProbe": dict(probe),
+            "readinessProbe": dict(probe),
+            "egressPublicNetworkAccess": "Enabled",
+            "properties": {},
+        },
+    }
