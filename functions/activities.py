@@ -1,0 +1,377 @@
+"""Few activities, so that histories stay small. Each loads what its order names, calls one stage, and dumps.
+
+An activity may run twice, also at once: claims, intents, slots and outcomes are created, never overwritten, and records
+have keys. What crosses to the orchestrator is small: ids, digests, verdicts and waits.
+"""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import azure.durable_functions as df
+import structlog
+from msgspec.structs import replace
+from structlog.contextvars import bound_contextvars
+
+from remediations import codec, desk, enrichment, execution, guards, planning, situation, verification
+from remediations.actions import ACTIONS
+from remediations.catalogue import CAUSES
+from remediations.classification import classify
+from remediations.messages import ErrorDetail
+from remediations.model import (
+    Absent,
+    Decision,
+    End,
+    Evidence,
+    Found,
+    Incident,
+    Mode,
+    NoPlan,
+    Outcome,
+    Plan,
+    ProvisioningState,
+    Status,
+    Verdict,
+)
+from remediations.services import Services, services
+from remediations.trail import Answered, Ended, Question, Result
+
+log = structlog.get_logger()
+bp = df.Blueprint()
+
+type Order = dict[str, Any]
+
+_MOST_POLLS = 8  # 10 s doubling to 5 min: a little more than the ceiling of 20 minutes
+_POLLS_FOR_SPEC = 3  # 70 seconds
+_BUSY_WAIT_S = 30.0
+_DESK_WAIT = timedelta(seconds=30)
+_OPERATION_POLLS = 130  # a minute each: a little more than two hours
+
+
+def open_incident(order: Order) -> bool:
+    """Claim the incident; False if it is somebody else's, and this walk ends without effect."""
+    own, incident = services(), _incident(order)
+    with bound_contextvars(incident_id=incident.id):
+        if (
+            not own.trail.open_incident(incident, order["nonce"], own.clock())
+            or own.trail.ended(incident.id) is not None
+        ):
+            log.info("incident.duplicate")
+            return False
+        own.journal.opened(incident)
+        log.info("incident.opened", resource=incident.resource.label, attempt=order["try"])
+    return True
+
+
+def collect(step: Order) -> Order:
+    """One round of reads: the digest of the evidence, and whether it is enough."""
+    own, incident = services(), _incident(step)
+    with bound_contextvars(incident_id=incident.id):
+        evidence = _evidence(own, own.trail.with_joined(incident))
+        digest = own.evidence.put(evidence)
+        polls = step["polls"]
+        is_last = polls >= _MOST_POLLS
+        settled = (enrichment.is_settled(evidence) and not _awaits_spec(own, evidence, polls)) or is_last
+        if settled:
+            own.journal.collected(evidence, digest, polls + 1)
+            log.info("evidence.collected", polls=polls + 1, complete=not is_last)
+        wait = enrichment.next_poll(polls + 1) / step["scale"]
+    return {**step, "evidence": digest, "settled": settled, "wait_s": wait.total_seconds()}
+
+
+def judge(step: Order) -> Order:
+    """Classify, propose, survey and decide, in one."""
+    own = services()
+    evidence = own.evidence.get(Evidence, step["evidence"])
+    incident = evidence.incident
+    with bound_contextvars(incident_id=incident.id):
+        diagnosis = classify(evidence, CAUSES, evidence_digest=step["evidence"])
+        journal = own.journal
+        journal.diagnosed(diagnosis)
+        log.info("diagnosis.made", cause=diagnosis.cause_id, level=str(diagnosis.level))
+        plan = planning.propose(diagnosis, evidence, ACTIONS, own.policy, try_number=step["try"])
+        journal.planned(plan)
+        judged = {**step, "cause": diagnosis.cause_id, "action": diagnosis.action}
+        if isinstance(plan, NoPlan):
+            end = End.REPAIRED if _stands_by_us(evidence) else End(plan.end)
+            log.info("plan.none", end=str(end), words=plan.words)
+            return {**judged, "verdict": "none", "end": str(end), "words": plan.words}
+        decision = _decide(own, plan, evidence)
+        journal.decided(decision, when="deciding")
+        log.info("plan.decided", action=plan.action, verdict=str(decision.verdict), plan=plan.digest[:12])
+        return {
+            **judged,
+            "verdict": str(decision.verdict),
+            "decision": own.evidence.put(decision),
+            "plan": plan.digest,
+            "desks": [desk.key_of(target) for target in plan.target],
+            "wait_s": plan.wait.total_seconds() / step["scale"],
+            **_end_of(decision),
+        }
+
+
+def ask(step: Order) -> Order:
+    """Put the question to a person on the trail."""
+    own = services()
+    incident = _incident(step)
+    now, window = own.clock(), own.policy.approval_window
+    question = Question(
+        at=now,
+        incident_id=incident.id,
+        plan=step["plan"],
+        decision=step["decision"],
+        policy_version=own.policy.version,
+        expires_at=now + window,
+    )
+    own.trail.ask(question)
+    kept = own.trail.question(step["plan"]) or question
+    own.journal.asked(kept)
+    log.info(
+        "approval.requested", incident_id=incident.id, plan=step["plan"][:12], expires_at=kept.expires_at.isoformat()
+    )
+    left_s = max(0.0, (kept.expires_at - now).total_seconds())
+    return {**step, "bell": f"decided:{step['plan'][:32]}", "question_s": left_s / step["scale"]}
+
+
+def settle(step: Order) -> Order:
+    """Read the answer from the store, also when time is up: a lost bell loses no decision."""
+    own = services()
+    incident = _incident(step)
+    now = own.clock()
+    expired = Answered(at=now, plan=step["plan"], approved=None, words="nobody answered in time")
+    answered = own.trail.answer(expired)
+    own.journal.answered(incident.id, answered)
+    if answered.approved is True:
+        return {**step, "verdict": "run", "approved": True}
+    if answered.approved is False:
+        return {**step, "verdict": "end", "end": End.REJECTED, "words": answered.words}
+    end = End.EXPIRED if answered.words == expired.words else End.SUPERSEDED
+    return {**step, "verdict": "end", "end": end, "words": answered.words}
+
+
+def execute(step: Order) -> Order:
+    """Decide again on fresh reads, then create the intent and send once; or find out what an earlier send came to."""
+    own = services()
+    decision = own.evidence.get(Decision, step["decision"])
+    plan, attempt = decision.plan, step["attempt"]
+    action = ACTIONS[plan.action]
+    incident = plan.diagnosis.incident
+    with bound_contextvars(incident_id=incident.id):
+        outcome = execution.found(
+            plan,
+            attempt,
+            action=action,
+            trail=own.trail,
+            journal=own.journal,
+            world=lambda: _evidence(own, incident),
+            send_within=own.settings.send_within,
+        )
+        if outcome is None:
+            refused = _refused_now(own, plan, step)
+            outcome = refused or execution.execute(
+                plan,
+                attempt,
+                action=action,
+                reads=own.reads(),
+                writes=own.writes,
+                trail=own.trail,
+                journal=own.journal,
+                nonce=uuid.uuid4().hex,
+                budget=own.policy.permission(plan.action, incident.resource, {}).budget_per_hour,
+                send_within=own.settings.send_within,
+            )
+        log.info(
+            "action.executed", action=plan.action, attempt=attempt, status=str(outcome.status), words=outcome.words
+        )
+        return _after(step, outcome)
+
+
+def check(step: Order) -> Order:
+    """Look whether the long-running operation is over."""
+    own = services()
+    outcome = codec.load(Outcome, step["outcome"])
+    if step["polls"] >= _OPERATION_POLLS:
+        return {"over": True}
+    reads = own.reads()
+    if outcome.operation_url is not None:
+        shown = reads.get(outcome.operation_url)
+        if isinstance(shown, Found) and isinstance(shown.value, dict) and "status" in shown.value:
+            return {"over": enrichment.operation_state(shown.value).is_over}
+    resource = _incident(step).resource
+    shown = reads.get(f"{resource.path}?api-version={enrichment.API_VERSION}")
+    if not isinstance(shown, Found) or not isinstance(shown.value, dict):
+        return {"over": reads.refused() != ()}
+    return {"over": not enrichment.resource_state(shown.value, resource, own.own).is_running}
+
+
+def verify(step: Order) -> Order:
+    """Read afresh and tell whether the repair holds."""
+    own = services()
+    decision = own.evidence.get(Decision, step["decision"])
+    plan, outcome = decision.plan, codec.load(Outcome, step["outcome"])
+    incident = plan.diagnosis.incident
+    with bound_contextvars(incident_id=incident.id):
+        after = _evidence(own, incident)
+        digest = own.evidence.put(after)
+        verified = verification.verify(plan, outcome, after, ACTIONS, evidence_digest=digest)
+        own.journal.verified(plan, verified)
+        log.info("repair.verified", end=str(verified.end), words=verified.words)
+        return {**step, "verdict": "verified", "end": str(verified.end), "words": verified.words}
+
+
+def finish(step: Order) -> Order:
+    """Put the end on the trail; or, after a repair that did not help, give the order of the next try."""
+    own, incident = services(), _incident(step)
+    with bound_contextvars(incident_id=incident.id):
+        end, words = End(step["end"]), step["words"]
+        if (
+            "outcome" in step
+            and step.get("action") is not None
+            and end in {End.REPAIRED, End.NOT_REPAIRED, End.INCONCLUSIVE}
+        ):
+            result = Result(at=own.clock(), end=end, cause_id=step["cause"])
+            own.trail.record_result(step["action"], incident.id, step["try"], result)
+        if end is End.NOT_REPAIRED and step["verdict"] == "verified":
+            again = _again(own, step, incident)
+            log.info("repair.failed", words=words, next_try=again["try"])
+            return {"again": again, "end": end}
+        if step["try"] > 1 and end in {End.REFUSED, End.ADVISED}:
+            end, words = End.NOT_REPAIRED, f"after {step['try'] - 1} repairs: {words}"
+        effects = sum(effect.incident_id == incident.id for effect, _ in own.trail.effects_on(incident.resource.key))
+        own.journal.ended(incident.id, end, words)
+        own.trail.end_incident(
+            Ended(
+                at=own.clock(),
+                end=end,
+                words=words,
+                incident=incident,
+                cause_id=step.get("cause"),
+                action=step.get("action"),
+                effects=effects,
+            )
+        )
+        escalated = end in {End.NOT_REPAIRED, End.INCONCLUSIVE}
+        (log.warning if escalated else log.info)("incident.ended", end=str(end), words=words, escalated=escalated)
+        return {"again": None, "end": str(end)}
+
+
+# ------------------------------------------------------------------------------------------- the parts
+
+
+def _incident(order: Order) -> Incident:
+    return codec.load(Incident, order["incident"])
+
+
+def _evidence(own: Services, incident: Incident) -> Evidence:
+    report = own.evidence.find(tuple[ErrorDetail, ...], incident.report) if incident.report else None
+    url = incident.desired_spec_url
+    return enrichment.enrich(
+        incident,
+        own.reads(),
+        now=own.clock(),
+        own=own.own,
+        report=report or (),
+        wants_spec=url is not None and own.policy.lists_spec(url),
+    )
+
+
+def _awaits_spec(own: Services, evidence: Evidence, polls: int) -> bool:
+    """Tell whether CI's word may still come: without it, what was rejected at once cannot be run again."""
+    expected = bool(own.policy.desired_specs.containers) and evidence.incident.desired_spec_url is None
+    return expected and isinstance(evidence.resource, Absent) and polls < _POLLS_FOR_SPEC
+
+
+def _decide(own: Services, plan: Plan, evidence: Evidence, *, desk: str = "free") -> Decision:
+    action = ACTIONS[plan.action]
+    seen = situation.survey(
+        plan,
+        evidence,
+        action.fingerprint(evidence.resource),
+        policy=own.policy,
+        ceiling=own.settings.mode,
+        trail=own.trail,
+        own=own.own,
+        now=own.clock(),
+        desk=desk,
+    )
+    return guards.decide(plan, seen, action.guards, situation_digest=own.evidence.put(seen))
+
+
+def _stands_by_us(evidence: Evidence) -> bool:
+    """Tell whether what an earlier, interrupted walk of this incident sent has succeeded."""
+    if not isinstance(evidence.resource, Found) or evidence.incident.sent_digest is None:
+        return False
+    state = evidence.resource.value
+    succeeded = state.provisioning_state == ProvisioningState.SUCCEEDED
+    return succeeded and state.modified_by_us is True and state.spec_digest == evidence.incident.sent_digest
+
+
+def _end_of(decision: Decision) -> Order:
+    if decision.verdict is Verdict.DRY_RUN:
+        return {"end": End.DRY_RUN, "words": f"would {decision.would}: {decision.plan.effect}"}
+    if decision.verdict is Verdict.REFUSE:
+        return {"end": End.REFUSED, "words": _refusal(decision)}
+    return {}
+
+
+def _refusal(decision: Decision) -> str:
+    if decision.mode is Mode.OFF:
+        return decision.mode_words
+    return "; ".join(f"{answer.guard}: {answer.words}" for answer in decision.refusals)
+
+
+def _refused_now(own: Services, plan: Plan, step: Order) -> Outcome | None:
+    """Run the guards again, on fresh reads; None if the effect is still permitted."""
+    evidence = _evidence(own, plan.diagnosis.incident)
+    decision = _decide(own, plan, evidence, desk=step["desk"])
+    own.journal.decided(decision, when=f"before effect {step['attempt']}")
+    if decision.verdict is Verdict.RUN or (decision.verdict is Verdict.ASK and step.get("approved") is True):
+        return None
+    if [answer.guard for answer in decision.refusals] == ["desk-is-ours"]:
+        return Outcome(status=Status.PENDING, words=_refusal(decision), retry_after=_DESK_WAIT / step["scale"])
+    words = _refusal(decision) if decision.verdict is Verdict.REFUSE else f"{decision.mode_words}: nobody approved it"
+    return Outcome(status=Status.REFUSED, words=words)
+
+
+def _after(step: Order, outcome: Outcome) -> Order:
+    """Give the step that follows an outcome: wait and look or try again, verify, or end."""
+    asked = outcome.retry_after.total_seconds() if outcome.retry_after is not None else 0.0
+    busy_s = max(_BUSY_WAIT_S, asked) / step["scale"]
+    done = {**step, "outcome": codec.dump(outcome), "sent": False, "wait_s": 0.0}
+    match outcome.status:
+        case Status.PENDING:
+            return {**done, "wait_s": max(asked, 0.1)}
+        case Status.BUSY | Status.THROTTLED | Status.NOT_DONE:
+            return {**done, "attempt": step["attempt"] + 1, "wait_s": max(busy_s, 0.1)}
+        case Status.ACCEPTED:
+            return {**done, "sent": True}
+        case Status.REJECTED:
+            return {**done, "verdict": "verified", "end": End.NOT_REPAIRED, "words": outcome.words}
+        case Status.FORBIDDEN:
+            return {**done, "verdict": "end", "end": End.NOT_REPAIRED, "words": outcome.words}
+        case Status.UNCLEAR:
+            return {**done, "verdict": "end", "end": End.INCONCLUSIVE, "words": outcome.words}
+        case _:
+            return {**done, "verdict": "end", "end": End.REFUSED, "words": outcome.words}
+
+
+def _again(own: Services, step: Order, incident: Incident) -> Order:
+    """Give the order of the next try: the failure to judge is now that of our own repair."""
+    decision = own.evidence.get(Decision, step["decision"])
+    outcome = codec.load(Outcome, step["outcome"])
+    next_incident = replace(
+        incident,
+        failed_at=own.clock(),
+        first_failed_at=incident.began_at,
+        correlation_id=(outcome.correlation_id or "").lower() or None,
+        operation_url=outcome.operation_url,
+        sent_digest=decision.plan.calls[0].body_digest,
+        report=None,
+    )
+    order = {name: step[name] for name in ("walk", "nonce", "scale")}
+    return {**order, "incident": codec.dump(next_incident), "try": step["try"] + 1}
+
+
+bp.activity_trigger(input_name="order")(open_incident)
+for _step in (collect, judge, ask, settle, execute, check, verify, finish):
+    bp.activity_trigger(input_name="step")(_step)

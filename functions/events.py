@@ -1,0 +1,210 @@
+"""Event Grid and HTTP triggers: one orchestration per incident, one trail record per delivery.
+
+An event is acknowledged only after its incident is scheduled and its record is on the trail; a failure in between makes
+Event Grid deliver it again, and the second delivery is a duplicate.
+"""
+
+import asyncio
+import uuid
+
+import azure.durable_functions as df
+import azure.functions as func
+import structlog
+from durabletask.client import OrchestrationStatus
+from durabletask.entities import EntityInstanceId
+
+from functions import signin
+from remediations import admission, codec, desk, intake
+from remediations.admission import Admission
+from remediations.model import Disposition, Incident, Json, Reception
+from remediations.services import Services, services
+from remediations.trail import Answered, Intake
+
+log = structlog.get_logger()
+bp = df.Blueprint()
+
+WALK = 1
+_RUNNING = frozenset(
+    {
+        OrchestrationStatus.RUNNING,
+        OrchestrationStatus.PENDING,
+        OrchestrationStatus.SUSPENDED,
+        OrchestrationStatus.CONTINUED_AS_NEW,
+    }
+)
+_JSON = "application/json"
+
+
+async def on_deployment_failure(event: func.EventGridEvent, client: df.DurableFunctionsClient) -> None:
+    """Take one event from Event Grid, in either schema: the runtime calls once for each element of a batch."""
+    await take(_plain(event), client)
+
+
+bp.durable_client_input(client_name="client")(bp.event_grid_trigger(arg_name="event")(on_deployment_failure))
+
+
+async def submit(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Take common alerts and CI's CloudEvents over HTTP, and answer both handshakes of Event Grid."""
+    own = await asyncio.to_thread(services)
+    if req.method == "OPTIONS":
+        origin = req.headers.get("WebHook-Request-Origin", "")
+        headers = {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "120", "Allow": "POST, OPTIONS"}
+        return func.HttpResponse(status_code=200, headers=headers)
+    if not signin.may(req, "Medic.Submit", is_azure=own.settings.is_azure):
+        return _answer(403, {"error": "the app role Medic.Submit is needed"})
+    body = req.get_body()
+    if len(body) > intake.MAX_EVENT_BYTES:
+        return _answer(413, {"error": f"an event has at most {intake.MAX_EVENT_BYTES} bytes; this has {len(body)}"})
+    try:
+        plain = codec.parse_json(body)
+    except ValueError as error:
+        return _answer(400, {"error": f"the body is not JSON: {error}"})
+    handled: list[dict[str, Json]] = []
+    for event in intake.split(plain):
+        reception, admitted = await take(event, client)
+        if reception.handshake is not None:
+            return _answer(200, {"validationResponse": reception.handshake})
+        handled.append({"disposition": admitted.disposition, "incident": admitted.incident_id, "words": admitted.words})
+    return _answer(202, {"events": handled})  # type: ignore[dict-item]
+
+
+bp.durable_client_input(client_name="client")(
+    bp.route(route="events", methods=["POST", "OPTIONS"], auth_level=func.AuthLevel.ANONYMOUS)(submit)
+)
+
+
+async def take(event: Json, client: df.DurableFunctionsClient) -> tuple[Reception, Admission]:
+    """Receive one event, start or park its incident, and put how it ended on the trail."""
+    own = await asyncio.to_thread(services)
+    reception, admitted = await asyncio.to_thread(_admit, own, event)
+    if admitted.incident is not None:
+        admitted = await start(admitted, admitted.incident, client, own)
+    await asyncio.to_thread(_record, own, reception, admitted)
+    level = "error" if admitted.disposition is Disposition.ALARM else "info"
+    getattr(log, level)(
+        "event.handled",
+        disposition=str(admitted.disposition),
+        event_id=reception.event_id,
+        incident_id=admitted.incident_id,
+        words=admitted.words,
+    )
+    return reception, admitted
+
+
+async def start(
+    admitted: Admission,
+    incident: Incident,
+    client: df.DurableFunctionsClient,
+    own: Services,
+    *,
+    nonce: str | None = None,
+) -> Admission:
+    """Schedule an incident under its own id, or park it at its desk; end the questions that it makes pointless."""
+    order = order_of(incident, own, nonce=nonce)
+    if admitted.disposition is Disposition.PARKED:
+        key = EntityInstanceId("desk", desk.key_of(incident.resource.key))
+        await client.signal_entity(key, "park", {"order": order, "now": own.clock().isoformat()})
+        return admitted
+    for other, plan in admitted.superseded:
+        words = f"a newer failure of the same resource: {incident.id}"
+        answered = Answered(at=own.clock(), plan=plan, approved=None, words=words)
+        await asyncio.to_thread(own.trail.answer, answered)
+        await client.raise_orchestration_event(other, bell_of(plan))
+    if not await schedule(client, incident.id, order):
+        words = "its incident is under way"
+        return Admission(disposition=Disposition.DUPLICATE, words=words, incident_id=incident.id)
+    return admitted
+
+
+async def schedule(client: df.DurableFunctionsClient, instance_id: str, order: dict[str, Json]) -> bool:
+    """Start an incident's walk under its id; False if one is running under it.
+
+    Azure replaces a finished instance of the same id, so the store, not the hub, tells duplicates of what is over.
+    """
+    known = await client.get_orchestration_state(instance_id, fetch_payloads=False)
+    if known is not None and known.runtime_status in _RUNNING:
+        return False
+    try:
+        await client.schedule_new_orchestration("remediate", input=order, instance_id=instance_id)
+    except Exception as error:
+        if not _says_exists(error):
+            raise
+        return False
+    return True
+
+
+def order_of(incident: Incident, own: Services, *, nonce: str | None = None) -> dict[str, Json]:
+    """Give the input of an incident's walk: small, and with the nonce that claims it."""
+    return {
+        "walk": WALK,
+        "incident": codec.dump(incident),
+        "nonce": nonce or uuid.uuid4().hex,
+        "try": 1,
+        "scale": own.settings.time_scale,
+    }
+
+
+def bell_of(plan: str) -> str:
+    """Give the name of the doorbell of one question; the answer itself is in the store."""
+    return f"decided:{plan[:32]}"
+
+
+def _admit(own: Services, event: Json) -> tuple[Reception, Admission]:
+    now = own.clock()
+    reception = intake.receive(event, received_at=now, subscriptions=own.policy.subscriptions)
+    report = own.evidence.put(reception.report) if reception.report else None
+    admitted = admission.admit(reception, trail=own.trail, own=lambda: own.own, reads=own.reads, now=now, report=report)
+    return reception, admitted
+
+
+def _record(own: Services, reception: Reception, admitted: Admission) -> None:
+    record = Intake(
+        at=own.clock(),
+        event_id=reception.event_id,
+        event_type=reception.event_type,
+        disposition=admitted.disposition,
+        words=admitted.words,
+        resource=reception.resource,
+        operation_name=reception.operation_name,
+        caller=reception.caller,
+        incident=admitted.incident,
+        incident_id=admitted.incident_id,
+    )
+    own.trail.record_intake(record, uuid.uuid4().hex[:12])
+    if admitted.disposition in {Disposition.LINKED, Disposition.CORROBORATED} and admitted.incident_id is not None:
+        own.journal.linked(admitted.incident_id, reception.event_id, reception.event_type)
+
+
+def _plain(event: func.EventGridEvent | func.CloudEvent) -> Json:
+    """Give the JSON of an event that azure-functions decoded: it comes as either of two types."""
+    if isinstance(event, func.CloudEvent):
+        time = event.time.isoformat() if event.time is not None else None
+        return {
+            "specversion": "1.0",
+            "id": event.id,
+            "source": event.source,
+            "type": event.type,
+            "subject": event.subject,
+            "time": time,
+            "data": event.get_json(),
+            **event.extension_attrs,
+        }
+    return {
+        "id": event.id,
+        "topic": event.topic,
+        "subject": event.subject,
+        "eventType": event.event_type,
+        "eventTime": event.event_time.isoformat() if event.event_time is not None else None,
+        "data": event.get_json(),
+    }
+
+
+def _says_exists(error: Exception) -> bool:
+    """Tell gRPC's ALREADY_EXISTS; the Functions host reports the same as an internal error with those words."""
+    code = getattr(error, "code", None)
+    name = getattr(code(), "name", "") if callable(code) else ""
+    return name == "ALREADY_EXISTS" or "already exists" in str(error).lower()
+
+
+def _answer(status: int, body: dict[str, Json]) -> func.HttpResponse:
+    return func.HttpResponse(codec.encode(body), status_code=status, mimetype=_JSON)

@@ -1,0 +1,115 @@
+"""The walk, as one generator, and the three waits that it is made of.
+
+An orchestrator is replayed: no I/O, no clock, no judgement in it. It does the waiting, with timers, for people and for
+Azure. Every try of a repair is a new generation (`continue_as_new`), so histories stay small. An order carries the
+version of the walk; a changed walk is a new branch, and the old one goes when no instance has it.
+"""
+
+from collections.abc import Generator
+from datetime import UTC, timedelta
+from typing import Any
+
+import azure.durable_functions as df
+from durabletask import task
+from durabletask.entities import EntityInstanceId
+from durabletask.task import OrchestrationContext, RetryPolicy, TaskFailedError
+
+bp = df.Blueprint()
+
+type Order = dict[str, Any]
+type Steps = Generator[task.Task[Any], Any, Any]
+
+_FIRST_POLL_S, _LONGEST_POLL_S = 5.0, 60.0
+_LEASE = timedelta(hours=3)
+
+
+def remediate(ctx: OrchestrationContext, order: Order) -> Steps:
+    """One incident, one try: open, gather, judge, perhaps ask, perhaps repair, finish."""
+    step = order
+    try:
+        if not (yield ctx.call_activity("open_incident", input=order, retry_policy=_retries(order))):
+            return {"end": "duplicate"}
+        step = yield ctx.call_sub_orchestrator("gather", input={**order, "polls": 0})
+        step = yield ctx.call_activity("judge", input=step, retry_policy=_retries(order))
+        if step["verdict"] == "ask":
+            step = yield ctx.call_activity("ask", input=step, retry_policy=_retries(order))
+            bell = ctx.wait_for_external_event(step["bell"])
+            deadline = ctx.create_timer(timedelta(seconds=step["question_s"]))
+            winner = yield task.when_any([bell, deadline])
+            (deadline if winner is bell else bell).cancel()
+            step = yield ctx.call_activity("settle", input=step, retry_policy=_retries(order))
+        if step["verdict"] == "run":
+            if step["wait_s"] > 0:
+                yield ctx.create_timer(timedelta(seconds=step["wait_s"]))
+            step = yield ctx.call_sub_orchestrator("repair", input={**step, "attempt": 1})
+    except TaskFailedError as error:
+        for key in step.get("desks", ()):
+            ctx.signal_entity(EntityInstanceId("desk", key), "release", {"owner": order["incident"]["id"]})
+        step = {
+            **step,
+            "verdict": "failed",
+            "end": "inconclusive",
+            "words": f"a step failed: {error.details.error_type}",
+        }
+    step = yield ctx.call_activity("finish", input=step, retry_policy=_retries(order))
+    if step["again"] is not None:
+        ctx.continue_as_new(step["again"])
+    return {"end": step["end"]}
+
+
+def gather(ctx: OrchestrationContext, order: Order) -> Steps:
+    """Read until the failure's detail is there, or its time is up."""
+    step = yield ctx.call_activity("collect", input=order, retry_policy=_retries(order))
+    if step["settled"]:
+        return step
+    yield ctx.create_timer(timedelta(seconds=step["wait_s"]))
+    ctx.continue_as_new({**order, "polls": order["polls"] + 1})
+    return None
+
+
+def repair(ctx: OrchestrationContext, step: Order) -> Steps:
+    """Claim the desks, send once, wait for Azure, verify, leave the desks. A busy Azure is a further attempt."""
+    desks = [EntityInstanceId("desk", key) for key in sorted(step["desks"])]
+    now = ctx.current_utc_datetime.replace(tzinfo=UTC)
+    owner = step["incident"]["id"]
+    claim = {"owner": owner, "now": now.isoformat(), "until": (now + _LEASE).isoformat()}
+    granted = True
+    for desk in desks:
+        answer = yield ctx.call_entity(desk, "claim", claim)
+        granted = granted and answer["granted"]
+    step = yield ctx.call_activity(
+        "execute", input={**step, "desk": "ours" if granted else "held"}, retry_policy=_retries(step)
+    )
+    if (
+        step["wait_s"] > 0
+    ):  # busy, throttled, or an answer that is not known yet: nothing is held meanwhile but the desk
+        yield ctx.create_timer(timedelta(seconds=step["wait_s"]))
+        ctx.continue_as_new(step)
+        return None
+    if step["sent"]:
+        yield ctx.call_sub_orchestrator("follow", input={**step, "polls": 0})
+        step = yield ctx.call_activity("verify", input=step, retry_policy=_retries(step))
+    for desk in desks:
+        yield ctx.call_entity(desk, "release", claim)
+    return step
+
+
+def follow(ctx: OrchestrationContext, step: Order) -> Steps:
+    """Wait until the long-running operation is over, or its time is up."""
+    seen = yield ctx.call_activity("check", input=step, retry_policy=_retries(step))
+    if seen["over"]:
+        return None
+    wait_s = min(_FIRST_POLL_S * 2 ** min(step["polls"], 8), _LONGEST_POLL_S)
+    yield ctx.create_timer(timedelta(seconds=wait_s / step["scale"]))
+    ctx.continue_as_new({**step, "polls": step["polls"] + 1})
+    return None
+
+
+def _retries(order: Order) -> RetryPolicy:
+    """A store or service that does not answer gets some minutes; an activity that ran twice does no harm."""
+    first = timedelta(seconds=max(5.0 / order["scale"], 0.1))
+    return RetryPolicy(first_retry_interval=first, max_number_of_attempts=6, backoff_coefficient=2.0)
+
+
+for _orchestrator in (remediate, gather, repair, follow):
+    bp.orchestration_trigger(context_name="context")(_orchestrator)

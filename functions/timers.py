@@ -1,0 +1,125 @@
+"""Timers: the sweep for what no event told of and what was left unfinished, and the purge of finished histories."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+
+import azure.durable_functions as df
+import azure.functions as func
+import structlog
+from durabletask.client import OrchestrationStatus
+from msgspec.structs import replace
+
+from functions.events import order_of, schedule, start
+from remediations import admission, discovery
+from remediations.model import Disposition, Incident, Json, Reception
+from remediations.services import Services, services
+from remediations.trail import Intake
+
+log = structlog.get_logger()
+bp = df.Blueprint()
+
+_KEEP_HISTORIES = timedelta(days=30)
+_INTAKE_GRACE = timedelta(minutes=5)
+_FINISHED = [OrchestrationStatus.COMPLETED, OrchestrationStatus.FAILED, OrchestrationStatus.TERMINATED]
+
+
+async def sweep(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:  # noqa: ARG001
+    """Start what was claimed and not ended, what was acknowledged and not claimed, and what no event told of."""
+    own = await asyncio.to_thread(services)
+    unfinished = await asyncio.to_thread(lambda: list(_unfinished(own)))
+    restarted = [instance for instance, order in unfinished if await schedule(client, instance, order)]
+    found = await asyncio.to_thread(lambda: list(_untold(own)))
+    started = 0
+    for reception, admitted in found:
+        if admitted.incident is not None:
+            await start(admitted, admitted.incident, client, own)
+            started += 1
+            await asyncio.to_thread(_record, own, reception, admitted)
+    log.info("sweep.done", restarted=len(restarted), started=started)
+
+
+bp.durable_client_input(client_name="client")(
+    bp.timer_trigger(schedule="0 */15 * * * *", arg_name="timer", run_on_startup=False)(sweep)
+)
+
+
+async def purge(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:  # noqa: ARG001
+    """Forget the histories of what finished 30 days ago: they hold texts. The trail stays."""
+    own = await asyncio.to_thread(services)
+    until = own.clock() - _KEEP_HISTORIES
+    purged = await client.purge_orchestrations_by(created_time_to=until, runtime_status=_FINISHED)
+    log.info("histories.purged", count=purged.deleted_instance_count)
+
+
+bp.durable_client_input(client_name="client")(
+    bp.timer_trigger(schedule="0 30 3 * * *", arg_name="timer", run_on_startup=False)(purge)
+)
+
+
+def _unfinished(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:
+    """Give the walks to start again: a running one refuses, a claimed one goes on under its own nonce."""
+    for incident_id in own.trail.incidents():
+        opened = own.trail.opened(incident_id)
+        if opened is not None and own.trail.ended(incident_id) is None:
+            incident, tries = _resumed(own, opened.incident)
+            yield incident_id, {**order_of(incident, own, nonce=opened.nonce), "try": tries + 1}
+    now = own.clock()
+    for day in (now - timedelta(days=1), now):
+        for record in own.trail.intakes(day):
+            is_old = now - record.at > _INTAKE_GRACE / own.settings.time_scale
+            if record.incident is not None and is_old and own.trail.opened(record.incident.id) is None:
+                yield record.incident.id, order_of(record.incident, own)
+
+
+def _resumed(own: Services, incident: Incident) -> tuple[Incident, int]:
+    """Give the incident as its interrupted walk would judge it now: by what its own last effect came to."""
+    effects = [pair for pair in own.trail.effects_on(incident.resource.key) if pair[0].incident_id == incident.id]
+    if not effects:
+        return incident, 0
+    effect, outcome = effects[-1]
+    intent = own.trail.intent(effect.plan, effect.step, effect.attempt)
+    resumed = replace(
+        incident,
+        failed_at=own.clock(),
+        first_failed_at=incident.began_at,
+        correlation_id=(outcome.correlation_id or "").lower() or None if outcome is not None else None,
+        operation_url=outcome.operation_url if outcome is not None else None,
+        sent_digest=intent.body_digest if intent is not None else None,
+        report=None,
+    )
+    return resumed, len({other.plan for other, _ in effects})
+
+
+def _untold(own: Services) -> Iterator[tuple[Reception, admission.Admission]]:
+    """Give the failures of the watched subscriptions that no event told of, old enough for one to have come."""
+    reads, now = own.reads(), own.clock()
+    for subscription in own.policy.subscriptions:
+        try:
+            for workspace in discovery.workspaces(reads, subscription):
+                for incident, age in discovery.failed(reads, workspace, source="sweep", now=now):
+                    if discovery.is_due(age, own.settings.time_scale):
+                        yield _admitted(own, incident)
+        except discovery.NotListed as error:
+            log.warning("sweep.incomplete", subscription=subscription, why=str(error))
+
+
+def _admitted(own: Services, incident: Incident) -> tuple[Reception, admission.Admission]:
+    reception = Reception(
+        event_id=incident.event_id, event_type="sweep", resource=incident.resource.path, incident=incident
+    )
+    admitted = admission.admit(reception, trail=own.trail, own=lambda: own.own, reads=own.reads, now=own.clock())
+    return reception, admitted
+
+
+def _record(own: Services, reception: Reception, admitted: admission.Admission) -> None:
+    record = Intake(
+        at=own.clock(),
+        event_id=reception.event_id,
+        event_type=reception.event_type,
+        disposition=Disposition.INCIDENT,
+        resource=reception.resource,
+        incident=admitted.incident,
+        incident_id=admitted.incident_id,
+    )
+    own.trail.record_intake(record, record.incident.id[-12:] if record.incident is not None else "sweep")

@@ -1,0 +1,184 @@
+"""Admit: Reception -> Admission: which incident an event belongs to, if any. Reads the trail; starts nothing.
+
+One failure is one incident: events of the same failure carry the same correlation id, and an event without one gets it
+from the Activity Log, else joins the incident of that resource whose failure is not older than its last write.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from remediations import enrichment, intake
+from remediations.model import Absent, Caller, Disposition, End, Found, Incident, Reception, ResourceId, Status
+from remediations.ports import Reads
+from remediations.trail import Joined, Trail
+
+_CORROBORATES = timedelta(hours=24)
+_LATEST_DELIVERY = timedelta(hours=25)  # Event Grid tries for 24 hours, and so long may an operation have run before
+_SAME_FAILURE = timedelta(minutes=10)  # of a resource that is not there, so that no write tells failures apart
+_OWN_READS = ("/getlogs/action", "/diagnose/action")
+
+
+class Admission(Struct, frozen=True, kw_only=True):
+    """What is to be done with one event.
+
+    Attributes:
+        incident: To start, or to park; None for everything else.
+        incident_id: The incident that the event belongs to.
+        superseded: Plans whose question a newer failure has made pointless.
+    """
+
+    disposition: Disposition
+    words: str = ""
+    incident: Incident | None = None
+    incident_id: str | None = None
+    superseded: tuple[tuple[str, str], ...] = ()
+
+
+def admit(
+    reception: Reception,
+    *,
+    trail: Trail,
+    own: Callable[[], Caller | None],
+    reads: Callable[[], Reads],
+    now: datetime,
+    report: str | None = None,
+) -> Admission:
+    """Give where an event belongs.
+
+    Args:
+        own: Gives our identity; asked only for events that could be ours.
+        reads: Gives a reader; asked only for an event without a correlation id.
+        report: Digest of what the sender said, if it said something.
+    """
+    if reception.handshake is not None:
+        return Admission(disposition=Disposition.HANDSHAKE, words="subscription handshake answered")
+    if reception.repaired is not None:
+        return _corroborated(*reception.repaired, trail=trail, now=now)
+    linked = _linked(reception, trail=trail, own=own, now=now)
+    if linked is not None:
+        return linked
+    incident = reception.incident
+    if incident is None:
+        return Admission(disposition=Disposition.IGNORED, words=reception.ignored or "nothing of ours")
+    incident = _correlated(replace(incident, report=report), trail=trail, reads=reads, now=now)
+    if incident.source == "ci" or incident.desired_spec_url is not None:
+        trail.join(incident.id, _joined(incident))
+    return _placed(incident, reception, trail)
+
+
+def _placed(incident: Incident, reception: Reception, trail: Trail) -> Admission:
+    opened = trail.opened(incident.id)
+    if opened is not None:
+        same = opened.incident.event_id == reception.event_id
+        words = "the same event was delivered before" if same else f"the failure is known from {opened.incident.source}"
+        disposition = Disposition.DUPLICATE if same else Disposition.JOINED
+        return Admission(disposition=disposition, words=words, incident_id=incident.id)
+    superseded: list[tuple[str, str]] = []
+    for other in trail.incidents_of(incident.resource.key):
+        if other.id == incident.id or other.resource.key != incident.resource.key or trail.opened(other.id) is None:
+            continue
+        if trail.ended(other.id) is not None:
+            continue
+        if _is_worked_on(other, trail):
+            words = f"incident {other.id} is working on this resource; judged again when it ends"
+            return Admission(disposition=Disposition.PARKED, words=words, incident=incident, incident_id=incident.id)
+        superseded += [
+            (other.id, question.plan) for question in trail.open_questions() if question.incident_id == other.id
+        ]
+    return Admission(
+        disposition=Disposition.INCIDENT,
+        incident=incident,
+        incident_id=incident.id,
+        superseded=tuple(superseded),
+    )
+
+
+def _linked(reception: Reception, *, trail: Trail, own: Callable[[], Caller | None], now: datetime) -> Admission | None:
+    """Tell an event that our own write caused: it belongs to that write's incident and never starts one."""
+    request = reception.client_request_id or ""
+    holder = trail.request(request)
+    if reception.caller == Caller() and holder is None:
+        return None
+    us = own()
+    if not intake.is_ours(reception, us):
+        # Somebody else's identity with our request id is somebody else's event; it counts only while we do not know
+        # who we are.
+        if us is None and holder is not None:
+            return Admission(disposition=Disposition.LINKED, words="caused by our own write", incident_id=holder)
+        return None
+    if not request:
+        holder = _by_target(reception, trail, now)
+    if holder is not None:
+        return Admission(disposition=Disposition.LINKED, words="caused by our own write", incident_id=holder)
+    if (reception.operation_name or "").lower().endswith(_OWN_READS):
+        return Admission(disposition=Disposition.IGNORED, words="caused by our own reading of logs")
+    words = "our identity caused it, and no intent on the trail says so: somebody may be using our identity"
+    return Admission(disposition=Disposition.ALARM, words=words)
+
+
+def _by_target(reception: Reception, trail: Trail, now: datetime) -> str | None:
+    """Find our write by its target: the event of a first create carries no request id, and may come a day late."""
+    try:
+        key = ResourceId.parse(reception.resource or "").key
+    except ValueError:
+        return None
+    recent = [effect for effect, _ in trail.effects_on(key) if now - effect.at < _LATEST_DELIVERY]
+    return recent[-1].incident_id if recent else None
+
+
+def _correlated(incident: Incident, *, trail: Trail, reads: Callable[[], Reads], now: datetime) -> Incident:
+    if incident.correlation_id is not None:
+        return incident
+    evidence = enrichment.enrich(incident, reads(), now=now, own=None)
+    if isinstance(evidence.activity, Found) and evidence.activity.value:
+        row = evidence.activity.value[-1]
+        correlation = row.correlation_id.lower()
+        known = intake.incident_id(incident.resource, correlation)
+        failed_at = row.at if incident.source == "sweep" else incident.failed_at
+        return replace(incident, id=known, correlation_id=correlation, failed_at=failed_at)
+    if isinstance(evidence.resource, Found) and evidence.resource.value.last_modified_at is not None:
+        since = evidence.resource.value.last_modified_at
+    elif isinstance(evidence.resource, Absent):
+        since = incident.failed_at - _SAME_FAILURE
+    else:
+        return incident
+    key = incident.resource.key
+    same = [other for other in trail.incidents_of(key) if other.resource.key == key and other.failed_at >= since]
+    return replace(incident, id=max(same, key=lambda other: other.failed_at).id) if same else incident
+
+
+def _corroborated(workspace: str, service: str, *, trail: Trail, now: datetime) -> Admission:
+    nothing = Admission(
+        disposition=Disposition.IGNORED, words="it reports a deployed model, and no repair of ours waits for that"
+    )
+    try:
+        key = ResourceId.parse(f"{workspace}/onlineEndpoints/{service}").key
+    except ValueError:
+        return nothing
+    for incident in trail.incidents_of(key):
+        ended = trail.ended(incident.id)
+        if ended is not None and ended.end is End.REPAIRED and now - ended.at < _CORROBORATES:
+            words = "Azure ML reports the model as deployed after our repair"
+            return Admission(disposition=Disposition.CORROBORATED, words=words, incident_id=incident.id)
+    return nothing
+
+
+def _is_worked_on(incident: Incident, trail: Trail) -> bool:
+    """Tell whether an incident has sent something and has not ended."""
+    effects = [
+        outcome for effect, outcome in trail.effects_on(incident.resource.key) if effect.incident_id == incident.id
+    ]
+    return any(outcome is None or outcome.status is Status.ACCEPTED for outcome in effects)
+
+
+def _joined(incident: Incident) -> Joined:
+    return Joined(
+        event_id=incident.event_id,
+        source=incident.source,
+        report=incident.report,
+        operation_url=incident.operation_url,
+        desired_spec_url=incident.desired_spec_url,
+    )

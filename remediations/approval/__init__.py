@@ -1,0 +1,1 @@
+"""Questions to people: tokens that name a question, and who may answer it. No I/O."""

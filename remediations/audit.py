@@ -1,0 +1,198 @@
+"""Record: any value of the walk -> `AuditRecord`, on the incident's trail.
+
+A record holds ids, digests, enumerated words and our own sentences; the texts of errors and logs stay in the evidence
+store, under the digest that is written here. Recording the same thing twice leaves one record.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from msgspec import Struct
+
+from remediations import codec
+from remediations.model import (
+    AuditRecord,
+    Decision,
+    Diagnosis,
+    End,
+    Evidence,
+    Found,
+    Incident,
+    Mode,
+    NoPlan,
+    Outcome,
+    Plan,
+    Verification,
+    reading_words,
+)
+from remediations.trail import Answered, Intent, Question, Trail
+
+
+class Journal(Struct, frozen=True):
+    """Writes the records of one app: its trail, its mode and policy, and what time it is."""
+
+    trail: Trail
+    mode: Mode
+    policy_version: str
+    clock: Callable[[], datetime]
+
+    def record(self, incident_id: str, stage: str, key: str, **facts: object) -> None:
+        """Put one record on the trail; raises StoreError, after which nothing that needs it may happen."""
+        record = AuditRecord(
+            seq=0,
+            at=self.clock(),
+            incident=incident_id,
+            stage=stage,
+            key=f"{stage}:{key}",
+            mode=self.mode,
+            policy_version=self.policy_version,
+            facts=codec.dump(facts),
+        )
+        self.trail.append_record(record)
+
+    def opened(self, incident: Incident) -> None:
+        self.record(
+            incident.id,
+            "incident",
+            "opened",
+            resource=incident.resource.path,
+            operation=incident.operation,
+            failed_at=incident.failed_at,
+            correlation_id=incident.correlation_id,
+            source=incident.source,
+            event_id=incident.event_id,
+            caller=incident.caller,
+        )
+
+    def collected(self, evidence: Evidence, digest: str, polls: int) -> None:
+        operation = evidence.operation
+        self.record(
+            evidence.incident.id,
+            "evidence",
+            digest,
+            evidence=digest,
+            polls=polls,
+            resource=evidence.resource.value.provisioning_state
+            if isinstance(evidence.resource, Found)
+            else reading_words(evidence.resource),
+            operation=operation.value.status if isinstance(operation, Found) else reading_words(operation),
+            activity=len(evidence.activity.value)
+            if isinstance(evidence.activity, Found)
+            else reading_words(evidence.activity),
+            missing_permissions=evidence.missing_permissions,
+        )
+
+    def diagnosed(self, diagnosis: Diagnosis) -> None:
+        self.record(
+            diagnosis.incident.id,
+            "diagnosis",
+            diagnosis.evidence,
+            evidence=diagnosis.evidence,
+            cause=diagnosis.cause_id,
+            code=diagnosis.code,
+            level=diagnosis.level,
+            supporting=diagnosis.supporting,
+            opposing=diagnosis.opposing,
+            rivals=diagnosis.rivals,
+            would_tell=diagnosis.would_tell,
+            action=diagnosis.action,
+        )
+
+    def planned(self, plan: Plan | NoPlan) -> None:
+        diagnosis = plan.diagnosis
+        if isinstance(plan, NoPlan):
+            self.record(diagnosis.incident.id, "plan", diagnosis.evidence, none=plan.end, words=plan.words)
+            return
+        self.record(
+            diagnosis.incident.id,
+            "plan",
+            plan.digest,
+            plan=plan.digest,
+            action=plan.action,
+            effect=plan.effect,
+            undo=plan.undo,
+            calls=[str(call) for call in plan.calls],
+            parameters=plan.parameters,
+            fingerprint=plan.fingerprint,
+            needs_person=plan.needs_person,
+            try_number=plan.try_number,
+            wait_s=round(plan.wait.total_seconds(), 3),
+        )
+
+    def decided(self, decision: Decision, *, when: str) -> None:
+        """Keep a decision: `when` is ``deciding``, or ``before effect <attempt>``."""
+        self.record(
+            decision.plan.diagnosis.incident.id,
+            "decision",
+            f"{when}:{decision.situation}",
+            when=when,
+            plan=decision.plan.digest,
+            cause=decision.plan.diagnosis.cause_id,
+            action=decision.plan.action,
+            verdict=decision.verdict,
+            would=decision.would,
+            held_mode=decision.mode,
+            mode_words=decision.mode_words,
+            guards=decision.answers,
+            situation=decision.situation,
+            calls=[str(call) for call in decision.plan.calls],
+        )
+
+    def asked(self, question: Question) -> None:
+        self.record(question.incident_id, "question", question.plan, plan=question.plan, expires_at=question.expires_at)
+
+    def answered(self, incident_id: str, answered: Answered) -> None:
+        self.record(
+            incident_id,
+            "answer",
+            answered.plan,
+            plan=answered.plan,
+            approved=answered.approved,
+            words=answered.words,
+            by=answered.by,
+        )
+
+    def intended(self, intent: Intent, plan: Plan, attempt: int) -> None:
+        self.record(
+            intent.incident_id,
+            "intent",
+            f"{plan.digest}:{attempt}",
+            plan=plan.digest,
+            attempt=attempt,
+            action=plan.action,
+            call=intent.call,
+            client_request_id=intent.request_id,
+        )
+
+    def came_of(self, plan: Plan, attempt: int, outcome: Outcome) -> None:
+        self.record(
+            plan.diagnosis.incident.id,
+            "outcome",
+            f"{plan.digest}:{attempt}",
+            plan=plan.digest,
+            attempt=attempt,
+            action=plan.action,
+            status=outcome.status,
+            words=outcome.words,
+            client_request_id=outcome.request_id,
+            service_request_id=outcome.service_request_id,
+            correlation_id=outcome.correlation_id,
+            codes=[detail.code for detail in outcome.errors if detail.code],
+        )
+
+    def verified(self, plan: Plan, verification: Verification) -> None:
+        self.record(
+            plan.diagnosis.incident.id,
+            "verification",
+            plan.digest,
+            plan=plan.digest,
+            end=verification.end,
+            words=verification.words,
+            evidence=verification.evidence,
+        )
+
+    def linked(self, incident_id: str, event_id: str, event_type: str) -> None:
+        self.record(incident_id, "linked-event", event_id, event_id=event_id, event_type=event_type)
+
+    def ended(self, incident_id: str, end: End, words: str) -> None:
+        self.record(incident_id, "end", "end", end=end, words=words)

@@ -1,0 +1,6 @@
+"""Every cause that is known, a module per family of errors. Adding one: its entry, and a line in CHANGELOG.md."""
+
+from remediations.catalogue import operations
+from remediations.catalogue.cause import Cause
+
+CAUSES: tuple[Cause, ...] = (*operations.CAUSES,)

@@ -1,0 +1,348 @@
+"""Enrich: Incident -> Evidence. Reads through a port; every read is a value, absent or unknown.
+
+The order is that of what tells most soonest: the resource, the long-running operation that it names, the Activity Log
+by correlation id, then by resource, and, where those do not settle it, container logs and the workspace's diagnosis.
+The Activity Log lags by seconds to minutes, so one round may not settle it: `is_settled` and `next_poll` tell.
+
+https://learn.microsoft.com/rest/api/monitor/activity-logs/list
+https://learn.microsoft.com/rest/api/azureml/online-deployments/get-logs
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
+
+from remediations import codec, spec
+from remediations.messages import ErrorDetail, parse
+from remediations.model import (
+    Absent,
+    ActivityRow,
+    Caller,
+    DesiredSpec,
+    Evidence,
+    Found,
+    Incident,
+    Json,
+    OperationState,
+    Reading,
+    ResourceId,
+    ResourceState,
+    Unknown,
+)
+from remediations.ports import Reads
+from remediations.redaction import redact, tail
+
+API_VERSION = "2024-10-01"
+ACTIVITY_API_VERSION = "2015-04-01"
+CONTAINERS = ("InferenceServer", "StorageInitializer")
+CEILING = timedelta(minutes=20)
+_FIRST_POLL, _LONGEST_POLL = timedelta(seconds=10), timedelta(minutes=5)
+_LOOK_BACK, _LOOK_AHEAD = timedelta(hours=3), timedelta(hours=2)
+_LOG_LINES = 100
+_MAX_TEXT = 4_096
+_MAX_ROWS = 200
+_NETWORKED = ("registry", "network", "storage", "dns", "private")
+_AREAS = ("containerRegistry", "storageAccount", "dnsResolution", "nsg", "udr", "resourceLock", "others")
+
+
+def next_poll(polls: int) -> timedelta:
+    """Give how long to wait after so many rounds: 10 s, 20 s, 40 s … 5 min."""
+    return min(_FIRST_POLL * float(2 ** min(polls - 1, 10)), _LONGEST_POLL)
+
+
+def enrich(
+    incident: Incident,
+    reads: Reads,
+    *,
+    now: datetime,
+    own: Caller | None,
+    report: tuple[ErrorDetail, ...] = (),
+    wants_spec: bool = False,
+) -> Evidence:
+    """Give what one round of reads shows.
+
+    Args:
+        own: Our identity, to tell our own writes from a person's.
+        report: What the sender of the event said.
+        wants_spec: Whether policy lets CI's desired spec be fetched.
+    """
+    shown = reads.get(f"{incident.resource.path}?api-version={API_VERSION}")
+    resource = _state(shown, incident.resource, own)
+    endpoint = resource
+    if incident.resource.deployment is not None:
+        above = reads.get(f"{incident.resource.endpoint_path}?api-version={API_VERSION}")
+        endpoint = _state(above, incident.resource.endpoint_id, own)
+    operation = _operation(reads, incident, resource)
+    activity = _activity(reads, incident, now) if incident.correlation_id else Unknown("no correlation id")
+    history = _history(reads, incident, resource, now)
+    if isinstance(activity, Unknown | Absent):
+        activity = _last_failure(incident, history)
+    evidence = Evidence(
+        incident=incident,
+        collected_at=now,
+        resource=resource,
+        endpoint=endpoint,
+        operation=operation,
+        activity=activity,
+        history=history,
+        desired=_desired(reads, incident, shown) if wants_spec and incident.desired_spec_url else Absent(),
+        report=report,
+        missing_permissions=reads.refused(),
+    )
+    if _needs_logs(evidence):
+        evidence = _with_logs(evidence, reads)
+    return evidence
+
+
+def is_settled(evidence: Evidence) -> bool:
+    """Tell whether the evidence is enough to judge by: an ended operation or a terminal row with its detail."""
+    if evidence.missing_permissions:
+        return True
+    if not isinstance(evidence.history, Found):
+        return False
+    resource = evidence.resource.value if isinstance(evidence.resource, Found) else None
+    if resource is not None and resource.is_running and resource.modified_by_us is True:
+        return False  # an interrupted walk of ours is still at work
+    if isinstance(evidence.operation, Found):
+        operation = evidence.operation.value
+        if operation.is_over:
+            return bool(operation.errors) or operation.status == "Succeeded"
+        return False
+    rows = evidence.activity.value if isinstance(evidence.activity, Found) else ()
+    return any(row.errors for row in rows)
+
+
+# ------------------------------------------------------------------------------------------- the ladder
+
+
+def resource_state(shown: Mapping[str, Json], resource: ResourceId, own: Caller | None) -> ResourceState:
+    """Give what a GET of a deployment or endpoint shows, without the values of its environment variables."""
+    properties, system = _mapping(shown.get("properties")), _mapping(shown.get("systemData"))
+    rebuilt = spec.rebuild(shown, is_endpoint=resource.deployment is None)
+    traffic = {name: share for name, share in _mapping(properties.get("traffic")).items() if isinstance(share, int)}
+    capacity = _mapping(shown.get("sku")).get("capacity")
+    return ResourceState(
+        path=resource.path,
+        kind="endpoint" if resource.deployment is None else _text(properties.get("endpointComputeType")) or "Managed",
+        provisioning_state=_text(properties.get("provisioningState")) or "Unknown",
+        created_at=moment(system.get("createdAt")),
+        last_modified_at=moment(system.get("lastModifiedAt")) or moment(system.get("createdAt")),
+        modified_by_us=_is_own(system.get("lastModifiedBy"), own),
+        operation_url=_text(_mapping(properties.get("properties")).get("AzureAsyncOperationUri")) or None,
+        instance_type=_text(properties.get("instanceType")) or None,
+        capacity=capacity if isinstance(capacity, int) else None,
+        environment=_text(properties.get("environmentId")) or None,
+        tags={name: value for name, value in _mapping(shown.get("tags")).items() if isinstance(value, str)},
+        traffic=traffic,
+        environment_names=spec.environment_names(shown),
+        spec_digest=rebuilt.digest if isinstance(rebuilt, spec.Spec) else None,
+        not_rebuildable=rebuilt.words if isinstance(rebuilt, spec.NotRebuildable) else None,
+    )
+
+
+def operation_state(shown: Mapping[str, Json]) -> OperationState:
+    """Give what the URL of a long-running operation shows."""
+    return OperationState(
+        status=_status(_text(shown.get("status"))),
+        started_at=moment(shown.get("startTime")),
+        ended_at=moment(shown.get("endTime")),
+        errors=_errors(shown.get("error")),
+    )
+
+
+def _state(shown: Reading[Json], resource: ResourceId, own: Caller | None) -> Reading[ResourceState]:
+    return Found(resource_state(_mapping(shown.value), resource, own)) if isinstance(shown, Found) else shown
+
+
+def _operation(reads: Reads, incident: Incident, resource: Reading[ResourceState]) -> Reading[OperationState]:
+    state = resource.value if isinstance(resource, Found) else None
+    if state is not None and state.last_modified_at is not None and state.last_modified_at > incident.failed_at:
+        return Unknown("the resource was written after the failure")
+    url = (state.operation_url if state is not None else None) or incident.operation_url
+    if url is None:
+        return Unknown("nothing names the operation")
+    reading = reads.get(url)
+    if not isinstance(reading, Found):
+        return reading
+    operation = operation_state(_mapping(reading.value))
+    if operation.started_at is not None and operation.started_at > incident.failed_at:
+        return Unknown("the resource names a later operation")
+    return Found(operation)
+
+
+def _activity(reads: Reads, incident: Incident, now: datetime) -> Reading[tuple[ActivityRow, ...]]:
+    rows = _rows(reads, incident, now, f"correlationId eq '{incident.correlation_id}'")
+    if not isinstance(rows, Found):
+        return rows
+    key = incident.resource.key
+    about_it = tuple(row for row in rows.value if row.resource.lower() == key)
+    return Found(about_it) if about_it else Absent()
+
+
+def _history(
+    reads: Reads, incident: Incident, resource: Reading[ResourceState], now: datetime
+) -> Reading[tuple[ActivityRow, ...]]:
+    rows = _rows(reads, incident, now, f"resourceUri eq '{incident.resource.path}'")
+    if not isinstance(rows, Found) or not isinstance(resource, Absent) or incident.resource.deployment is None:
+        return rows
+    above = _rows(reads, incident, now, f"resourceUri eq '{incident.resource.endpoint_path}'")
+    return Found((*rows.value, *above.value)) if isinstance(above, Found) else above
+
+
+def _rows(reads: Reads, incident: Incident, now: datetime, which: str) -> Reading[tuple[ActivityRow, ...]]:
+    start = incident.failed_at - _LOOK_BACK
+    end = max(now, incident.failed_at) + _LOOK_AHEAD
+    times = f"eventTimestamp ge '{start:%Y-%m-%dT%H:%M:%SZ}' and eventTimestamp le '{end:%Y-%m-%dT%H:%M:%SZ}'"
+    path = (
+        f"/subscriptions/{incident.resource.subscription}/providers/Microsoft.Insights/eventtypes/management/values"
+        f"?api-version={ACTIVITY_API_VERSION}&$filter={times} and {which}"
+    )
+    reading = reads.get_all(path, most=_MAX_ROWS)
+    if not isinstance(reading, Found):
+        return reading
+    return Found(tuple(row for shown in reading.value if (row := activity_row(_mapping(shown))) is not None))
+
+
+def activity_row(shown: Mapping[str, Json]) -> ActivityRow | None:
+    """Give one row of the Activity Log; None if it has no time."""
+    at = moment(shown.get("eventTimestamp"))
+    if at is None:
+        return None
+    properties = _mapping(shown.get("properties"))
+    request = _mapping(shown.get("httpRequest"))
+    status = _status(_value(shown.get("status")))
+    return ActivityRow(
+        at=at,
+        operation_name=_value(shown.get("operationName")),
+        status=status,
+        resource=_text(shown.get("resourceId")),
+        correlation_id=_text(shown.get("correlationId")),
+        caller=_anonymous(_text(shown.get("caller"))),
+        client_request_id=_text(request.get("clientRequestId")) or None,
+        errors=_errors(properties.get("statusMessage")) if status in {"Failed", "Canceled"} else (),
+    )
+
+
+def _last_failure(incident: Incident, history: Reading[tuple[ActivityRow, ...]]) -> Reading[tuple[ActivityRow, ...]]:
+    """Stand in for the rows by correlation id: the last failure of that resource up to the event."""
+    if not isinstance(history, Found):
+        return history
+    ending = f"/{incident.operation}"
+    rows = [
+        row
+        for row in history.value
+        if row.status in {"Failed", "Canceled"}
+        and row.operation_name.lower().endswith(ending)
+        and row.at <= incident.failed_at + timedelta(minutes=5)
+        and (incident.correlation_id is None or row.correlation_id.lower() == incident.correlation_id)
+    ]
+    return Found((max(rows, key=lambda row: row.at),)) if rows else Absent()
+
+
+def _desired(reads: Reads, incident: Incident, live: Reading[Json]) -> Reading[DesiredSpec]:
+    reading = reads.fetch_spec(incident.desired_spec_url or "")
+    if not isinstance(reading, Found):
+        return reading
+    shown = _mapping(reading.value)
+    if _text(shown.get("id")).lower() != incident.resource.key:
+        return Unknown("its id is not that of the failed resource")
+    rebuilt = spec.rebuild(shown, is_endpoint=incident.resource.deployment is None)
+    if isinstance(rebuilt, spec.NotRebuildable):
+        return Unknown(f"it cannot be sent: {rebuilt.words}")
+    differs = tuple(spec.differences(rebuilt.body, live.value if isinstance(live, Found) else {}))
+    return Found(DesiredSpec(url=incident.desired_spec_url or "", digest=rebuilt.digest, differs=differs))
+
+
+def _needs_logs(evidence: Evidence) -> bool:
+    """Tell whether the containers' logs could still say something: not for what was canceled or never started."""
+    if not isinstance(evidence.resource, Found) or evidence.incident.resource.deployment is None:
+        return False
+    operation = evidence.operation
+    return isinstance(operation, Found) and operation.value.status == "Failed"
+
+
+def _with_logs(evidence: Evidence, reads: Reads) -> Evidence:
+    path = evidence.incident.resource.path
+    logs: dict[str, Reading[str]] = {}
+    for container in CONTAINERS:
+        body: Json = {"containerType": container, "tail": _LOG_LINES}
+        reading = reads.ask(f"{path}/getLogs?api-version={API_VERSION}", body)
+        content = _text(_mapping(reading.value).get("content")) if isinstance(reading, Found) else ""
+        logs[container] = Found(tail(redact(content))) if isinstance(reading, Found) else reading
+    said = " ".join(detail.message for detail in _all_errors(evidence)).lower()
+    diagnostics: Reading[tuple[str, ...]] = Unknown("not asked: nothing speaks of the network")
+    if any(word in said for word in _NETWORKED):
+        diagnostics = _diagnosis(reads, evidence.incident.resource.workspace_path)
+    return replace(evidence, logs=logs, diagnostics=diagnostics, missing_permissions=reads.refused())
+
+
+def _diagnosis(reads: Reads, workspace: str) -> Reading[tuple[str, ...]]:
+    asked: Json = {"value": {area: {} for area in _AREAS}}
+    reading = reads.ask(f"{workspace}/diagnose?api-version={API_VERSION}", asked)
+    if not isinstance(reading, Found):
+        return reading
+    found: list[str] = []
+    for area, results in _mapping(_mapping(reading.value).get("value")).items():
+        for result in results if isinstance(results, list) else []:
+            shown = _mapping(result)
+            found.append(f"{area}: {_text(shown.get('code'))}: {redact(_text(shown.get('message')))[:500]}")
+    return Found(tuple(found))
+
+
+# ------------------------------------------------------------------------------------------- the parts
+
+
+def moment(value: Json) -> datetime | None:
+    """Read a time that Azure wrote, with up to seven digits of a second; None if it is none.
+
+    The year 1 is how .NET writes a time that was never set.
+    """
+    try:
+        read = datetime.fromisoformat(_text(value))
+        known = (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return known if known.year > 2000 else None
+
+
+def _all_errors(evidence: Evidence) -> tuple[ErrorDetail, ...]:
+    operation = evidence.operation.value.errors if isinstance(evidence.operation, Found) else ()
+    rows = evidence.activity.value if isinstance(evidence.activity, Found) else ()
+    return (*operation, *(detail for row in rows for detail in row.errors), *evidence.report)
+
+
+def _errors(value: Json) -> tuple[ErrorDetail, ...]:
+    return tuple(
+        ErrorDetail(code=detail.code, message=redact(detail.message)[:_MAX_TEXT], depth=detail.depth)
+        for detail in parse(value)
+    )
+
+
+def _status(text: str) -> str:
+    return "Canceled" if text in {"Cancelled", "Canceled"} else text
+
+
+def _value(shown: Json) -> str:
+    return _text(_mapping(shown).get("value")) if isinstance(shown, dict) else _text(shown)
+
+
+def _anonymous(caller: str) -> str | None:
+    """Keep an object id or client id; a name or address becomes a digest, enough to tell one person from another."""
+    if not caller:
+        return None
+    return caller.lower() if "@" not in caller and " " not in caller else f"person-{codec.digest(caller.lower())[:12]}"
+
+
+def _is_own(modified_by: Json, own: Caller | None) -> bool | None:
+    if own is None or not isinstance(modified_by, str):
+        return None
+    return modified_by.lower() in {name.lower() for name in (own.oid, own.appid) if name}
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else ""

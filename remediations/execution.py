@@ -1,0 +1,167 @@
+"""Execute: Plan -> Outcome. The only module that writes to Azure.
+
+The order is the promise: index, intent, audit record, one send, outcome. Whoever creates the intent sends, once, and
+only while the intent is fresh; whoever finds it never sends, but waits until its creator cannot send any more and then
+reads the world: done, not done (the next attempt may send), or unclear (a person is asked).
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from remediations import codec
+from remediations.actions.action import Action, Changed
+from remediations.audit import Journal
+from remediations.model import Evidence, Found, Outcome, Plan, Status
+from remediations.ports import Reads, Reply, Writes
+from remediations.trail import Effect, Intent, Slot, Trail
+
+STEP = 0  # plans have one call so far; the trail's names have room for more
+
+
+def found(
+    plan: Plan,
+    attempt: int,
+    *,
+    action: Action,
+    trail: Trail,
+    journal: Journal,
+    world: Callable[[], Evidence],
+    send_within: timedelta,
+) -> Outcome | None:
+    """Give what came of an attempt that somebody has begun; None if nobody has.
+
+    Args:
+        world: Reads fresh evidence; asked only when the answer was lost.
+        send_within: The longest that one send may take. After twice that, the creator cannot send any more.
+    """
+    outcome = trail.outcome(plan.digest, STEP, attempt)
+    if outcome is not None:
+        journal.came_of(plan, attempt, outcome)
+        return outcome
+    intent = trail.intent(plan.digest, STEP, attempt)
+    if intent is None:
+        return None
+    wait = intent.at + 2 * send_within - journal.clock()
+    if wait > timedelta(0):
+        words = "the call was begun a moment ago; its answer is not there"
+        return Outcome(status=Status.PENDING, words=words, request_id=intent.request_id, retry_after=wait)
+    after = world()
+    status = action.landed(plan, after)
+    words = {
+        Status.ACCEPTED: "the answer was lost; Azure shows that the call took effect",
+        Status.NOT_DONE: "the answer was lost; Azure shows that nothing was done",
+    }.get(status, "the answer was lost, and Azure does not show whether the call took effect")
+    shown = after.resource.value if isinstance(after.resource, Found) else None
+    url = shown.operation_url if shown is not None and status is Status.ACCEPTED else None
+    read = Outcome(status=status, words=words, request_id=intent.request_id, operation_url=url)
+    return _closed(plan, attempt, read, trail, journal)
+
+
+def execute(
+    plan: Plan,
+    attempt: int,
+    *,
+    action: Action,
+    reads: Reads,
+    writes: Writes,
+    trail: Trail,
+    journal: Journal,
+    nonce: str,
+    budget: int,
+    send_within: timedelta,
+) -> Outcome:
+    """Take a slot of the budget, create the intent, send the call once, and give what came of it.
+
+    Raises:
+        StoreError: the trail cannot be written; then nothing was sent, or the intent stands and is read back later.
+        WriteInDryRun: there is no client that could write.
+    """
+    incident = plan.diagnosis.incident
+    now = journal.clock()
+    slot = Slot(plan=plan.digest, incident_id=incident.id)
+    if not trail.take_budget(incident.resource.subscription, plan.action, now, slot, budget):
+        return Outcome(status=Status.REFUSED, words=f"the budget of {budget} effects of {plan.action} an hour is spent")
+    prepared = action.prepare(plan, reads)
+    if isinstance(prepared, Changed):
+        return Outcome(status=Status.REFUSED, words=prepared.words)
+    call = plan.calls[STEP]
+    request_id = request_id_of(plan.digest, STEP, attempt)
+    effect = Effect(
+        at=now,
+        incident_id=incident.id,
+        action=plan.action,
+        cause_id=plan.diagnosis.cause_id,
+        plan=plan.digest,
+        step=STEP,
+        attempt=attempt,
+    )
+    intent = Intent(
+        at=now,
+        nonce=nonce,
+        incident_id=incident.id,
+        action=plan.action,
+        call=str(call),
+        request_id=request_id,
+        body_digest=call.body_digest,
+    )
+    if not trail.open_intent(effect, intent, plan.target):
+        return Outcome(
+            status=Status.PENDING,
+            words="somebody else has just begun this call",
+            request_id=request_id,
+            retry_after=2 * send_within,
+        )
+    journal.intended(intent, plan, attempt)
+    if journal.clock() - now > send_within / 2:
+        words = "not sent: the intent was no longer fresh"
+        return _closed(
+            plan, attempt, Outcome(status=Status.NOT_DONE, words=words, request_id=request_id), trail, journal
+        )
+    reply = writes.send(call, prepared.content, request_id=request_id)
+    if reply.status is None or reply.status >= 500:
+        words = "no answer came" if reply.status is None else f"Azure answered {reply.status}"
+        return Outcome(
+            status=Status.PENDING,
+            words=f"{words}: whether the call took effect is not known yet",
+            request_id=request_id,
+            retry_after=intent.at + 2 * send_within - journal.clock(),
+        )
+    return _closed(plan, attempt, outcome_of(reply, request_id), trail, journal)
+
+
+def outcome_of(reply: Reply, request_id: str) -> Outcome:
+    """Give what an answer below 500 means for an effect."""
+    status = reply.status
+    told = next((detail for detail in reply.errors if detail.code), None)
+    because = f" ({told.code})" if told is not None else ""
+    kinds = {
+        401: (Status.FORBIDDEN, f"our identity lacks {reply.permission}: grant it at this scope"),
+        403: (Status.FORBIDDEN, f"our identity lacks {reply.permission}: grant it at this scope"),
+        409: (Status.BUSY, "another operation runs on the endpoint"),
+        429: (Status.THROTTLED, "Azure asks us to slow down"),
+    }
+    if status is not None and status < 300:
+        kind, words = Status.ACCEPTED, f"Azure took the call ({status})"
+    else:
+        kind, words = kinds.get(status or 0, (Status.REJECTED, f"Azure rejected the call with {status}{because}"))
+    return Outcome(
+        status=kind,
+        words=words,
+        request_id=request_id,
+        service_request_id=reply.service_request_id,
+        correlation_id=reply.correlation_id,
+        operation_url=reply.operation_url,
+        retry_after=reply.retry_after,
+        errors=reply.errors,
+    )
+
+
+def request_id_of(plan: str, step: int, attempt: int) -> str:
+    """Give the ``x-ms-client-request-id`` of one intent: 38 letters, digits and dashes."""
+    return f"medic-{codec.digest(f'{plan}/{step}/{attempt}')[:32]}"
+
+
+def _closed(plan: Plan, attempt: int, outcome: Outcome, trail: Trail, journal: Journal) -> Outcome:
+    kept = trail.close_intent(plan.digest, STEP, attempt, outcome)
+    journal.came_of(plan, attempt, kept)
+    return kept

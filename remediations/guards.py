@@ -1,0 +1,277 @@
+"""The guards, and decide: Plan + Situation -> Decision. Pure.
+
+A guard answers one question: allow, deny or unknown, in words; unknown is deny. All of them run when deciding and again
+right before the effect. One function decides for live runs, dry runs, replay and what-if.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from remediations.model import (
+    ActivityRow,
+    Answer,
+    Decision,
+    End,
+    Found,
+    GuardAnswer,
+    Mode,
+    Plan,
+    Unknown,
+    Verdict,
+    tags_match,
+)
+from remediations.situation import Situation
+
+type Guard = Callable[[Plan, Situation], GuardAnswer]
+
+_BEGINNING = frozenset({"Started", "Accepted", "Succeeded", "Failed", "Canceled"})
+
+
+def decide(plan: Plan, situation: Situation, guards: Sequence[Guard], *, situation_digest: str) -> Decision:
+    """Give the verdict on a plan, with every guard's answer."""
+    answers = tuple(guard(plan, situation) for guard in guards)
+    permitted, words = permitted_mode(plan, situation)
+    mode = min(permitted, situation.ceiling, key=lambda mode: mode.rank)
+    if mode is not permitted:
+        words = f"{words}; MEDIC_MODE permits {situation.ceiling} at most"
+    return Decision(
+        plan=plan,
+        verdict=_verdict(mode, answers),
+        would=_verdict(permitted, answers),
+        mode=mode,
+        mode_words=words,
+        answers=answers,
+        situation=situation_digest,
+    )
+
+
+def permitted_mode(plan: Plan, situation: Situation) -> tuple[Mode, str]:
+    """Give what policy permits without the ceiling, and why: auto becomes ask if the plan or the breaker says so."""
+    mode = situation.permission.mode
+    if mode is not Mode.AUTO:
+        return mode, f"policy says {mode} for {plan.action}"
+    if plan.needs_person is not None:
+        return Mode.ASK, f"a person decides: {plan.needs_person}"
+    if breaker_is_open(situation):
+        count = situation.permission.breaker_failures
+        return Mode.ASK, f"a person decides: the last {count} repairs by {plan.action} did not help"
+    return mode, f"policy says {mode} for {plan.action}"
+
+
+def breaker_is_open(situation: Situation) -> bool:
+    """Tell whether the action's latest repairs, as many as policy says, all failed."""
+    count = situation.permission.breaker_failures
+    latest = situation.results[-count:] if count else ()
+    return len(latest) == count and count > 0 and all(result.end is not End.REPAIRED for result in latest)
+
+
+def _verdict(mode: Mode, answers: Sequence[GuardAnswer]) -> Verdict:
+    if mode is Mode.OFF or any(answer.answer is not Answer.ALLOW for answer in answers):
+        return Verdict.REFUSE
+    return {Mode.DRY_RUN: Verdict.DRY_RUN, Mode.ASK: Verdict.ASK, Mode.AUTO: Verdict.RUN}[mode]
+
+
+# ------------------------------------------------------------------------------------------- the guards
+
+
+def not_paused(_plan: Plan, situation: Situation) -> GuardAnswer:
+    """Nothing is done in a paused scope."""
+    for pause in situation.pauses:
+        if pause.until > situation.now:
+            return _deny(
+                "not-paused", f"{pause.scope} is paused until {pause.until:%Y-%m-%d %H:%M} UTC: {pause.reason}"
+            )
+    return _allow("not-paused", "no pause holds")
+
+
+def not_protected(_plan: Plan, situation: Situation) -> GuardAnswer:
+    """A resource with a protected tag, or whose endpoint has one, is never touched."""
+    for name, value in situation.protected.items():
+        if tags_match(situation.tags, {name: value}):
+            return _deny("not-protected", f"tag {name}={value} protects it")
+    if isinstance(situation.resource, Unknown) or isinstance(situation.endpoint, Unknown):
+        return _unknown("not-protected", "the tags of the resource and its endpoint cannot all be read")
+    return _allow("not-protected", "no protected tag")
+
+
+def not_frozen(_plan: Plan, situation: Situation) -> GuardAnswer:
+    """Nothing is done between the two times of a freeze."""
+    for freeze in situation.freezes:
+        if freeze.start <= situation.now < freeze.end:
+            return _deny(
+                "not-frozen", f"{freeze.scope} is frozen until {freeze.end:%Y-%m-%d %H:%M} UTC: {freeze.reason}"
+            )
+    return _allow("not-frozen", "no freeze holds")
+
+
+def inside_window(_plan: Plan, situation: Situation) -> GuardAnswer:
+    """A scope that has maintenance windows is acted on only inside one."""
+    if not situation.windows:
+        return _allow("inside-window", "no maintenance window is set")
+    if any(window.is_open(situation.now) for window in situation.windows):
+        return _allow("inside-window", "a maintenance window is open")
+    return _deny("inside-window", "no maintenance window is open")
+
+
+def attempts_left(plan: Plan, situation: Situation) -> GuardAnswer:
+    """One resource is repaired only so often for one cause."""
+    limit, within = situation.permission.attempts, situation.permission.within
+    cause = plan.diagnosis.cause_id
+    made = sum(
+        effect.counts
+        and effect.cause_id == cause
+        and effect.action == plan.action
+        and effect.plan != plan.digest
+        and situation.now - effect.at < within
+        for effect in situation.effects
+    )
+    made = max(made, plan.try_number - 1)
+    words = f"repaired {made} times for {cause} in {_span(within)}; the limit is {limit}"
+    return _allow("attempts-left", words) if made < limit else _deny("attempts-left", words)
+
+
+def cooled_down(plan: Plan, situation: Situation) -> GuardAnswer:
+    """Another incident's repair of the same resource has had its time."""
+    cooldown, incident = situation.permission.cooldown, plan.diagnosis.incident.id
+    others = [effect.at for effect in situation.effects if effect.counts and effect.incident_id != incident]
+    ready_at = max(others, default=situation.now) + cooldown
+    if others and situation.now < ready_at:
+        return _deny("cooled-down", f"repaired for another incident; the cooldown ends at {ready_at:%H:%M:%S} UTC")
+    return _allow("cooled-down", "no other incident's repair is recent")
+
+
+def budget_left(plan: Plan, situation: Situation) -> GuardAnswer:
+    """Only so many effects in one subscription and hour. The slot is taken when it comes to the effect."""
+    limit, used = situation.permission.budget_per_hour, situation.budget_used
+    words = f"{used} of {limit} effects of {plan.action} are taken in this hour"
+    return _allow("budget-left", words) if used < limit else _deny("budget-left", words)
+
+
+def in_time(plan: Plan, situation: Situation) -> GuardAnswer:
+    """Nothing is tried any more when the failure is too old."""
+    age, ceiling = situation.now - plan.diagnosis.incident.began_at, situation.permission.ceiling
+    words = f"the failure is {_span(age)} old; the ceiling is {_span(ceiling)}"
+    return _allow("in-time", words) if age < ceiling else _deny("in-time", words)
+
+
+def no_open_intent(plan: Plan, situation: Situation) -> GuardAnswer:
+    """No earlier effect on the target is still without an answer."""
+    open_plans = sorted(
+        {effect.plan[:12] for effect in situation.effects if effect.is_open and effect.plan != plan.digest}
+    )
+    if open_plans:
+        return _deny("no-open-intent", f"what came of plan {', '.join(open_plans)} on the same target is not known")
+    return _allow("no-open-intent", "no effect on the target is open")
+
+
+def target_unchanged(plan: Plan, situation: Situation) -> GuardAnswer:
+    """The target is as it was when the plan was made."""
+    if not isinstance(situation.resource, Found) and plan.fingerprint.get("state") != "absent":
+        return _unknown("target-unchanged", "the target cannot be read")
+    changed = sorted(
+        name
+        for name in plan.fingerprint.keys() | situation.fingerprint.keys()
+        if plan.fingerprint.get(name) != situation.fingerprint.get(name)
+    )
+    if changed:
+        return _deny("target-unchanged", f"changed since the plan was made: {', '.join(changed)}")
+    return _allow("target-unchanged", "the target is as it was")
+
+
+def nobody_intervened(plan: Plan, situation: Situation) -> GuardAnswer:
+    """Nobody else has written to the resource since it failed."""
+    name, failed_at = "nobody-intervened", plan.diagnosis.incident.failed_at
+    if not isinstance(situation.history, Found):
+        return _unknown(name, "the Activity Log of the resource cannot be read")
+    row = next((row for row in situation.history.value if _is_anothers(row, plan, situation)), None)
+    if row is not None:
+        words = f"{row.caller or 'somebody'} started {row.operation_name.split('/')[-1]} at {row.at:%H:%M:%S} UTC"
+        return _deny(name, f"{words}, after the failure")
+    if isinstance(situation.resource, Found):
+        state = situation.resource.value
+        modified = state.last_modified_at
+        if modified is not None and modified > failed_at and state.modified_by_us is not True:
+            return _deny(name, f"the resource was written at {modified:%H:%M:%S} UTC, after the failure, and not by us")
+    return _allow(name, "nobody wrote to the resource since it failed")
+
+
+def permitted_by_azure(_plan: Plan, situation: Situation) -> GuardAnswer:
+    """Azure has not refused our identity anything that this needs."""
+    if situation.missing_permissions:
+        return _deny("permitted-by-azure", f"our identity lacks {', '.join(situation.missing_permissions)}")
+    return _allow("permitted-by-azure", "Azure refused us nothing")
+
+
+def within_incident(plan: Plan, _situation: Situation) -> GuardAnswer:
+    """The blast radius: one call, to the resource that failed and to nothing else."""
+    key = plan.diagnosis.incident.resource.key
+    touched = {call.path.lower() for call in plan.calls} | set(plan.target)
+    if len(plan.calls) == 1 and touched == {key}:
+        return _allow("within-incident", "one call, to the failed resource alone")
+    return _deny(
+        "within-incident", f"{len(plan.calls)} calls to {len(touched)} resources; one to the failed one is allowed"
+    )
+
+
+def desk_is_ours(_plan: Plan, situation: Situation) -> GuardAnswer:
+    """No other incident works on the target."""
+    if situation.desk == "held":
+        return _deny("desk-is-ours", "another incident works on the target")
+    words = "the desk is ours" if situation.desk == "ours" else "the desk is claimed right before the effect"
+    return _allow("desk-is-ours", words)
+
+
+COMMON: tuple[Guard, ...] = (
+    not_paused,
+    not_protected,
+    not_frozen,
+    inside_window,
+    in_time,
+    attempts_left,
+    cooled_down,
+    budget_left,
+    permitted_by_azure,
+    nobody_intervened,
+    target_unchanged,
+    no_open_intent,
+    desk_is_ours,
+)
+
+
+# ------------------------------------------------------------------------------------------- the parts
+
+
+def _is_anothers(row: ActivityRow, plan: Plan, situation: Situation) -> bool:
+    incident = plan.diagnosis.incident
+    if row.at <= incident.failed_at or row.status not in _BEGINNING:
+        return False
+    if row.operation_name.lower().rsplit("/", 1)[-1] not in {"write", "delete"}:
+        return False
+    if incident.correlation_id is not None and row.correlation_id.lower() == incident.correlation_id.lower():
+        return False
+    if row.client_request_id in situation.own_requests:
+        return False
+    own = situation.own
+    return own is None or row.caller not in {name.lower() for name in (own.oid, own.appid) if name}
+
+
+def _span(duration: timedelta) -> str:
+    """Give a duration for people: ``6 h``, ``10 min``, ``30 s``."""
+    seconds = max(0, round(duration.total_seconds()))
+    if seconds >= 3600 and seconds % 3600 < 60:
+        return f"{seconds // 3600} h"
+    if seconds >= 3600:
+        return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
+
+
+def _allow(guard: str, words: str) -> GuardAnswer:
+    return GuardAnswer(guard=guard, answer=Answer.ALLOW, words=words)
+
+
+def _deny(guard: str, words: str) -> GuardAnswer:
+    return GuardAnswer(guard=guard, answer=Answer.DENY, words=words)
+
+
+def _unknown(guard: str, words: str) -> GuardAnswer:
+    return GuardAnswer(guard=guard, answer=Answer.UNKNOWN, words=words)

@@ -1,0 +1,268 @@
+"""Receive an event: raw JSON -> `Reception`. Pure, and total: no JSON makes it raise.
+
+Takes Azure Resource Manager's ``Microsoft.Resources.*`` events in Event Grid and CloudEvents 1.0 form (also out of a
+dead-letter blob), the common alert schema of an Activity Log alert, CI's own CloudEvent, and Azure ML's
+``ModelDeployed``. What is not ours is given back with the reason, so that it can be acknowledged and recorded.
+
+https://learn.microsoft.com/azure/event-grid/event-schema-subscriptions
+https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-common-schema
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from remediations import codec
+from remediations.enrichment import moment
+from remediations.messages import parse
+from remediations.model import Caller, Incident, Json, Operation, Reception, ResourceId
+
+CI_EVENT_SUFFIX = ".OnlineDeploymentFailed"
+MAX_EVENT_BYTES = 1_048_576  # Event Grid's own limit for one event
+_MAX_ID = 200
+_MAX_URL = 2_048
+
+_ARM_EVENT = re.compile(r"Microsoft\.Resources\.Resource(Write|Delete|Action)(Success|Failure|Cancel)")
+_OPERATIONS = {
+    "microsoft.machinelearningservices/workspaces/onlineendpoints/write": Operation.WRITE,
+    "microsoft.machinelearningservices/workspaces/onlineendpoints/deployments/write": Operation.WRITE,
+    "microsoft.machinelearningservices/workspaces/onlineendpoints/deployments/delete": Operation.DELETE,
+}
+_CLAIMS = {
+    "oid": ("oid", "http://schemas.microsoft.com/identity/claims/objectidentifier"),
+    "appid": ("appid", "azp"),
+    "tid": ("tid", "http://schemas.microsoft.com/identity/claims/tenantid"),
+}
+_OVER = frozenset({"failed", "canceled", "cancelled"})
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def split(body: Json) -> tuple[Json, ...]:
+    """Give the events of one delivery: a batch is a JSON array, a single event stands alone."""
+    return tuple(body) if isinstance(body, list) else (body,)
+
+
+def incident_id(resource: ResourceId, correlation: str) -> str:
+    """Give the id that every event of one failed operation shares: safe as an orchestration id and a blob name."""
+    return f"inc-{codec.digest(f'{resource.key}\n{correlation.lower()}')[:24]}"
+
+
+def receive(raw: Json, *, received_at: datetime, subscriptions: Iterable[str] = ()) -> Reception:
+    """Give what one event is.
+
+    Args:
+        raw: The event, decoded. Anything is taken; what is no event is ignored with the reason.
+        received_at: Stands in for a time that the event does not carry, that cannot be read, or that is yet to come.
+        subscriptions: The subscriptions that policy watches; none means any.
+    """
+    event = _mapping(raw)
+    if not _can_be_kept(event):
+        return _ignored({}, "it holds text that is no Unicode")
+    if not event:
+        return _ignored(event, "it is not a JSON object")
+    if event.get("schemaId") == "azureMonitorCommonAlertSchema":
+        reception = _receive_alert(event, received_at)
+    elif "specversion" in event or "eventType" in event:
+        reception = _receive_event(_Envelope(event), received_at)
+    else:
+        return _ignored(event, "it is neither an Event Grid event, nor a CloudEvent, nor a common alert")
+    watched = {subscription.lower() for subscription in subscriptions}
+    incident = reception.incident
+    if incident is not None and watched and incident.resource.subscription.lower() not in watched:
+        return _but_ignored(reception, f"subscription {incident.resource.subscription} is not one that policy watches")
+    if incident is not None and incident.failed_at > received_at:
+        # What was done after the failure could not be told from what was done before.
+        return replace(reception, incident=replace(incident, failed_at=received_at))
+    return reception
+
+
+def is_ours(reception: Reception, own: Caller | None) -> bool:
+    """Tell whether our own identity caused the event: by client id or object id, never by a request id alone."""
+    if own is None:
+        return False
+    caller = reception.caller
+    return _same(caller.appid, own.appid) or _same(caller.oid, own.oid)
+
+
+# ------------------------------------------------------------------------------------------- the schemas
+
+
+class _Envelope:
+    """The fields that both event schemas have, under one name each."""
+
+    def __init__(self, event: Mapping[str, Json]) -> None:
+        is_cloud = "specversion" in event
+        self.event_type = _text(event.get("type" if is_cloud else "eventType"))
+        self.event_id = _text(event.get("id"))[:_MAX_ID]
+        self.source = _text(event.get("source" if is_cloud else "topic"))
+        self.subject = _text(event.get("subject"))
+        self.time = event.get("time" if is_cloud else "eventTime")
+        self.data = _mapping(event.get("data"))
+        self.is_dead_letter = "deadLetterReason" in event or "deadletterreason" in event
+
+
+def _receive_event(event: _Envelope, received_at: datetime) -> Reception:
+    if event.event_type == "Microsoft.EventGrid.SubscriptionValidationEvent":
+        code = _text(event.data.get("validationCode"))
+        return Reception(event_id=event.event_id, event_type=event.event_type, handshake=code)
+    if event.event_type == "Microsoft.MachineLearningServices.ModelDeployed":
+        service = _text(event.data.get("ServiceName") or event.data.get("serviceName"))
+        return Reception(event_id=event.event_id, event_type=event.event_type, repaired=(event.source, service))
+    if event.event_type.endswith(CI_EVENT_SUFFIX):
+        return _receive_failure(event, "ci", received_at)
+    match = _ARM_EVENT.fullmatch(event.event_type)
+    if match is None:
+        return _ignore_envelope(event, f"{event.event_type[:_MAX_ID]!r} tells of no failed deployment")
+    if match.group(2) == "Success":
+        return _ignore_envelope(event, "it reports a success")
+    return _receive_failure(event, "dead-letter" if event.is_dead_letter else "event-grid", received_at)
+
+
+def _receive_failure(event: _Envelope, source: str, received_at: datetime) -> Reception:
+    data = event.data
+    reception = _named(event)
+    return _with_incident(
+        replace(reception, report=parse(data.get("error"))) if source == "ci" else reception,
+        source=source,
+        status=data.get("status"),
+        failed_at=moment(event.time) or received_at,
+        correlation_id=data.get("correlationId"),
+        operation_url=_url(data.get("asyncOperationUri")) if source == "ci" else None,
+        desired_spec_url=_url(data.get("desiredSpecUri")) if source == "ci" else None,
+    )
+
+
+def _receive_alert(event: Mapping[str, Json], received_at: datetime) -> Reception:
+    data = _mapping(event.get("data"))
+    essentials, context = _mapping(data.get("essentials")), _mapping(data.get("alertContext"))
+    service = _text(essentials.get("monitoringService"))
+    authorization = _mapping(context.get("authorization"))
+    reception = Reception(
+        event_id=_text(essentials.get("alertId"))[:_MAX_ID],
+        event_type=f"alert: {service}"[:_MAX_ID],
+        resource=(_text(authorization.get("scope")) or _text(context.get("resourceId")))[:1024] or None,
+        operation_name=(_text(context.get("operationName")) or _text(authorization.get("action")))[:_MAX_ID] or None,
+        caller=_caller(context.get("claims")),
+    )
+    if service != "Activity Log - Administrative":
+        words = f"an alert of {service!r} is about scoring, not about a failed deployment"
+        return _but_ignored(reception, words)
+    if _text(essentials.get("monitorCondition")) != "Fired":
+        return _but_ignored(reception, "the alert is not fired: it reports a recovery")
+    return _with_incident(
+        reception,
+        source="alert",
+        status=context.get("status"),
+        failed_at=moment(context.get("eventTimestamp")) or moment(essentials.get("firedDateTime")) or received_at,
+        correlation_id=context.get("correlationId"),
+    )
+
+
+def _with_incident(
+    reception: Reception,
+    *,
+    source: str,
+    status: Json,
+    failed_at: datetime,
+    correlation_id: Json,
+    operation_url: str | None = None,
+    desired_spec_url: str | None = None,
+) -> Reception:
+    operation = _OPERATIONS.get((reception.operation_name or "").lower())
+    if operation is None:
+        words = f"operation {reception.operation_name!r} is not the write or delete of an endpoint or deployment"
+        return _but_ignored(reception, words)
+    if (state := _text(status)) and state.lower() not in _OVER:
+        return _but_ignored(reception, f"status {state[:40]!r} is not a failure")
+    try:
+        resource = ResourceId.parse(reception.resource or "")
+    except ValueError as error:
+        return _but_ignored(reception, str(error))
+    correlation = _text(correlation_id).strip().lower()
+    known = correlation if _GUID.fullmatch(correlation) else None
+    incident = Incident(
+        id=incident_id(resource, known or f"uncorrelated {failed_at.isoformat()}"),
+        resource=resource,
+        operation=operation,
+        failed_at=failed_at,
+        event_id=reception.event_id,
+        source=source,
+        correlation_id=known,
+        caller=reception.caller,
+        operation_url=operation_url,
+        desired_spec_url=desired_spec_url,
+    )
+    return replace(reception, incident=incident)
+
+
+# --------------------------------------------------------------------------------------------- the parts
+
+
+def _can_be_kept(event: Mapping[str, Json]) -> bool:
+    """Tell whether the event can be written at all: Python's own JSON reader lets half a surrogate pair through."""
+    try:
+        codec.encode(event)
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True
+
+
+def _ignored(event: Mapping[str, Json], words: str) -> Reception:
+    return Reception(event_id=_text(event.get("id"))[:_MAX_ID], event_type="", ignored=words)
+
+
+def _ignore_envelope(event: _Envelope, words: str) -> Reception:
+    return replace(_named(event), ignored=words)
+
+
+def _named(event: _Envelope) -> Reception:
+    """Give what any event of Resource Manager says of itself: which resource, which operation, who."""
+    data = event.data
+    resource = _text(data.get("resourceUri")) or event.subject
+    return Reception(
+        event_id=event.event_id,
+        event_type=event.event_type[:_MAX_ID],
+        resource=resource[:1024] or None,
+        operation_name=_text(data.get("operationName"))[:_MAX_ID] or None,
+        client_request_id=_text(_mapping(data.get("httpRequest")).get("clientRequestId"))[:_MAX_ID] or None,
+        caller=_caller(data.get("claims")),
+    )
+
+
+def _but_ignored(reception: Reception, words: str) -> Reception:
+    return replace(reception, incident=None, ignored=words)
+
+
+def _caller(claims: Json) -> Caller:
+    """Keep oid, appid and tid of the claims, and nothing else: the rest is personal data."""
+    if isinstance(claims, str):
+        try:
+            claims = codec.parse_json(claims)
+        except ValueError:
+            return Caller()
+    known = _mapping(claims)
+
+    def first(names: Iterable[str]) -> str | None:
+        values = (_text(known.get(name)) for name in names)
+        return next((value for value in values if _GUID.fullmatch(value)), None)
+
+    return Caller(oid=first(_CLAIMS["oid"]), appid=first(_CLAIMS["appid"]), tid=first(_CLAIMS["tid"]))
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _url(value: Json) -> str | None:
+    text = _text(value)
+    return text if 0 < len(text) <= _MAX_URL else None
+
+
+def _same(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one.lower() == other.lower()

@@ -1,0 +1,296 @@
+"""policy.yaml -> frozen `Policy`, and its JSON Schema.
+
+The order of modes is off < dry-run < ask < auto. For one action on one resource the first matching rule holds, field by
+field over the action's own settings; ``MEDIC_MODE`` is a ceiling over it all. Nothing that is not written is permitted:
+an action without settings is off.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, time, timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from remediations import codec
+from remediations.errors import PolicyError
+from remediations.model import Json, Mode, ResourceId, tags_match
+
+type Count = Annotated[int, Meta(ge=0, le=1000)]
+type Wait = Annotated[timedelta, Meta(description="ISO 8601 duration, such as PT30S, PT10M or P1D")]
+
+
+class Scope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which resources are meant: shell-style globs, compared without case; all must match."""
+
+    subscription: str = "*"
+    resource_group: str = "*"
+    workspace: str = "*"
+    endpoint: str = "*"
+    tags: dict[str, str] = {}
+
+    def covers(self, resource: ResourceId, tags: dict[str, str]) -> bool:
+        """Tell whether a resource with these tags is meant."""
+        pairs = (
+            (resource.subscription, self.subscription),
+            (resource.resource_group, self.resource_group),
+            (resource.workspace, self.workspace),
+            (resource.endpoint, self.endpoint),
+        )
+        return all(fnmatchcase(name.lower(), glob.lower()) for name, glob in pairs) and tags_match(tags, self.tags)
+
+    def __str__(self) -> str:
+        parts = {name: getattr(self, name) for name in ("subscription", "resource_group", "workspace", "endpoint")}
+        named = [f"{name} {glob}" for name, glob in parts.items() if glob != "*"]
+        return ", ".join([*named, *(f"tag {name}={value}" for name, value in self.tags.items())]) or "everything"
+
+
+class ActionPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one action may do.
+
+    Attributes:
+        attempts: Repairs of one resource for one cause inside `within`.
+        cooldown: Time between two repairs of one resource by this action.
+        budget_per_hour: Effects of this action in one subscription and hour.
+        backoff: Wait before the first repair; doubles with each further one up to `backoff_most`.
+        ceiling: Time from the failure after which nothing is tried any more.
+        breaker_failures: So many repairs that did not help inside `breaker_within` turn auto into ask.
+    """
+
+    mode: Mode = Mode.OFF
+    attempts: Count = 3
+    within: Wait = timedelta(hours=6)
+    cooldown: Wait = timedelta(0)
+    budget_per_hour: Count = 20
+    backoff: Wait = timedelta(seconds=30)
+    backoff_most: Wait = timedelta(minutes=10)
+    ceiling: Wait = timedelta(hours=2)
+    breaker_failures: Count = 5
+    breaker_within: Wait = timedelta(hours=6)
+
+
+class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Other settings for some resources. `actions` lists the actions it is about; ``*`` is all of them."""
+
+    scope: Scope = Scope()
+    actions: tuple[str, ...] = ("*",)
+    mode: Mode | None = None
+    attempts: Count | None = None
+    within: Wait | None = None
+    cooldown: Wait | None = None
+    budget_per_hour: Count | None = None
+    backoff: Wait | None = None
+    backoff_most: Wait | None = None
+    ceiling: Wait | None = None
+    breaker_failures: Count | None = None
+    breaker_within: Wait | None = None
+
+
+class Pause(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Until a time nothing is done in a scope. Also what ``medic pause`` writes to the trail."""
+
+    until: datetime
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    scope: Scope = Scope()
+
+
+class Freeze(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Between two times nothing is done in a scope."""
+
+    start: datetime
+    end: datetime
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    scope: Scope = Scope()
+
+
+class Window(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A maintenance window, in UTC. A scope that has any is acted on only inside them.
+
+    Attributes:
+        days: 1 is Monday, 7 Sunday: the day on which the window starts.
+        end: Not after `start` means the next day.
+    """
+
+    start: time
+    end: time
+    days: tuple[Annotated[int, Meta(ge=1, le=7)], ...] = (1, 2, 3, 4, 5, 6, 7)
+    scope: Scope = Scope()
+
+    def is_open(self, now: datetime) -> bool:
+        """Tell whether `now` (aware UTC) lies inside."""
+        clock, overnight = now.time(), self.end <= self.start
+        if not overnight:
+            return now.isoweekday() in self.days and self.start <= clock < self.end
+        yesterday = (now - timedelta(days=1)).isoweekday()
+        return (now.isoweekday() in self.days and clock >= self.start) or (yesterday in self.days and clock < self.end)
+
+
+class DesiredSpecs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where CI keeps the bodies that it deploys.
+
+    Attributes:
+        containers: URLs of containers; a spec is fetched only from below one of them.
+        trusted: Containers whose specs may be deployed without a person.
+    """
+
+    containers: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
+
+
+class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be done where, and by whom.
+
+    Attributes:
+        subscriptions: Subscriptions that are watched; none means every one whose events arrive.
+        protected: Tags that keep a resource from every action: name -> value.
+        approval_window: How long a question to a person stays open.
+    """
+
+    actions: dict[str, ActionPolicy]
+    rules: tuple[Rule, ...] = ()
+    subscriptions: tuple[str, ...] = ()
+    protected: dict[str, str] = msgspec.field(default_factory=lambda: {"medic": "off"})
+    pauses: tuple[Pause, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    windows: tuple[Window, ...] = ()
+    desired_specs: DesiredSpecs = DesiredSpecs()
+    approvers: tuple[str, ...] = ()
+    quorum: Annotated[int, Meta(ge=1, le=5)] = 1
+    approval_window: Wait = timedelta(hours=4)
+
+    @property
+    def version(self) -> str:
+        """Twelve hex digits of the policy's digest: equal for equal policies, on every record."""
+        return codec.digest_of(self)[:12]
+
+    def permission(self, action: str, resource: ResourceId, tags: dict[str, str]) -> ActionPolicy:
+        """Give what holds for one action on one resource."""
+        base = self.actions.get(action, ActionPolicy())
+        for rule in self.rules:
+            if ("*" in rule.actions or action in rule.actions) and rule.scope.covers(resource, tags):
+                fields = {name: getattr(rule, name) for name in ActionPolicy.__struct_fields__}
+                return msgspec.structs.replace(
+                    base, **{name: value for name, value in fields.items() if value is not None}
+                )
+        return base
+
+    def trusts_spec(self, url: str) -> bool:
+        """Tell whether a desired spec from there may be deployed without a person."""
+        return self.lists_spec(url) and _below(url, self.desired_specs.trusted)
+
+    def lists_spec(self, url: str) -> bool:
+        """Tell whether a desired spec may be fetched from there at all."""
+        return _below(url, self.desired_specs.containers)
+
+
+_LONGEST_WAIT = timedelta(days=30)
+_CONTAINER = re.compile(r"https://[^/?#@]+/[^/?#]+/?|http://127\.0\.0\.1:\d+/[^?#]+")
+_AT = re.compile(r"^(?P<words>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+
+
+def parse(content: bytes, file: str = "policy.yaml") -> Policy:
+    """Give the policy in some YAML.
+
+    Raises:
+        PolicyError: naming file, path, value and what to write instead.
+    """
+    import yaml  # noqa: PLC0415 - 9 ms that the functions' cold start does not need
+
+    try:
+        plain: Json = yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        words = str(error).replace("\n", " ")[:300]
+        raise PolicyError(file, "$", words, "Write valid YAML.") from error
+    try:
+        policy = msgspec.convert(plain, Policy, strict=False)
+    except msgspec.ValidationError as error:
+        match = _AT.match(str(error))
+        words, path = (match["words"], match["path"] or "$") if match else (str(error), "$")
+        fix = 'Write it in quotes, with seconds: "22:00:00".' if "`time`" in words else f"{words}."
+        raise PolicyError(file, path, _at(plain, path), fix) from error
+    _check(policy, file)
+    return policy
+
+
+def load(path: Path) -> Policy:
+    """Give the policy in a file; raises PolicyError, also if the file cannot be read."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PolicyError(str(path), "$", error.strerror, "Name a readable file in MEDIC_POLICY.") from error
+    return parse(content, str(path))
+
+
+def schema() -> dict[str, object]:
+    """Give the JSON Schema of policy.yaml (draft 2020-12)."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Endpoint Medic policy",
+        **msgspec.json.schema(Policy),
+    }
+
+
+type _Mistake = tuple[str, object, str]
+
+
+def _check(policy: Policy, file: str) -> None:
+    """Refuse what is well formed and cannot be meant."""
+    for path, value, fix in (*_wrong_places(policy), *_wrong_times(policy), *_wrong_waits(policy)):
+        raise PolicyError(file, path, value, fix)
+
+
+def _wrong_places(policy: Policy) -> Iterator[_Mistake]:
+    specs = policy.desired_specs
+    for name, containers in (("containers", specs.containers), ("trusted", specs.trusted)):
+        for number, container in enumerate(containers):
+            if not _CONTAINER.fullmatch(container):
+                fix = "Name a container: https://<account>.blob.core.windows.net/<container>."
+                yield f"$.desired_specs.{name}[{number}]", container, fix
+
+
+def _wrong_times(policy: Policy) -> Iterator[_Mistake]:
+    moments = [(f"$.pauses[{number}].until", pause.until) for number, pause in enumerate(policy.pauses)]
+    for number, freeze in enumerate(policy.freezes):
+        start, end = freeze.start, freeze.end
+        moments += [(f"$.freezes[{number}].start", start), (f"$.freezes[{number}].end", end)]
+        if start.tzinfo and end.tzinfo and end <= start:
+            yield f"$.freezes[{number}].end", end.isoformat(), "Write a time after its start."
+    for path, moment in moments:
+        if moment.tzinfo is None:
+            yield path, moment.isoformat(), "Write the time zone: end it with Z."
+    for number, window in enumerate(policy.windows):
+        for name, clock in (("start", window.start), ("end", window.end)):
+            if clock.tzinfo is not None:
+                yield f"$.windows[{number}].{name}", clock.isoformat(), "Write it without a time zone: it is in UTC."
+
+
+def _wrong_waits(policy: Policy) -> Iterator[_Mistake]:
+    actions = [(f"$.actions.{name}", action) for name, action in policy.actions.items()]
+    rules = [(f"$.rules[{number}]", rule) for number, rule in enumerate(policy.rules)]
+    for path, holder in (*actions, *rules):
+        for name in holder.__struct_fields__:
+            if isinstance(wait := getattr(holder, name), timedelta) and not timedelta(0) <= wait <= _LONGEST_WAIT:
+                yield f"{path}.{name}", str(wait), "Write a duration from PT0S to P30D."
+    if not timedelta(0) < policy.approval_window <= _LONGEST_WAIT:
+        yield "$.approval_window", str(policy.approval_window), "Write a duration up to P30D."
+
+
+def _below(url: str, containers: tuple[str, ...]) -> bool:
+    """Tell whether `url` names something inside one of the containers: no user, query, fragment or dot segment."""
+    if re.search(r"[?#@\\%]|/\.{1,2}(/|$)|[\x00-\x20]", url):
+        return False
+    return any(url.startswith(container.rstrip("/") + "/") for container in containers)
+
+
+def _at(plain: Json, path: str) -> Json:
+    """Give what stands at a path such as ``$.rules[0].mode``, for an error's words."""
+    found: Json = plain
+    for name, index in re.findall(r"\.([A-Za-z_][\w-]*)|\[(\d+|\.\.\.)\]", path):
+        if name and isinstance(found, dict):
+            found = found.get(name)
+        elif index.isdigit() and isinstance(found, list) and int(index) < len(found):
+            found = found[int(index)]
+    return found

@@ -1,0 +1,179 @@
+"""Settings -> adapters -> `Services`: the only place that knows which adapter stands behind which port.
+
+Adapters are imported here, when they are made: none of them is paid for by a cold start that does not need it.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from remediations import codec, policy, settings
+from remediations.audit import Journal
+from remediations.errors import AlreadyExists, NotFound, PolicyError, SettingsError
+from remediations.model import Caller, Mode
+from remediations.policy import Policy
+from remediations.ports import Reads, Store, Writes
+from remediations.settings import Settings
+from remediations.trail import Trail
+
+log = structlog.get_logger()
+
+
+class EvidenceStore:
+    """Values by the digest of their canonical bytes: what the trail proves and replay can use."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def put(self, value: object) -> str:
+        """Keep a value; give its digest."""
+        content = codec.encode(value)
+        digest = codec.digest(content)
+        with suppress(AlreadyExists):  # the name is the digest: what is there is the same
+            self._store.create(_place(digest), content)
+        return digest
+
+    def get[T](self, type_: type[T], digest: str) -> T:
+        """Give the value of a digest; raises ValueError if what lies there is not it, NotFound if nothing does."""
+        content = self._store.read(_place(digest))
+        if codec.digest(content) != digest:
+            msg = f"what lies under {digest} has another digest: it was changed"
+            raise ValueError(msg)
+        return codec.decode(type_, content)
+
+    def find[T](self, type_: type[T], digest: str) -> T | None:
+        """Give the value of a digest, or None once its time is over."""
+        try:
+            return self.get(type_, digest)
+        except NotFound:
+            return None
+
+
+class Services:
+    """What an activity needs of the outside world."""
+
+    def __init__(self, chosen: Settings, *, clock: Callable[[], datetime] | None = None) -> None:
+        self.settings = chosen
+        self.clock = clock or (lambda: datetime.now(UTC))
+        self.trail = Trail(self._store("trail"))
+        self.evidence = EvidenceStore(self._store("evidence"))
+        self._policy_lock = threading.Lock()
+        self._policy: tuple[tuple[int, int], Policy] | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """The policy, read again when its file changes; a file that became invalid leaves the last good one."""
+        path = Path(self.settings.policy)
+        with self._policy_lock:
+            try:
+                stat = path.stat()
+                stamp = (stat.st_mtime_ns, stat.st_size)
+                if self._policy is None or self._policy[0] != stamp:
+                    self._policy = (stamp, policy.load(path))
+            except (PolicyError, OSError) as error:
+                if self._policy is None:
+                    if isinstance(error, PolicyError):
+                        raise
+                    raise PolicyError(str(path), "$", None, "Name a readable file in MEDIC_POLICY.") from error
+                log.exception("policy.refused", error=str(error), keeps=self._policy[1].version)
+                self._policy = (stamp_of(path), self._policy[1])
+            return self._policy[1]
+
+    def reads(self) -> Reads:
+        """Give a fresh reader: what it is refused is counted from here."""
+        from remediations.adapters.arm import ArmReads
+
+        return ArmReads(self.settings, self._credential)
+
+    @cached_property
+    def writes(self) -> Writes:
+        """The writer; in a dry run, or when off, one that has nothing behind it."""
+        from remediations.adapters.arm import ArmWrites, NoWrites
+
+        if self.settings.mode.rank <= Mode.DRY_RUN.rank:
+            return NoWrites()
+        return ArmWrites(self.settings, self._credential)
+
+    @cached_property
+    def own(self) -> Caller | None:
+        """Who we are, if that can be told."""
+        return self.reads().identity()
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(trail=self.trail, mode=self.settings.mode, policy_version=self.policy.version, clock=self.clock)
+
+    @cached_property
+    def _credential(self) -> Any:
+        from remediations.adapters.arm import credential_of
+
+        return credential_of(self.settings)
+
+    def _store(self, container: str) -> Store:
+        where = self.settings.store
+        if where.startswith("http"):
+            from remediations.adapters.blobs import BlobStore
+
+            return BlobStore(where, container, self._blob_credential())
+        from remediations.adapters.folder import FolderStore
+
+        return FolderStore(Path(where) / container)
+
+    def _blob_credential(self) -> Any:
+        from remediations.adapters.arm import credential_of
+
+        if settings.is_loopback(self.settings.store):
+            key = os.environ.get("AZURITE_ACCOUNTS", "").split(";", maxsplit=1)[0]
+            if ":" not in key:
+                fix = "Set AZURITE_ACCOUNTS=<name>:<key>, as for Azurite itself."
+                raise SettingsError(
+                    "MEDIC_STORE", self.settings.store, "a store on loopback needs its account's key", fix
+                )
+            from azure.core.credentials import AzureNamedKeyCredential
+
+            return AzureNamedKeyCredential(*key.split(":", maxsplit=1))
+        return credential_of(self.settings)
+
+
+_lock = threading.Lock()
+_services: Services | None = None
+
+
+def services() -> Services:
+    """Give this process's services, made of its environment at the first call.
+
+    Raises:
+        SettingsError: a setting cannot be used.
+    """
+    global _services  # noqa: PLW0603 - one composition root a process
+    with _lock:
+        if _services is None:
+            _services = Services(settings.load(os.environ))
+        return _services
+
+
+def use(replacement: Services | None) -> None:
+    """Put other services in place, for tests and for commands that make their own; None: make them anew."""
+    global _services  # noqa: PLW0603
+    with _lock:
+        _services = replacement
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Give what changes when a file does; zeros if it is gone."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return (0, 0)
+    return (stat.st_mtime_ns, stat.st_size)
+
+
+def _place(digest: str) -> str:
+    return f"{digest[:2]}/{digest}"

@@ -1,0 +1,378 @@
+"""What lies where on the trail, and the compare-and-sets that the promises rest on. All through the port `Store`.
+
+==========================================  =========================================================================
+``intake/<day>/<event>-<nonce>``            one delivered event and how it ended
+``incidents/<id>/opened``                   the claim: whoever creates it runs the incident
+``incidents/<id>/joined/<event>``           what a further event of the same failure adds
+``incidents/<id>/ended``                    how the incident ended
+``incidents/<id>/audit.jsonl``              its audit records, one a line
+``resources/<resource>/<id>``               incidents of a resource, and of its endpoint
+``effects/<plan>/<step>/<attempt>/intent``  who creates it sends, once
+``effects/<plan>/<step>/<attempt>/outcome`` what came of it
+``targets/<resource>/<plan>-<step>-<n>``    the effects on a resource: written before the intent
+``requests/<request id>``                   which intent an ``x-ms-client-request-id`` belongs to
+``budget/<scope>/<action>/<hour>/<n>``      a taken slot
+``results/<action>/<day>/<id>-<try>``       whether a repair helped: the breaker reads it
+``approvals/<plan>/asked``, ``/decided``    a question to a person and its answer
+``pauses/<until>-<nonce>``                  a scope in which nothing is done
+==========================================  =========================================================================
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from remediations import codec
+from remediations.errors import AlreadyExists, AppendConflict, NotFound
+from remediations.model import AuditRecord, Caller, Disposition, End, Incident, Outcome, Status
+from remediations.policy import Pause
+from remediations.ports import Store
+
+_APPENDS = 20
+
+
+class Intake(Struct, frozen=True, kw_only=True):
+    """One delivery of one event, and how it ended."""
+
+    at: datetime
+    event_id: str
+    event_type: str
+    disposition: Disposition
+    words: str = ""
+    resource: str | None = None
+    operation_name: str | None = None
+    caller: Caller = Caller()
+    incident: Incident | None = None
+    incident_id: str | None = None
+
+
+class Opened(Struct, frozen=True, kw_only=True):
+    """The claim of an incident."""
+
+    at: datetime
+    nonce: str
+    incident: Incident
+
+
+class Joined(Struct, frozen=True, kw_only=True):
+    """What a further event of the same failure adds: CI's own word, and where its spec lies."""
+
+    event_id: str
+    source: str
+    report: str | None = None
+    operation_url: str | None = None
+    desired_spec_url: str | None = None
+
+
+class Ended(Struct, frozen=True, kw_only=True):
+    """The end of an incident, for the sweep, the report and the list."""
+
+    at: datetime
+    end: End
+    words: str
+    incident: Incident
+    cause_id: str | None = None
+    action: str | None = None
+    effects: int = 0
+
+
+class Effect(Struct, frozen=True, kw_only=True):
+    """One effect on one target, as the guards count it."""
+
+    at: datetime
+    incident_id: str
+    action: str
+    cause_id: str
+    plan: str
+    step: int
+    attempt: int
+
+
+class Intent(Struct, frozen=True, kw_only=True):
+    """That one call is about to be sent, by whoever created this."""
+
+    at: datetime
+    nonce: str
+    incident_id: str
+    action: str
+    call: str
+    request_id: str
+    body_digest: str | None = None
+
+
+class Slot(Struct, frozen=True, kw_only=True):
+    """One taken slot of a budget."""
+
+    plan: str
+    incident_id: str
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """Whether one repair helped."""
+
+    at: datetime
+    end: End
+    cause_id: str
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What a person is asked."""
+
+    at: datetime
+    incident_id: str
+    plan: str
+    decision: str
+    policy_version: str
+    expires_at: datetime
+
+
+class Answered(Struct, frozen=True, kw_only=True):
+    """What a person, or time, answered. `approved` is None when the question was superseded or expired."""
+
+    at: datetime
+    plan: str
+    approved: bool | None
+    words: str
+    by: Caller = Caller()
+
+
+class Trail:
+    """The trail, by name."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    # --- events and incidents ---
+
+    def record_intake(self, intake: Intake, nonce: str) -> None:
+        """Keep how one delivery ended. A fresh nonce makes a fresh record, so no delivery hides another."""
+        name = f"intake/{intake.at:%Y-%m-%d}/{codec.digest(intake.event_id)[:24]}-{nonce}"
+        self._create(name, intake)
+
+    def intakes(self, day: datetime) -> Iterator[Intake]:
+        """Give the deliveries of one UTC day."""
+        for name in self.store.list(f"intake/{day:%Y-%m-%d}/"):
+            yield codec.decode(Intake, self.store.read(name))
+
+    def open_incident(self, incident: Incident, nonce: str, now: datetime) -> bool:
+        """Claim an incident; False if another nonce holds it. Asking again with the same nonce is True again."""
+        for key in {incident.resource.key, incident.resource.endpoint_id.key}:
+            self._create(f"resources/{_short(key)}/{incident.id}", incident)
+        opened = Opened(at=now, nonce=nonce, incident=incident)
+        if self._create(f"incidents/{incident.id}/opened", opened):
+            return True
+        holder = self.opened(incident.id)
+        return holder is not None and holder.nonce == nonce
+
+    def opened(self, incident_id: str) -> Opened | None:
+        return self._read(Opened, f"incidents/{incident_id}/opened")
+
+    def join(self, incident_id: str, joined: Joined) -> None:
+        self._create(f"incidents/{incident_id}/joined/{_short(joined.event_id)}", joined)
+
+    def with_joined(self, incident: Incident) -> Incident:
+        """Give the incident with what further events of the same failure have added."""
+        names = list(self.store.list(f"incidents/{incident.id}/joined/"))
+        for joined in (codec.decode(Joined, self.store.read(name)) for name in names):
+            incident = replace(
+                incident,
+                report=incident.report or joined.report,
+                operation_url=incident.operation_url or joined.operation_url,
+                desired_spec_url=incident.desired_spec_url or joined.desired_spec_url,
+            )
+        return incident
+
+    def end_incident(self, ended: Ended) -> None:
+        self._create(f"incidents/{ended.incident.id}/ended", ended)
+
+    def ended(self, incident_id: str) -> Ended | None:
+        return self._read(Ended, f"incidents/{incident_id}/ended")
+
+    def incidents(self) -> Iterator[str]:
+        """Give the ids of all incidents that were opened."""
+        for name in self.store.list("incidents/"):
+            if name.endswith("/opened"):
+                yield name.split("/")[1]
+
+    def incidents_of(self, resource_key: str) -> Iterator[Incident]:
+        """Give the incidents of a resource, or of an endpoint's deployments."""
+        for name in self.store.list(f"resources/{_short(resource_key)}/"):
+            yield codec.decode(Incident, self.store.read(name))
+
+    # --- audit records ---
+
+    def append_record(self, record: AuditRecord) -> None:
+        """Add a record to its incident's file; a record whose key is there already is not added again.
+
+        Raises:
+            StoreError: the record is not on the trail; nothing that needs it may happen.
+        """
+        name = f"incidents/{record.incident}/audit.jsonl"
+        for _ in range(_APPENDS):
+            content = self._bytes(name)
+            records = [codec.decode(AuditRecord, line) for line in content.splitlines()]
+            if any(one.key == record.key for one in records):
+                return
+            line = codec.encode(record_at(record, len(records))) + b"\n"
+            try:
+                self.store.append(name, line, len(content))
+            except AppendConflict:
+                continue
+            return
+        raise AppendConflict(name, 0, len(self._bytes(name)))
+
+    def records(self, incident_id: str) -> tuple[AuditRecord, ...]:
+        """Give an incident's records in order; none if there are none."""
+        return tuple(
+            codec.decode(AuditRecord, line) for line in self._bytes(f"incidents/{incident_id}/audit.jsonl").splitlines()
+        )
+
+    # --- effects ---
+
+    def open_intent(self, effect: Effect, intent: Intent, targets: tuple[str, ...]) -> bool:
+        """Create an intent; True for the one caller that did. The index entries come first: an intent that nobody
+        could find by its target would not count."""
+        base = _effect_name(effect.plan, effect.step, effect.attempt)
+        for target in targets:
+            self._create(f"targets/{_short(target)}/{effect.plan}-{effect.step}-{effect.attempt}", effect)
+        self._create(f"requests/{intent.request_id}", Slot(plan=effect.plan, incident_id=effect.incident_id))
+        return self._create(f"{base}/intent", intent)
+
+    def intent(self, plan: str, step: int, attempt: int) -> Intent | None:
+        return self._read(Intent, f"{_effect_name(plan, step, attempt)}/intent")
+
+    def close_intent(self, plan: str, step: int, attempt: int, outcome: Outcome) -> Outcome:
+        """Keep an intent's outcome; the first one stands and is given back."""
+        name = f"{_effect_name(plan, step, attempt)}/outcome"
+        self._create(name, outcome)
+        return codec.decode(Outcome, self.store.read(name))
+
+    def outcome(self, plan: str, step: int, attempt: int) -> Outcome | None:
+        return self._read(Outcome, f"{_effect_name(plan, step, attempt)}/outcome")
+
+    def effects_on(self, target: str) -> tuple[tuple[Effect, Outcome | None], ...]:
+        """Give the effects on a target that were at least intended, oldest first, with their outcomes."""
+        found: list[tuple[Effect, Outcome | None]] = []
+        for name in self.store.list(f"targets/{_short(target)}/"):
+            effect = codec.decode(Effect, self.store.read(name))
+            if self.intent(effect.plan, effect.step, effect.attempt) is not None:
+                found.append((effect, self.outcome(effect.plan, effect.step, effect.attempt)))
+        return tuple(sorted(found, key=lambda pair: pair[0].at))
+
+    def intents(self) -> Iterator[tuple[Intent, Outcome | None]]:
+        """Give every intent with its outcome, for the sweep and the checkers."""
+        for name in self.store.list("effects/"):
+            if name.endswith("/intent"):
+                intent = codec.decode(Intent, self.store.read(name))
+                yield intent, self._read(Outcome, name.removesuffix("intent") + "outcome")
+
+    def request(self, request_id: str) -> str | None:
+        """Give the incident whose write carried this ``x-ms-client-request-id``."""
+        slot = self._read(Slot, f"requests/{request_id}") if _is_name(request_id) else None
+        return None if slot is None else slot.incident_id
+
+    # --- budgets, results, pauses ---
+
+    def take_budget(self, scope: str, action: str, now: datetime, slot: Slot, limit: int) -> bool:
+        """Take a slot of this hour's budget; a repeat finds its own. False if none is free."""
+        base = f"budget/{_short(scope)}/{action}/{now:%Y%m%dT%H}"
+        for number in range(limit):
+            name = f"{base}/{number:04d}"
+            if self._create(name, slot) or codec.decode(Slot, self.store.read(name)) == slot:
+                return True
+        return False
+
+    def budget_used(self, scope: str, action: str, now: datetime, slot_of: str) -> int:
+        """Give how many slots of this hour others than plan `slot_of` have taken."""
+        names = self.store.list(f"budget/{_short(scope)}/{action}/{now:%Y%m%dT%H}/")
+        return sum(codec.decode(Slot, self.store.read(name)).plan != slot_of for name in names)
+
+    def record_result(self, action: str, incident_id: str, try_number: int, result: Result) -> None:
+        self._create(f"results/{action}/{result.at:%Y-%m-%d}/{incident_id}-{try_number}", result)
+
+    def results(self, action: str, since: datetime, now: datetime) -> tuple[Result, ...]:
+        """Give the results of an action since a time, oldest first."""
+        days = {(since + timedelta(days=number)).date() for number in range((now.date() - since.date()).days + 1)}
+        found: list[Result] = []
+        for day in sorted(days):
+            names = self.store.list(f"results/{action}/{day:%Y-%m-%d}/")
+            found.extend(codec.decode(Result, self.store.read(name)) for name in names)
+        return tuple(sorted((result for result in found if result.at >= since), key=lambda result: result.at))
+
+    def pause(self, pause: Pause, nonce: str) -> None:
+        self._create(f"pauses/{pause.until:%Y%m%dT%H%M%SZ}-{nonce}", pause)
+
+    def pauses(self, now: datetime) -> tuple[Pause, ...]:
+        """Give the pauses that hold now."""
+        found = (codec.decode(Pause, self.store.read(name)) for name in self.store.list("pauses/"))
+        return tuple(pause for pause in found if pause.until > now)
+
+    # --- questions ---
+
+    def ask(self, question: Question) -> None:
+        self._create(f"approvals/{question.plan}/asked", question)
+
+    def question(self, plan: str) -> Question | None:
+        return self._read(Question, f"approvals/{plan}/asked") if _is_name(plan) else None
+
+    def answer(self, answered: Answered) -> Answered:
+        """Keep the answer to a question; the first one stands and is given back."""
+        name = f"approvals/{answered.plan}/decided"
+        self._create(name, answered)
+        return codec.decode(Answered, self.store.read(name))
+
+    def answered(self, plan: str) -> Answered | None:
+        return self._read(Answered, f"approvals/{plan}/decided")
+
+    def open_questions(self) -> Iterator[Question]:
+        """Give the questions that nobody and nothing has answered."""
+        for name in self.store.list("approvals/"):
+            if name.endswith("/asked"):
+                question = codec.decode(Question, self.store.read(name))
+                if self.answered(question.plan) is None:
+                    yield question
+
+    # --- the parts ---
+
+    def _create(self, name: str, value: object) -> bool:
+        try:
+            self.store.create(name, codec.encode(value))
+        except AlreadyExists:
+            return False
+        return True
+
+    def _read[T](self, type_: type[T], name: str) -> T | None:
+        try:
+            return codec.decode(type_, self.store.read(name))
+        except NotFound:
+            return None
+
+    def _bytes(self, name: str) -> bytes:
+        try:
+            return self.store.read(name)
+        except NotFound:
+            return b""
+
+
+def record_at(record: AuditRecord, seq: int) -> AuditRecord:
+    """Give the record with its place in the file."""
+    return replace(record, seq=seq)
+
+
+def counts_as_attempt(outcome: Outcome | None) -> bool:
+    """Tell whether an effect counts: not if Azure was busy or throttled us, nor if nothing was sent."""
+    return outcome is None or outcome.status not in {Status.BUSY, Status.THROTTLED, Status.NOT_DONE, Status.REFUSED}
+
+
+def _effect_name(plan: str, step: int, attempt: int) -> str:
+    return f"effects/{plan}/{step}/{attempt}"
+
+
+def _short(text: str) -> str:
+    return codec.digest(text.lower())[:32]
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= 64 and text.replace("-", "").isalnum() and text.isascii() and not text.startswith(".")
