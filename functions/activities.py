@@ -8,7 +8,6 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-import azure.durable_functions as df
 import structlog
 from msgspec.structs import replace
 from structlog.contextvars import bound_contextvars
@@ -37,7 +36,6 @@ from remediations.services import Services, services
 from remediations.trail import Answered, Ended, Question, Result
 
 log = structlog.get_logger()
-bp = df.Blueprint()
 
 type Order = dict[str, Any]
 
@@ -370,8 +368,3 @@ def _again(own: Services, step: Order, incident: Incident) -> Order:
     )
     order = {name: step[name] for name in ("walk", "nonce", "scale")}
     return {**order, "incident": codec.dump(next_incident), "try": step["try"] + 1}
-
-
-bp.activity_trigger(input_name="order")(open_incident)
-for _step in (collect, judge, ask, settle, execute, check, verify, finish):
-    bp.activity_trigger(input_name="step")(_step)

@@ -16,7 +16,6 @@ from remediations.services import Services, services
 from remediations.trail import Answered
 
 log = structlog.get_logger()
-bp = df.Blueprint()
 
 
 async def decide(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
@@ -32,11 +31,6 @@ async def decide(req: func.HttpRequest, client: df.DurableFunctionsClient) -> fu
         if question is not None:
             await client.raise_orchestration_event(question.incident_id, bell_of(answered.plan))
     return _answer(status, words)
-
-
-bp.durable_client_input(client_name="client")(
-    bp.route(route="approvals/{token}", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)(decide)
-)
 
 
 def _decide(own: Services, text: str, body: bytes) -> tuple[int, str, Answered | None]:

@@ -3,14 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-import azure.durable_functions as df
 from durabletask.entities import EntityContext
 
 from remediations import codec
 from remediations.desk import Desk, Order, claim, park, release
 from remediations.model import Json
-
-bp = df.Blueprint()
 
 
 def desk(ctx: EntityContext, asked: dict[str, Any]) -> Json:
@@ -30,6 +27,3 @@ def desk(ctx: EntityContext, asked: dict[str, Any]) -> Json:
         ctx.schedule_new_orchestration("remediate", input=order, instance_id=order["incident"]["id"])
     ctx.set_state(codec.dump(state))
     return answer
-
-
-bp.entity_trigger(context_name="context", entity_name="desk")(desk)

@@ -1,4 +1,4 @@
-"""Event Grid and HTTP triggers: one orchestration per incident, one trail record per delivery.
+"""What Event Grid and HTTP deliver: one orchestration per incident, one trail record per delivery.
 
 An event is acknowledged only after its incident is scheduled and its record is on the trail; a failure in between makes
 Event Grid deliver it again, and the second delivery is a duplicate.
@@ -21,7 +21,6 @@ from remediations.services import Services, services
 from remediations.trail import Answered, Intake
 
 log = structlog.get_logger()
-bp = df.Blueprint()
 
 WALK = 1
 _RUNNING = frozenset(
@@ -35,12 +34,9 @@ _RUNNING = frozenset(
 _JSON = "application/json"
 
 
-async def on_deployment_failure(event: func.EventGridEvent, client: df.DurableFunctionsClient) -> None:
-    """Take one event from Event Grid, in either schema: the runtime calls once for each element of a batch."""
+async def take_event(event: func.EventGridEvent | func.CloudEvent, client: df.DurableFunctionsClient) -> None:
+    """Take one event that azure-functions decoded."""
     await take(_plain(event), client)
-
-
-bp.durable_client_input(client_name="client")(bp.event_grid_trigger(arg_name="event")(on_deployment_failure))
 
 
 async def submit(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
@@ -66,11 +62,6 @@ async def submit(req: func.HttpRequest, client: df.DurableFunctionsClient) -> fu
             return _answer(200, {"validationResponse": reception.handshake})
         handled.append({"disposition": admitted.disposition, "incident": admitted.incident_id, "words": admitted.words})
     return _answer(202, {"events": handled})  # type: ignore[dict-item]
-
-
-bp.durable_client_input(client_name="client")(
-    bp.route(route="events", methods=["POST", "OPTIONS"], auth_level=func.AuthLevel.ANONYMOUS)(submit)
-)
 
 
 async def take(event: Json, client: df.DurableFunctionsClient) -> tuple[Reception, Admission]:

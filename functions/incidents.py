@@ -1,16 +1,13 @@
 """Routes: whether this app is alive, and in which mode."""
 
-import azure.durable_functions as df
 import azure.functions as func
 
 from remediations import codec
 from remediations.errors import MedicError
 from remediations.services import services
 
-bp = df.Blueprint()
 
-
-def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the trigger's signature
+def health() -> func.HttpResponse:
     """Give 200 with mode and policy version, or 503 if a setting or the policy cannot be used."""
     try:
         own = services()
@@ -20,6 +17,3 @@ def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the tr
             codec.encode({"status": "misconfigured"}), status_code=503, mimetype="application/json"
         )
     return func.HttpResponse(codec.encode(body), status_code=200, mimetype="application/json")
-
-
-bp.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)(health)

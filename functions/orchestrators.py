@@ -9,12 +9,9 @@ from collections.abc import Generator
 from datetime import UTC, timedelta
 from typing import Any
 
-import azure.durable_functions as df
 from durabletask import task
 from durabletask.entities import EntityInstanceId
 from durabletask.task import OrchestrationContext, RetryPolicy, TaskFailedError
-
-bp = df.Blueprint()
 
 type Order = dict[str, Any]
 type Steps = Generator[task.Task[Any], Any, Any]
@@ -109,7 +106,3 @@ def _retries(order: Order) -> RetryPolicy:
     """A store or service that does not answer gets some minutes; an activity that ran twice does no harm."""
     first = timedelta(seconds=max(5.0 / order["scale"], 0.1))
     return RetryPolicy(first_retry_interval=first, max_number_of_attempts=6, backoff_coefficient=2.0)
-
-
-for _orchestrator in (remediate, gather, repair, follow):
-    bp.orchestration_trigger(context_name="context")(_orchestrator)

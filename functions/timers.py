@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import azure.durable_functions as df
-import azure.functions as func
 import structlog
 from durabletask.client import OrchestrationStatus
 from msgspec.structs import replace
@@ -17,14 +16,13 @@ from remediations.services import Services, services
 from remediations.trail import Intake
 
 log = structlog.get_logger()
-bp = df.Blueprint()
 
 _KEEP_HISTORIES = timedelta(days=30)
 _INTAKE_GRACE = timedelta(minutes=5)
 _FINISHED = [OrchestrationStatus.COMPLETED, OrchestrationStatus.FAILED, OrchestrationStatus.TERMINATED]
 
 
-async def sweep(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:  # noqa: ARG001
+async def sweep(client: df.DurableFunctionsClient) -> None:
     """Start what was claimed and not ended, what was acknowledged and not claimed, and what no event told of."""
     own = await asyncio.to_thread(services)
     unfinished = await asyncio.to_thread(lambda: list(_unfinished(own)))
@@ -39,22 +37,12 @@ async def sweep(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> 
     log.info("sweep.done", restarted=len(restarted), started=started)
 
 
-bp.durable_client_input(client_name="client")(
-    bp.timer_trigger(schedule="0 */15 * * * *", arg_name="timer", run_on_startup=False)(sweep)
-)
-
-
-async def purge(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:  # noqa: ARG001
+async def purge(client: df.DurableFunctionsClient) -> None:
     """Forget the histories of what finished 30 days ago: they hold texts. The trail stays."""
     own = await asyncio.to_thread(services)
     until = own.clock() - _KEEP_HISTORIES
     purged = await client.purge_orchestrations_by(created_time_to=until, runtime_status=_FINISHED)
     log.info("histories.purged", count=purged.deleted_instance_count)
-
-
-bp.durable_client_input(client_name="client")(
-    bp.timer_trigger(schedule="0 30 3 * * *", arg_name="timer", run_on_startup=False)(purge)
-)
 
 
 def _unfinished(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:

@@ -5,7 +5,6 @@ judged by two witnesses that know nothing of each other: the simulator's own led
 """
 
 import json
-import tempfile
 import time
 import uuid
 from collections import Counter
@@ -116,7 +115,6 @@ class Actual(Struct, frozen=True, kw_only=True):
     questions: int
     cause: str | None
     trail: str
-    reads: int
 
     def shown(self, expect: Expected) -> dict[str, Any]:
         """Give what answers an expectation, for a report."""
@@ -155,6 +153,7 @@ class Report(Struct, frozen=True, kw_only=True):
     effects: tuple[Effect, ...]
     seconds: float
     differences: tuple[str, ...] = ()
+    incidents: tuple[str, ...] = ()
 
 
 class ScenarioError(Exception):
@@ -242,6 +241,7 @@ class Stage:
             effects=actual.effects,
             seconds=round(time.monotonic() - began, 2),
             differences=found,
+            incidents=tuple(one for one in self.trail.incidents() if self._is_of(one, subscription)),
         )
 
     # --- the steps ---
@@ -321,7 +321,6 @@ class Stage:
             questions=len(self.questions(subscription)),
             cause=causes[-1] if causes else None,
             trail="\n".join(json.dumps(record.facts, default=str) for record in records),
-            reads=sum(world.reads.values()),
         )
 
     def _is_of(self, incident_id: str, subscription: str) -> bool:
@@ -388,21 +387,6 @@ def filled(value: Any, names: dict[str, str]) -> Any:
 def label_of(resource: ResourceId) -> str:
     """Give endpoint and deployment, as scenario files name them."""
     return "/".join(part for part in (resource.endpoint, resource.deployment) if part)
-
-
-def play_all(scenarios: Sequence[Scenario], *, tell: Callable[[Report | str], None]) -> list[Report]:
-    """Play scenarios, those of one mode on one stage after the other; `tell` hears of each as it is over."""
-    reports: list[Report] = []
-    with tempfile.TemporaryDirectory(prefix="medic-rehearsal-", ignore_cleanup_errors=True) as folder:
-        for mode in dict.fromkeys(scenario.mode for scenario in scenarios):
-            chosen = [scenario for scenario in scenarios if scenario.mode == mode]
-            tell(f"starting the function app, MEDIC_MODE={mode}")
-            with Stage(mode, Path(folder) / mode) as stage:
-                for scenario in chosen:
-                    tell(scenario.name)
-                    reports.append(stage.play(scenario))
-                    tell(reports[-1])
-    return reports
 
 
 def _policy(scenario: Scenario, names: dict[str, str]) -> dict[str, Any]:

@@ -1,0 +1,144 @@
+"""Every trigger and binding of the app, in one place.
+
+Each function imports what it calls when it is called: a cold start indexes the app before anything has happened, and
+pays for nothing that only an event needs. The bodies stay plain functions, for tests and for the local host.
+"""
+
+from typing import Any
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from functions import orchestrators
+
+bp = df.Blueprint()
+client_bound = bp.durable_client_input(client_name="client")
+
+type Order = dict[str, Any]
+
+# ---------------------------------------------------------------------------------------- events and routes
+
+
+async def on_deployment_failure(event: func.EventGridEvent, client: df.DurableFunctionsClient) -> None:
+    """Take one event from Event Grid, in either schema: the runtime calls once for each element of a batch."""
+    from functions import events
+
+    await events.take_event(event, client)
+
+
+async def submit(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Take common alerts and CI's CloudEvents over HTTP."""
+    from functions import events
+
+    return await events.submit(req, client)
+
+
+async def decide(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Take a person's answer to a question."""
+    from functions import approvals
+
+    return await approvals.decide(req, client)
+
+
+def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the trigger's signature
+    """Tell whether this app is alive, and in which mode."""
+    from functions import incidents
+
+    return incidents.health()
+
+
+_ANYBODY = func.AuthLevel.ANONYMOUS  # sign-in is App Service authentication's; the routes check roles themselves
+client_bound(bp.event_grid_trigger(arg_name="event")(on_deployment_failure))
+client_bound(bp.route(route="events", methods=["POST", "OPTIONS"], auth_level=_ANYBODY)(submit))
+client_bound(bp.route(route="approvals/{token}", methods=["POST"], auth_level=_ANYBODY)(decide))
+bp.route(route="health", methods=["GET"], auth_level=_ANYBODY)(health)
+
+# -------------------------------------------------------------------------------------------------- timers
+
+
+async def sweep(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:  # noqa: ARG001
+    """Start what was claimed and not ended, what was acknowledged and not claimed, and what no event told of."""
+    from functions import timers
+
+    await timers.sweep(client)
+
+
+async def purge(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:  # noqa: ARG001
+    """Forget the histories of what finished long ago."""
+    from functions import timers
+
+    await timers.purge(client)
+
+
+client_bound(bp.timer_trigger(schedule="0 */15 * * * *", arg_name="timer", run_on_startup=False)(sweep))
+client_bound(bp.timer_trigger(schedule="0 30 3 * * *", arg_name="timer", run_on_startup=False)(purge))
+
+# ------------------------------------------------------------------------------------------------ the walk
+
+
+def open_incident(step: Order) -> bool:
+    from functions import activities
+
+    return activities.open_incident(step)
+
+
+def collect(step: Order) -> Order:
+    from functions import activities
+
+    return activities.collect(step)
+
+
+def judge(step: Order) -> Order:
+    from functions import activities
+
+    return activities.judge(step)
+
+
+def ask(step: Order) -> Order:
+    from functions import activities
+
+    return activities.ask(step)
+
+
+def settle(step: Order) -> Order:
+    from functions import activities
+
+    return activities.settle(step)
+
+
+def execute(step: Order) -> Order:
+    from functions import activities
+
+    return activities.execute(step)
+
+
+def check(step: Order) -> Order:
+    from functions import activities
+
+    return activities.check(step)
+
+
+def verify(step: Order) -> Order:
+    from functions import activities
+
+    return activities.verify(step)
+
+
+def finish(step: Order) -> Order:
+    from functions import activities
+
+    return activities.finish(step)
+
+
+def desk(ctx: Any, asked: Any) -> Any:
+    """Who works on a thing that an action touches, and what waits for it."""
+    from functions import entities
+
+    return entities.desk(ctx, asked)
+
+
+for _activity in (open_incident, collect, judge, ask, settle, execute, check, verify, finish):
+    bp.activity_trigger(input_name="step")(_activity)
+for _orchestrator in (orchestrators.remediate, orchestrators.gather, orchestrators.repair, orchestrators.follow):
+    bp.orchestration_trigger(context_name="context")(_orchestrator)
+bp.entity_trigger(context_name="context", entity_name="desk")(desk)

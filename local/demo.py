@@ -1,0 +1,134 @@
+"""``medic demo`` and ``medic rehearse``: play scenarios, show them live, and say whether all ended as expected."""
+
+import json
+import logging
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from local import rehearsal
+from local.rehearsal import Report, Scenario, Stage
+from remediations.adapters.folder import FolderStore
+from remediations.trail import Trail
+
+STORE = Path(".medic/demo")
+_SCOPE = re.compile(r"/subscriptions/\S+?/workspaces/")
+
+
+def demo(*, as_json: bool) -> int:
+    """Play the shipped scenarios; 0 if every one ended as expected, else 1."""
+    return rehearse(rehearsal.shipped(), as_json=as_json)
+
+
+def rehearse(files: Sequence[Path], *, as_json: bool) -> int:
+    """Play the scenarios of some files; 0 if every one ended as expected, else 1.
+
+    Raises:
+        ScenarioError: a file cannot be used; nothing is played then.
+    """
+    scenarios = [rehearsal.load(file) for file in files]
+    shutil.rmtree(STORE, ignore_errors=True)
+    STORE.mkdir(parents=True)
+    if as_json:
+        reports = [report for _, report in _played(scenarios)]
+        print(json.dumps(as_plain(reports), indent=2))
+        return _exit_code(reports)
+    console = Console()
+    began = time.monotonic()
+    console.print(f"Playing {len(scenarios)} scenarios on the function app and a simulated Azure, on this machine.\n")
+    reports = []
+    with console.status("starting") as status:
+        for scenario, report in _played(scenarios, before=lambda each: status.update(each.name)):
+            reports.append(report)
+            if scenario is scenarios[0]:
+                _show_walk(console, scenario, report)
+            _show_line(console, report)
+    _show_end(console, reports, time.monotonic() - began)
+    return _exit_code(reports)
+
+
+def as_plain(reports: Sequence[Report]) -> dict[str, object]:
+    """Give the JSON form of some reports."""
+    names = ("name", "expected", "actual", "as_expected", "effects", "seconds")
+    plain = [{name: msgspec.to_builtins(getattr(report, name)) for name in names} for report in reports]
+    return {"scenarios": plain, "as_expected": all(report.as_expected for report in reports)}
+
+
+def _played(
+    scenarios: Sequence[Scenario], before: Callable[[Scenario], None] | None = None
+) -> Iterator[tuple[Scenario, Report]]:
+    """Play the scenarios, those of one mode on one stage."""
+    with (STORE / "demo.log").open("w", encoding="utf-8") as log:
+        logging.basicConfig(stream=log, level=logging.WARNING, force=True)
+        for mode in dict.fromkeys(scenario.mode for scenario in scenarios):
+            with Stage(mode, STORE / mode, worker_output=log.fileno()) as stage:
+                # The function app has set up its log by now; what runs in this process is to follow the worker's.
+                structlog.configure(logger_factory=structlog.PrintLoggerFactory(log))
+                for scenario in scenarios:
+                    if scenario.mode == mode:
+                        if before is not None:
+                            before(scenario)
+                        yield scenario, stage.play(scenario)
+
+
+def _show_walk(console: Console, scenario: Scenario, report: Report) -> None:
+    """Show the trail of the first scenario: the whole walk of one failure."""
+    console.print(Text(scenario.story, style="italic"))
+    for incident_id in report.incidents:
+        table = Table.grid(padding=(0, 2))
+        for record in _trail(scenario).records(incident_id):
+            words = Text(_words(record.stage, record.facts), overflow="fold")
+            table.add_row(Text(f"  {record.at:%H:%M:%S.%f}"[:-4], style="dim"), Text(record.stage, style="cyan"), words)
+        console.print(table)
+    console.print()
+
+
+def _words(stage: str, facts: dict[str, object]) -> str:
+    """Give one record of the walk in a line."""
+    lines = {
+        "incident": "{resource} ({source})",
+        "evidence": "resource {resource}, operation {operation}, {activity} rows of the Activity Log",
+        "diagnosis": "{cause}, by {level}",
+        "plan": "{effect}",
+        "decision": "{when}: {verdict} ({mode_words})",
+        "intent": "{call}",
+        "outcome": "{words}",
+        "verification": "{end}: {words}",
+        "end": "{end}",
+    }
+    return lines.get(stage, stage).format_map(
+        {name: str(value).split("/providers/")[-1] for name, value in facts.items()}
+    )
+
+
+def _show_line(console: Console, report: Report) -> None:
+    mark = Text("✓", style="green") if report.as_expected else Text("✗", style="bold red")
+    count = len(report.effects)
+    calls = "no write" if count == 0 else f"{count} write{'s' if count > 1 else ''}"
+    console.print(mark, Text(f"{report.name:<66} {calls:>9} {report.seconds:>6.1f} s"), soft_wrap=True)
+    for difference in report.differences:
+        console.print(Text(f"    {difference}", style="red"))
+
+
+def _show_end(console: Console, reports: Sequence[Report], seconds: float) -> None:
+    good = sum(report.as_expected for report in reports)
+    style = "green" if good == len(reports) else "bold red"
+    console.print()
+    console.print(Text(f"{good} of {len(reports)} scenarios ended as expected, in {seconds:.0f} s.", style=style))
+    console.print(f"Their trails: MEDIC_STORE={STORE}/auto medic audit list     Their log: {STORE}/demo.log")
+
+
+def _trail(scenario: Scenario) -> Trail:
+    return Trail(FolderStore(STORE / scenario.mode / "trail"))
+
+
+def _exit_code(reports: Sequence[Report]) -> int:
+    return 0 if all(report.as_expected for report in reports) else 1

@@ -1,0 +1,77 @@
+"""``medic serve``: the function app on this machine, against a simulated Azure or, if settings name one, a real one."""
+
+import os
+import signal
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from local.arm import World, WorldError
+from local.arm.server import Server
+from local.host import Host
+from remediations import policy, settings
+from remediations.errors import SettingsError
+
+STORE = Path(".medic/serve")
+WORLD = Path(__file__).parent / "scenarios" / "worlds" / "serve.yaml"
+EVENT_GRID = "/runtime/webhooks/eventgrid?functionName=on_deployment_failure"
+
+
+def serve(port: int, world: Path | None) -> int:
+    """Serve until Ctrl-C or SIGTERM, and leave no process behind.
+
+    Raises:
+        SettingsError, PolicyError: before anything is started.
+    """
+    console = Console()
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with ExitStack() as resources:
+        environment, simulated = _environment(resources, world)
+        chosen = settings.load({**os.environ, **environment})
+        policy.load(Path(chosen.policy))
+        host = resources.enter_context(Host(port=port, env=environment))
+        console.print(f"mode          {chosen.mode}     (MEDIC_MODE: dry-run by default; auto lets it act)")
+        console.print(f"policy        {chosen.policy}")
+        console.print(f"store         {chosen.store}     medic audit list")
+        console.print(f"Azure         {chosen.arm_url}{'     simulated' if simulated else ''}")
+        console.print(f"Event Grid    POST {host.url}{EVENT_GRID}")
+        console.print(f"HTTP          POST {host.url}/api/events     common alerts and CI's CloudEvents")
+        console.print(f"health        GET  {host.url}/api/health")
+        for name in host.site.schedules:
+            console.print(f"timer         POST {host.url}/admin/functions/{name}     runs it now")
+        if simulated is not None:
+            simulated.world.subscribe(host.url + EVENT_GRID)
+            console.print("\nIn three seconds CI deploys, and Azure cancels it. Ctrl-C ends all of it.\n")
+        ended.wait()
+        console.print("ending")
+    return 0
+
+
+def _environment(resources: ExitStack, world: Path | None) -> tuple[dict[str, str], Server | None]:
+    """Give the settings to serve with; without an Azure in them, a simulated one is started."""
+    environment = {"MEDIC_STORE": os.environ.get("MEDIC_STORE") or str(STORE)}
+    if os.environ.get("MEDIC_ARM_URL"):
+        return environment, None
+    path = world or WORLD
+    try:
+        made = World.from_dict(yaml.safe_load(path.read_text("utf-8")))
+    except (OSError, yaml.YAMLError, WorldError) as error:
+        fix = "Name a world file; local/arm/schema.py says what it may hold."
+        raise SettingsError("--world", str(path), str(error), fix) from error
+    server = Server(made)
+    resources.callback(server.close)
+    server.start()
+    principal = made.principals["medic"]
+    return environment | {
+        "MEDIC_ARM_URL": server.url,
+        "MEDIC_ARM_TOKEN": "sim-medic",
+        "MEDIC_CLIENT_ID": principal.appid,
+        "MEDIC_PRINCIPAL_ID": principal.oid,
+        "MEDIC_TIME_SCALE": os.environ.get("MEDIC_TIME_SCALE") or "10",
+        "MEDIC_SEND_SECONDS": os.environ.get("MEDIC_SEND_SECONDS") or "5",
+    }, server
