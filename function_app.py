@@ -1,10 +1,14 @@
-"""The entry point of the function app: sets up the log and registers the functions, nothing else."""
+"""The entry point of the function app: refuses wrong settings, sets up the log, registers the functions."""
+
+import os
 
 import azure.durable_functions as df
 import azure.functions as func
 
 from functions import logs, triggers
+from remediations import settings
 
+settings.load(os.environ)
 logs.configure()
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)

@@ -5,7 +5,9 @@ have keys. What crosses to the orchestrator is small: ids, digests, verdicts and
 """
 
 import uuid
+from contextlib import AbstractContextManager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -49,7 +51,7 @@ _OPERATION_POLLS = 130  # a minute each: a little more than two hours
 def open_incident(order: Order) -> bool:
     """Claim the incident; False if it is somebody else's, and this walk ends without effect."""
     own, incident = services(), _incident(order)
-    with bound_contextvars(incident_id=incident.id):
+    with _bound(incident):
         if (
             not own.trail.open_incident(incident, order["nonce"], own.clock())
             or own.trail.ended(incident.id) is not None
@@ -64,7 +66,7 @@ def open_incident(order: Order) -> bool:
 def collect(step: Order) -> Order:
     """One round of reads: the digest of the evidence, and whether it is enough."""
     own, incident = services(), _incident(step)
-    with bound_contextvars(incident_id=incident.id):
+    with _bound(incident):
         evidence = _evidence(own, own.trail.with_joined(incident))
         digest = own.evidence.put(evidence)
         polls = step["polls"]
@@ -82,7 +84,7 @@ def judge(step: Order) -> Order:
     own = services()
     evidence = own.evidence.get(Evidence, step["evidence"])
     incident = evidence.incident
-    with bound_contextvars(incident_id=incident.id):
+    with _bound(incident):
         diagnosis = classify(evidence, CAUSES, evidence_digest=step["evidence"])
         journal = own.journal
         journal.diagnosed(diagnosis)
@@ -154,14 +156,14 @@ def execute(step: Order) -> Order:
     plan, attempt = decision.plan, step["attempt"]
     action = ACTIONS[plan.action]
     incident = plan.diagnosis.incident
-    with bound_contextvars(incident_id=incident.id):
+    with _bound(incident):
         outcome = execution.found(
             plan,
             attempt,
             action=action,
             trail=own.trail,
             journal=own.journal,
-            world=lambda: _evidence(own, incident),
+            world=partial(_evidence, own, incident),
             send_within=own.settings.send_within,
         )
         if outcome is None:
@@ -175,6 +177,7 @@ def execute(step: Order) -> Order:
                 trail=own.trail,
                 journal=own.journal,
                 nonce=uuid.uuid4().hex,
+                decision=step["decision"],
                 budget=own.policy.permission(plan.action, incident.resource, {}).budget_per_hour,
                 send_within=own.settings.send_within,
             )
@@ -182,6 +185,29 @@ def execute(step: Order) -> Order:
             "action.executed", action=plan.action, attempt=attempt, status=str(outcome.status), words=outcome.words
         )
         return _after(step, outcome)
+
+
+def close_intents() -> int:
+    """Close the intents of ended incidents that nobody closed, by reading the world; give how many."""
+    own = services()
+    closed = 0
+    for intent in list(own.trail.open_intents()):
+        decision = own.evidence.find(Decision, intent.decision)
+        if own.trail.ended(intent.incident_id) is None or decision is None:
+            continue  # its own walk does it, or its evidence is gone with its time
+        outcome = execution.found(
+            decision.plan,
+            intent.attempt,
+            action=ACTIONS[decision.plan.action],
+            trail=own.trail,
+            journal=own.journal,
+            world=partial(_evidence, own, decision.plan.diagnosis.incident),
+            send_within=own.settings.send_within,
+        )
+        if outcome is not None and outcome.status is not Status.PENDING:
+            closed += 1
+            log.warning("intent.closed", incident_id=intent.incident_id, status=str(outcome.status))
+    return closed
 
 
 def check(step: Order) -> Order:
@@ -208,7 +234,7 @@ def verify(step: Order) -> Order:
     decision = own.evidence.get(Decision, step["decision"])
     plan, outcome = decision.plan, codec.load(Outcome, step["outcome"])
     incident = plan.diagnosis.incident
-    with bound_contextvars(incident_id=incident.id):
+    with _bound(incident):
         after = _evidence(own, incident)
         digest = own.evidence.put(after)
         verified = verification.verify(plan, outcome, after, ACTIONS, evidence_digest=digest)
@@ -220,7 +246,7 @@ def verify(step: Order) -> Order:
 def finish(step: Order) -> Order:
     """Put the end on the trail; or, after a repair that did not help, give the order of the next try."""
     own, incident = services(), _incident(step)
-    with bound_contextvars(incident_id=incident.id):
+    with _bound(incident):
         end, words = End(step["end"]), step["words"]
         if (
             "outcome" in step
@@ -228,7 +254,8 @@ def finish(step: Order) -> Order:
             and end in {End.REPAIRED, End.NOT_REPAIRED, End.INCONCLUSIVE}
         ):
             result = Result(at=own.clock(), end=end, cause_id=step["cause"])
-            own.trail.record_result(step["action"], incident.id, step["try"], result)
+            name = f"{incident.id}-{step['try']}"
+            own.trail.record_result(incident.resource.subscription, step["action"], name, result)
         if end is End.NOT_REPAIRED and step["verdict"] == "verified":
             again = _again(own, step, incident)
             log.info("repair.failed", words=words, next_try=again["try"])
@@ -248,12 +275,17 @@ def finish(step: Order) -> Order:
                 effects=effects,
             )
         )
-        escalated = end in {End.NOT_REPAIRED, End.INCONCLUSIVE}
-        (log.warning if escalated else log.info)("incident.ended", end=str(end), words=words, escalated=escalated)
+        tell = log.warning if end.is_escalated else log.info
+        tell("incident.ended", end=str(end), words=words, escalated=end.is_escalated)
         return {"again": None, "end": str(end)}
 
 
 # ------------------------------------------------------------------------------------------- the parts
+
+
+def _bound(incident: Incident) -> AbstractContextManager[None]:
+    """Bind what every line of an activity's log carries."""
+    return bound_contextvars(incident_id=incident.id, correlation_id=incident.correlation_id)
 
 
 def _incident(order: Order) -> Incident:

@@ -9,6 +9,7 @@ import structlog
 from durabletask.client import OrchestrationStatus
 from msgspec.structs import replace
 
+from functions import activities
 from functions.events import order_of, schedule, start
 from remediations import admission, discovery
 from remediations.model import Disposition, Incident, Json, Reception
@@ -27,6 +28,7 @@ async def sweep(client: df.DurableFunctionsClient) -> None:
     own = await asyncio.to_thread(services)
     unfinished = await asyncio.to_thread(lambda: list(_unfinished(own)))
     restarted = [instance for instance, order in unfinished if await schedule(client, instance, order)]
+    closed = await asyncio.to_thread(activities.close_intents)
     found = await asyncio.to_thread(lambda: list(_untold(own)))
     started = 0
     for reception, admitted in found:
@@ -34,7 +36,7 @@ async def sweep(client: df.DurableFunctionsClient) -> None:
             await start(admitted, admitted.incident, client, own)
             started += 1
             await asyncio.to_thread(_record, own, reception, admitted)
-    log.info("sweep.done", restarted=len(restarted), started=started)
+    log.info("sweep.done", restarted=len(restarted), closed=closed, started=started)
 
 
 async def purge(client: df.DurableFunctionsClient) -> None:
@@ -47,9 +49,9 @@ async def purge(client: df.DurableFunctionsClient) -> None:
 
 def _unfinished(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:
     """Give the walks to start again: a running one refuses, a claimed one goes on under its own nonce."""
-    for incident_id in own.trail.incidents():
+    for incident_id in own.trail.unended():
         opened = own.trail.opened(incident_id)
-        if opened is not None and own.trail.ended(incident_id) is None:
+        if opened is not None:
             incident, tries = _resumed(own, opened.incident)
             yield incident_id, {**order_of(incident, own, nonce=opened.nonce), "try": tries + 1}
     now = own.clock()

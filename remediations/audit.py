@@ -195,4 +195,4 @@ class Journal(Struct, frozen=True):
         self.record(incident_id, "linked-event", event_id, event_id=event_id, event_type=event_type)
 
     def ended(self, incident_id: str, end: End, words: str) -> None:
-        self.record(incident_id, "end", "end", end=end, words=words)
+        self.record(incident_id, "end", "end", end=end, words=words, escalated=end.is_escalated)

@@ -8,6 +8,7 @@ https://learn.microsoft.com/rest/api/monitor/activity-logs/list
 https://learn.microsoft.com/rest/api/azureml/online-deployments/get-logs
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -43,6 +44,7 @@ _LOG_LINES = 100
 _MAX_TEXT = 4_096
 _MAX_ROWS = 200
 _NETWORKED = ("registry", "network", "storage", "dns", "private")
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _AREAS = ("containerRegistry", "storageAccount", "dnsResolution", "nsg", "udr", "resourceLock", "others")
 
 
@@ -331,7 +333,7 @@ def _anonymous(caller: str) -> str | None:
     """Keep an object id or client id; a name or address becomes a digest, enough to tell one person from another."""
     if not caller:
         return None
-    return caller.lower() if "@" not in caller and " " not in caller else f"person-{codec.digest(caller.lower())[:12]}"
+    return caller.lower() if _GUID.fullmatch(caller) else f"person-{codec.digest(caller.lower())[:12]}"
 
 
 def _is_own(modified_by: Json, own: Caller | None) -> bool | None:

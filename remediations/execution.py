@@ -34,13 +34,14 @@ def found(
         world: Reads fresh evidence; asked only when the answer was lost.
         send_within: The longest that one send may take. After twice that, the creator cannot send any more.
     """
+    intent = trail.intent(plan.digest, STEP, attempt)
+    if intent is None:
+        return None
+    journal.intended(intent, plan, attempt)  # its creator may have died before it could
     outcome = trail.outcome(plan.digest, STEP, attempt)
     if outcome is not None:
         journal.came_of(plan, attempt, outcome)
         return outcome
-    intent = trail.intent(plan.digest, STEP, attempt)
-    if intent is None:
-        return None
     wait = intent.at + 2 * send_within - journal.clock()
     if wait > timedelta(0):
         words = "the call was begun a moment ago; its answer is not there"
@@ -67,10 +68,16 @@ def execute(
     trail: Trail,
     journal: Journal,
     nonce: str,
+    decision: str,
     budget: int,
     send_within: timedelta,
 ) -> Outcome:
     """Take a slot of the budget, create the intent, send the call once, and give what came of it.
+
+    Args:
+        decision: Digest of the decision, so that whoever finds the intent open can read back what was planned.
+        budget: Effects of this action that policy permits in one subscription and hour.
+        send_within: The longest that the send may take.
 
     Raises:
         StoreError: the trail cannot be written; then nothing was sent, or the intent stands and is read back later.
@@ -99,6 +106,9 @@ def execute(
         at=now,
         nonce=nonce,
         incident_id=incident.id,
+        plan=plan.digest,
+        attempt=attempt,
+        decision=decision,
         action=plan.action,
         call=str(call),
         request_id=request_id,

@@ -547,6 +547,11 @@ class End(StrEnum):
     ADVISED = "advised"
     NOTHING_TO_DO = "nothing-to-do"
 
+    @property
+    def is_escalated(self) -> bool:
+        """Whether a person has to look now: something was done, and it did not come out as it should."""
+        return self in {End.NOT_REPAIRED, End.INCONCLUSIVE}
+
 
 class Verification(Struct, frozen=True, kw_only=True):
     """Whether the repair holds: `end` is repaired, not repaired or inconclusive."""

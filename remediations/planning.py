@@ -71,6 +71,8 @@ def is_over(evidence: Evidence) -> str | None:
     state = evidence.resource.value
     if state.provisioning_state == ProvisioningState.SUCCEEDED:
         return f"{label} is Succeeded: the failure is over"
+    if state.provisioning_state == ProvisioningState.DELETING:
+        return f"{label} is being deleted: nothing is created again"
     if state.is_running:
         return f"{label} is {state.provisioning_state}: it is being deployed again"
     modified = state.last_modified_at

@@ -31,7 +31,6 @@ DESCRIPTIONS: dict[str, str] = {
     "MEDIC_TIME_SCALE": "Divides the waits that policy chose; refused in Azure (default 1)",
     "MEDIC_APPROVAL_KEYS": 'Keys that sign approval links, as JSON: {"k1": "<32 random bytes, base64url>"}',
     "MEDIC_APPROVAL_ACTIVE_KID": "The key that signs; the others are still accepted",
-    "MEDIC_OUTCOME_TOPIC": "Endpoint of an Event Grid topic that is told how incidents end (optional)",
 }
 
 
@@ -50,7 +49,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     time_scale: float = 1.0
     approval_keys: dict[str, str] = {}
     approval_active_kid: str | None = None
-    outcome_topic: str | None = None
     is_azure: bool = False
 
     @property
@@ -78,7 +76,6 @@ def load(environment: Mapping[str, str]) -> Settings:
         time_scale=_number(environment, "MEDIC_TIME_SCALE", 1, 1, 100_000),
         approval_keys=keys,
         approval_active_kid=_active_key(environment, keys),
-        outcome_topic=environment.get("MEDIC_OUTCOME_TOPIC") or None,
         is_azure=is_azure,
     )
     if is_azure and settings.time_scale != 1:

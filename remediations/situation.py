@@ -4,7 +4,7 @@ The situation is kept by its digest: a decision can be replayed on it, and under
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
@@ -22,6 +22,8 @@ from remediations.model import (
 )
 from remediations.policy import ActionPolicy, Freeze, Pause, Policy, Window
 from remediations.trail import Result, Trail, counts_as_attempt
+
+_UNCLEAR_FOR = timedelta(hours=24)  # later, the resource itself shows what became of it
 
 
 class PastEffect(Struct, frozen=True, kw_only=True):
@@ -120,12 +122,12 @@ def survey(
                 cause_id=effect.cause_id,
                 plan=effect.plan,
                 counts=counts_as_attempt(outcome),
-                is_open=outcome is None or outcome.status is Status.UNCLEAR,
+                is_open=outcome is None or (outcome.status is Status.UNCLEAR and now - effect.at < _UNCLEAR_FOR),
             )
             for effect, outcome in effects
         ),
         budget_used=trail.budget_used(resource.subscription, plan.action, now, plan.digest),
-        results=trail.results(plan.action, now - permission.breaker_within, now),
+        results=trail.results(resource.subscription, plan.action, now - permission.breaker_within, now),
         desk=desk,
     )
 

@@ -12,7 +12,7 @@
 ``targets/<resource>/<plan>-<step>-<n>``    the effects on a resource: written before the intent
 ``requests/<request id>``                   which intent an ``x-ms-client-request-id`` belongs to
 ``budget/<scope>/<action>/<hour>/<n>``      a taken slot
-``results/<action>/<day>/<id>-<try>``       whether a repair helped: the breaker reads it
+``results/<scope>/<action>/<day>/<id>-<n>``  whether a repair helped: the breaker reads it
 ``approvals/<plan>/asked``, ``/decided``    a question to a person and its answer
 ``pauses/<until>-<nonce>``                  a scope in which nothing is done
 ==========================================  =========================================================================
@@ -91,11 +91,18 @@ class Effect(Struct, frozen=True, kw_only=True):
 
 
 class Intent(Struct, frozen=True, kw_only=True):
-    """That one call is about to be sent, by whoever created this."""
+    """That one call is about to be sent, by whoever created this.
+
+    Attributes:
+        decision: Digest of the decision that it carries out, in the evidence store.
+    """
 
     at: datetime
     nonce: str
     incident_id: str
+    plan: str
+    attempt: int
+    decision: str
     action: str
     call: str
     request_id: str
@@ -196,6 +203,12 @@ class Trail:
             if name.endswith("/opened"):
                 yield name.split("/")[1]
 
+    def unended(self) -> tuple[str, ...]:
+        """Give the ids of the incidents that were opened and have no end, from their names alone."""
+        names = [name.split("/") for name in self.store.list("incidents/")]
+        ended = {parts[1] for parts in names if parts[2:] == ["ended"]}
+        return tuple(parts[1] for parts in names if parts[2:] == ["opened"] and parts[1] not in ended)
+
     def incidents_of(self, resource_key: str) -> Iterator[Incident]:
         """Give the incidents of a resource, or of an endpoint's deployments."""
         for name in self.store.list(f"resources/{_short(resource_key)}/"):
@@ -261,8 +274,16 @@ class Trail:
                 found.append((effect, self.outcome(effect.plan, effect.step, effect.attempt)))
         return tuple(sorted(found, key=lambda pair: pair[0].at))
 
+    def open_intents(self) -> Iterator[Intent]:
+        """Give the intents without an outcome, found by their names alone."""
+        names = [name.rpartition("/") for name in self.store.list("effects/")]
+        closed = {base for base, _, last in names if last == "outcome"}
+        for base, _, last in names:
+            if last == "intent" and base not in closed:
+                yield codec.decode(Intent, self.store.read(f"{base}/intent"))
+
     def intents(self) -> Iterator[tuple[Intent, Outcome | None]]:
-        """Give every intent with its outcome, for the sweep and the checkers."""
+        """Give every intent with its outcome, for the checkers."""
         for name in self.store.list("effects/"):
             if name.endswith("/intent"):
                 intent = codec.decode(Intent, self.store.read(name))
@@ -289,15 +310,15 @@ class Trail:
         names = self.store.list(f"budget/{_short(scope)}/{action}/{now:%Y%m%dT%H}/")
         return sum(codec.decode(Slot, self.store.read(name)).plan != slot_of for name in names)
 
-    def record_result(self, action: str, incident_id: str, try_number: int, result: Result) -> None:
-        self._create(f"results/{action}/{result.at:%Y-%m-%d}/{incident_id}-{try_number}", result)
+    def record_result(self, scope: str, action: str, name: str, result: Result) -> None:
+        self._create(f"results/{_short(scope)}/{action}/{result.at:%Y-%m-%d}/{name}", result)
 
-    def results(self, action: str, since: datetime, now: datetime) -> tuple[Result, ...]:
-        """Give the results of an action since a time, oldest first."""
+    def results(self, scope: str, action: str, since: datetime, now: datetime) -> tuple[Result, ...]:
+        """Give the results of an action in a scope since a time, oldest first."""
         days = {(since + timedelta(days=number)).date() for number in range((now.date() - since.date()).days + 1)}
         found: list[Result] = []
         for day in sorted(days):
-            names = self.store.list(f"results/{action}/{day:%Y-%m-%d}/")
+            names = self.store.list(f"results/{_short(scope)}/{action}/{day:%Y-%m-%d}/")
             found.extend(codec.decode(Result, self.store.read(name)) for name in names)
         return tuple(sorted((result for result in found if result.at >= since), key=lambda result: result.at))
 
@@ -328,11 +349,11 @@ class Trail:
 
     def open_questions(self) -> Iterator[Question]:
         """Give the questions that nobody and nothing has answered."""
-        for name in self.store.list("approvals/"):
-            if name.endswith("/asked"):
-                question = codec.decode(Question, self.store.read(name))
-                if self.answered(question.plan) is None:
-                    yield question
+        names = [name.rpartition("/") for name in self.store.list("approvals/")]
+        answered = {base for base, _, last in names if last == "decided"}
+        for base, _, last in names:
+            if last == "asked" and base not in answered:
+                yield codec.decode(Question, self.store.read(f"{base}/asked"))
 
     # --- the parts ---
 

@@ -99,6 +99,9 @@ def _delete_again(diagnosis: Diagnosis, evidence: Evidence) -> Proposal | NoPlan
         return _none(diagnosis, "nothing-to-do", f"{label} is gone: the delete is over")
     if not isinstance(evidence.resource, Found):
         return _none(diagnosis, "advised", f"the state of {label} is {reading_words(evidence.resource)}")
+    if evidence.resource.value.is_running:
+        state = evidence.resource.value.provisioning_state
+        return _none(diagnosis, "nothing-to-do", f"{label} is {state}: it is being changed already")
     return Proposal(
         target=(incident.resource.key,),
         calls=(Call(method="DELETE", path=incident.resource.path, api_version=API_VERSION),),
