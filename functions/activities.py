@@ -18,11 +18,11 @@ from remediations import codec, desk, enrichment, execution, guards, planning, s
 from remediations.actions import ACTIONS
 from remediations.catalogue import CAUSES
 from remediations.classification import classify
-from remediations.messages import ErrorDetail
 from remediations.model import (
     Absent,
     Decision,
     End,
+    ErrorDetail,
     Evidence,
     Found,
     Incident,

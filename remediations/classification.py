@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from remediations.catalogue.cause import Cause, Clue, Facts, Symptoms
 from remediations.catalogue.checks import is_kubernetes
-from remediations.messages import ErrorDetail, deepest
-from remediations.model import Diagnosis, Evidence, Finding, Found, Level
+from remediations.messages import deepest
+from remediations.model import Diagnosis, ErrorDetail, Evidence, Finding, Found, Level
 
 UNKNOWN_CAUSE = "unknown"
 UNKNOWN_CODE = "Unknown"

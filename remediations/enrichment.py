@@ -15,12 +15,13 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from remediations import codec, spec
-from remediations.messages import ErrorDetail, parse
+from remediations.messages import parse
 from remediations.model import (
     Absent,
     ActivityRow,
     Caller,
     DesiredSpec,
+    ErrorDetail,
     Evidence,
     Found,
     Incident,

@@ -11,27 +11,13 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from msgspec import Struct
+from remediations.model import ErrorDetail
 
 _MAX_DEPTH: Final = 12
 _MAX_NESTING: Final = 100
 _MAX_SIZE: Final = 256 * 1024
 _MAX_DETAILS: Final = 100
 _MAX_MESSAGE: Final = 8192
-
-
-class ErrorDetail(Struct, frozen=True, kw_only=True):
-    """One error among those that a failure's text tells of.
-
-    Attributes:
-        code: Azure's code as it stands there; None where there is none, or only the word None.
-        message: Its text without what is nested in it; may be empty.
-        depth: How many wrappers stand around it.
-    """
-
-    code: str | None
-    message: str
-    depth: int
 
 
 def parse(text_or_json: object) -> tuple[ErrorDetail, ...]:

@@ -7,8 +7,6 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from remediations.messages import ErrorDetail
-
 type Json = dict[str, Json] | list[Json] | str | int | float | bool | None
 
 # --------------------------------------------------------------------------------------------- resources
@@ -102,6 +100,20 @@ class ResourceId(Struct, frozen=True, kw_only=True):
 
 
 # ------------------------------------------------------------------------------------------------ events
+
+
+class ErrorDetail(Struct, frozen=True, kw_only=True):
+    """One error among those that a failure's text tells of.
+
+    Attributes:
+        code: Azure's code as it stands there; None where there is none, or only the word None.
+        message: Its text without what is nested in it; may be empty.
+        depth: How many wrappers stand around it.
+    """
+
+    code: str | None
+    message: str
+    depth: int
 
 
 class Operation(StrEnum):

@@ -8,8 +8,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from remediations.errors import UnsafeName
-from remediations.messages import ErrorDetail
-from remediations.model import Call, Caller, Json, Reading
+from remediations.model import Call, Caller, ErrorDetail, Json, Reading
 
 # No leading dot: neither '..' nor a hidden file. 200: a folder's file names end at 255, and adapters add to them.
 _PART: Final = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]{0,199}")

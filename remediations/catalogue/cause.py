@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from remediations.messages import ErrorDetail
-from remediations.model import Evidence
+from remediations.model import ErrorDetail, Evidence
 
 
 class Symptoms(Struct, frozen=True, kw_only=True):
