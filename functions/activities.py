@@ -129,7 +129,8 @@ def ask(step: Order) -> Order:
     log.info(
         "approval.requested", incident_id=incident.id, plan=step["plan"][:12], expires_at=kept.expires_at.isoformat()
     )
-    left_s = max(0.0, (kept.expires_at - now).total_seconds())
+    is_answered = own.trail.answered(step["plan"]) is not None  # while no walk could hear the bell
+    left_s = 0.0 if is_answered else max(0.0, (kept.expires_at - now).total_seconds())
     return {**step, "bell": f"decided:{step['plan'][:32]}", "question_s": left_s / step["scale"]}
 
 
@@ -366,7 +367,7 @@ def _refused_now(own: Services, plan: Plan, step: Order) -> Outcome | None:
 def _after(step: Order, outcome: Outcome) -> Order:
     """Give the step that follows an outcome: wait and look or try again, verify, or end."""
     asked = outcome.retry_after.total_seconds() if outcome.retry_after is not None else 0.0
-    busy_s = max(_BUSY_WAIT_S, asked) / step["scale"]
+    busy_s = max(_BUSY_WAIT_S / step["scale"], asked)
     done = {**step, "outcome": codec.dump(outcome), "sent": False, "wait_s": 0.0}
     match outcome.status:
         case Status.PENDING:

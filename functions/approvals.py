@@ -8,7 +8,7 @@ import azure.functions as func
 import structlog
 
 from functions import signin
-from functions.events import bell_of
+from functions.events import ring
 from remediations import codec
 from remediations.approval import token
 from remediations.model import Json
@@ -29,7 +29,7 @@ async def decide(req: func.HttpRequest, client: df.DurableFunctionsClient) -> fu
     if answered is not None:
         question = await asyncio.to_thread(own.trail.question, answered.plan)
         if question is not None:
-            await client.raise_orchestration_event(question.incident_id, bell_of(answered.plan))
+            await ring(client, question.incident_id, answered.plan)
     return _answer(status, words)
 
 

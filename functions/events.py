@@ -100,7 +100,7 @@ async def start(
         words = f"a newer failure of the same resource: {incident.id}"
         answered = Answered(at=own.clock(), plan=plan, approved=None, words=words)
         await asyncio.to_thread(own.trail.answer, answered)
-        await client.raise_orchestration_event(other, bell_of(plan))
+        await ring(client, other, plan)
     if not await schedule(client, incident.id, order):
         words = "its incident is under way"
         return Admission(disposition=Disposition.DUPLICATE, words=words, incident_id=incident.id)
@@ -118,7 +118,7 @@ async def schedule(client: df.DurableFunctionsClient, instance_id: str, order: d
     try:
         await client.schedule_new_orchestration("remediate", input=order, instance_id=instance_id)
     except Exception as error:
-        if not _says_exists(error):
+        if not _says(error, "ALREADY_EXISTS", "already exists"):
             raise
         return False
     return True
@@ -138,6 +138,16 @@ def order_of(incident: Incident, own: Services, *, nonce: str | None = None) -> 
 def bell_of(plan: str) -> str:
     """Give the name of the doorbell of one question; the answer itself is in the store."""
     return f"decided:{plan[:32]}"
+
+
+async def ring(client: df.DurableFunctionsClient, incident_id: str, plan: str) -> None:
+    """Ring the doorbell of one question. Nobody hears it if the hub was lost: the sweep's new walk reads the answer."""
+    try:
+        await client.raise_orchestration_event(incident_id, bell_of(plan))
+    except Exception as error:
+        if not _says(error, "NOT_FOUND", "not found"):
+            raise
+        log.warning("bell.unheard", incident_id=incident_id, plan=plan[:12])
 
 
 def _admit(own: Services, event: Json) -> tuple[Reception, Admission]:
@@ -190,11 +200,11 @@ def _plain(event: func.EventGridEvent | func.CloudEvent) -> Json:
     }
 
 
-def _says_exists(error: Exception) -> bool:
-    """Tell gRPC's ALREADY_EXISTS; the Functions host reports the same as an internal error with those words."""
+def _says(error: Exception, code_name: str, words: str) -> bool:
+    """Tell one of gRPC's codes; the Functions host reports the same as an internal error with those words."""
     code = getattr(error, "code", None)
     name = getattr(code(), "name", "") if callable(code) else ""
-    return name == "ALREADY_EXISTS" or "already exists" in str(error).lower()
+    return name == code_name or words in str(error).lower()
 
 
 def _answer(status: int, body: dict[str, Json]) -> func.HttpResponse:

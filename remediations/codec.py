@@ -4,6 +4,8 @@ Canonical bytes are UTF-8 JSON with sorted keys and no white space, so that equa
 """
 
 import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -51,3 +53,26 @@ def digest(content: bytes | str) -> str:
 def digest_of(value: object) -> str:
     """Give the SHA-256 of a value's canonical bytes, in hex."""
     return digest(encode(value))
+
+
+def mapping(plain: Json) -> Mapping[str, Json]:
+    """Give a JSON object as it came, and an empty one for anything else."""
+    return plain if isinstance(plain, dict) else {}
+
+
+def text(plain: Json) -> str:
+    """Give a JSON string as it came, and an empty one for anything else."""
+    return plain if isinstance(plain, str) else ""
+
+
+def moment(plain: Json) -> datetime | None:
+    """Read a time that Azure wrote, with up to seven digits of a second; None if it is none.
+
+    The year 1 is how .NET writes a time that was never set.
+    """
+    try:
+        read = datetime.fromisoformat(text(plain))
+        known = (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return known if known.year > 2000 else None

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from remediations import intake
-from remediations.enrichment import API_VERSION, moment
+from remediations import codec, intake
+from remediations.enrichment import API_VERSION
 from remediations.errors import MedicError
 from remediations.model import Found, Incident, Json, Operation, ProvisioningState, ResourceId, reading_words
 from remediations.ports import Reads
@@ -66,7 +66,7 @@ def _incident(shown: dict[str, Json], source: str, now: datetime) -> tuple[Incid
     except ValueError:
         return None
     system = shown.get("systemData")
-    written = moment(system.get("lastModifiedAt")) if isinstance(system, dict) else None
+    written = codec.moment(system.get("lastModifiedAt")) if isinstance(system, dict) else None
     since = written or now
     incident = Incident(
         id=intake.incident_id(resource, f"uncorrelated {since.isoformat()}"),

@@ -10,11 +10,12 @@ https://learn.microsoft.com/rest/api/azureml/online-deployments/get-logs
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
 from remediations import codec, spec
+from remediations.codec import mapping, moment, text
 from remediations.messages import parse
 from remediations.model import (
     Absent,
@@ -121,22 +122,22 @@ def is_settled(evidence: Evidence) -> bool:
 
 def resource_state(shown: Mapping[str, Json], resource: ResourceId, own: Caller | None) -> ResourceState:
     """Give what a GET of a deployment or endpoint shows, without the values of its environment variables."""
-    properties, system = _mapping(shown.get("properties")), _mapping(shown.get("systemData"))
+    properties, system = mapping(shown.get("properties")), mapping(shown.get("systemData"))
     rebuilt = spec.rebuild(shown, is_endpoint=resource.deployment is None)
-    traffic = {name: share for name, share in _mapping(properties.get("traffic")).items() if isinstance(share, int)}
-    capacity = _mapping(shown.get("sku")).get("capacity")
+    traffic = {name: share for name, share in mapping(properties.get("traffic")).items() if isinstance(share, int)}
+    capacity = mapping(shown.get("sku")).get("capacity")
     return ResourceState(
         path=resource.path,
-        kind="endpoint" if resource.deployment is None else _text(properties.get("endpointComputeType")) or "Managed",
-        provisioning_state=_text(properties.get("provisioningState")) or "Unknown",
+        kind="endpoint" if resource.deployment is None else text(properties.get("endpointComputeType")) or "Managed",
+        provisioning_state=text(properties.get("provisioningState")) or "Unknown",
         created_at=moment(system.get("createdAt")),
         last_modified_at=moment(system.get("lastModifiedAt")) or moment(system.get("createdAt")),
         modified_by_us=_is_own(system.get("lastModifiedBy"), own),
-        operation_url=_text(_mapping(properties.get("properties")).get("AzureAsyncOperationUri")) or None,
-        instance_type=_text(properties.get("instanceType")) or None,
+        operation_url=text(mapping(properties.get("properties")).get("AzureAsyncOperationUri")) or None,
+        instance_type=text(properties.get("instanceType")) or None,
         capacity=capacity if isinstance(capacity, int) else None,
-        environment=_text(properties.get("environmentId")) or None,
-        tags={name: value for name, value in _mapping(shown.get("tags")).items() if isinstance(value, str)},
+        environment=text(properties.get("environmentId")) or None,
+        tags={name: value for name, value in mapping(shown.get("tags")).items() if isinstance(value, str)},
         traffic=traffic,
         environment_names=spec.environment_names(shown),
         spec_digest=rebuilt.digest if isinstance(rebuilt, spec.Spec) else None,
@@ -147,7 +148,7 @@ def resource_state(shown: Mapping[str, Json], resource: ResourceId, own: Caller 
 def operation_state(shown: Mapping[str, Json]) -> OperationState:
     """Give what the URL of a long-running operation shows."""
     return OperationState(
-        status=_status(_text(shown.get("status"))),
+        status=_status(text(shown.get("status"))),
         started_at=moment(shown.get("startTime")),
         ended_at=moment(shown.get("endTime")),
         errors=_errors(shown.get("error")),
@@ -155,7 +156,7 @@ def operation_state(shown: Mapping[str, Json]) -> OperationState:
 
 
 def _state(shown: Reading[Json], resource: ResourceId, own: Caller | None) -> Reading[ResourceState]:
-    return Found(resource_state(_mapping(shown.value), resource, own)) if isinstance(shown, Found) else shown
+    return Found(resource_state(mapping(shown.value), resource, own)) if isinstance(shown, Found) else shown
 
 
 def _operation(reads: Reads, incident: Incident, resource: Reading[ResourceState]) -> Reading[OperationState]:
@@ -168,7 +169,7 @@ def _operation(reads: Reads, incident: Incident, resource: Reading[ResourceState
     reading = reads.get(url)
     if not isinstance(reading, Found):
         return reading
-    operation = operation_state(_mapping(reading.value))
+    operation = operation_state(mapping(reading.value))
     if operation.started_at is not None and operation.started_at > incident.failed_at:
         return Unknown("the resource names a later operation")
     return Found(operation)
@@ -204,7 +205,7 @@ def _rows(reads: Reads, incident: Incident, now: datetime, which: str) -> Readin
     reading = reads.get_all(path, most=_MAX_ROWS)
     if not isinstance(reading, Found):
         return reading
-    return Found(tuple(row for shown in reading.value if (row := activity_row(_mapping(shown))) is not None))
+    return Found(tuple(row for shown in reading.value if (row := activity_row(mapping(shown))) is not None))
 
 
 def activity_row(shown: Mapping[str, Json]) -> ActivityRow | None:
@@ -212,17 +213,17 @@ def activity_row(shown: Mapping[str, Json]) -> ActivityRow | None:
     at = moment(shown.get("eventTimestamp"))
     if at is None:
         return None
-    properties = _mapping(shown.get("properties"))
-    request = _mapping(shown.get("httpRequest"))
+    properties = mapping(shown.get("properties"))
+    request = mapping(shown.get("httpRequest"))
     status = _status(_value(shown.get("status")))
     return ActivityRow(
         at=at,
         operation_name=_value(shown.get("operationName")),
         status=status,
-        resource=_text(shown.get("resourceId")),
-        correlation_id=_text(shown.get("correlationId")),
-        caller=_anonymous(_text(shown.get("caller"))),
-        client_request_id=_text(request.get("clientRequestId")) or None,
+        resource=text(shown.get("resourceId")),
+        correlation_id=text(shown.get("correlationId")),
+        caller=_anonymous(text(shown.get("caller"))),
+        client_request_id=text(request.get("clientRequestId")) or None,
         errors=_errors(properties.get("statusMessage")) if status in {"Failed", "Canceled"} else (),
     )
 
@@ -247,8 +248,8 @@ def _desired(reads: Reads, incident: Incident, live: Reading[Json]) -> Reading[D
     reading = reads.fetch_spec(incident.desired_spec_url or "")
     if not isinstance(reading, Found):
         return reading
-    shown = _mapping(reading.value)
-    if _text(shown.get("id")).lower() != incident.resource.key:
+    shown = mapping(reading.value)
+    if text(shown.get("id")).lower() != incident.resource.key:
         return Unknown("its id is not that of the failed resource")
     rebuilt = spec.rebuild(shown, is_endpoint=incident.resource.deployment is None)
     if isinstance(rebuilt, spec.NotRebuildable):
@@ -271,7 +272,7 @@ def _with_logs(evidence: Evidence, reads: Reads) -> Evidence:
     for container in CONTAINERS:
         body: Json = {"containerType": container, "tail": _LOG_LINES}
         reading = reads.ask(f"{path}/getLogs?api-version={API_VERSION}", body)
-        content = _text(_mapping(reading.value).get("content")) if isinstance(reading, Found) else ""
+        content = text(mapping(reading.value).get("content")) if isinstance(reading, Found) else ""
         logs[container] = Found(tail(redact(content))) if isinstance(reading, Found) else reading
     said = " ".join(detail.message for detail in _all_errors(evidence)).lower()
     diagnostics: Reading[tuple[str, ...]] = Unknown("not asked: nothing speaks of the network")
@@ -286,27 +287,14 @@ def _diagnosis(reads: Reads, workspace: str) -> Reading[tuple[str, ...]]:
     if not isinstance(reading, Found):
         return reading
     found: list[str] = []
-    for area, results in _mapping(_mapping(reading.value).get("value")).items():
+    for area, results in mapping(mapping(reading.value).get("value")).items():
         for result in results if isinstance(results, list) else []:
-            shown = _mapping(result)
-            found.append(f"{area}: {_text(shown.get('code'))}: {redact(_text(shown.get('message')))[:500]}")
+            shown = mapping(result)
+            found.append(f"{area}: {text(shown.get('code'))}: {redact(text(shown.get('message')))[:500]}")
     return Found(tuple(found))
 
 
 # ------------------------------------------------------------------------------------------- the parts
-
-
-def moment(value: Json) -> datetime | None:
-    """Read a time that Azure wrote, with up to seven digits of a second; None if it is none.
-
-    The year 1 is how .NET writes a time that was never set.
-    """
-    try:
-        read = datetime.fromisoformat(_text(value))
-        known = (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return known if known.year > 2000 else None
 
 
 def _all_errors(evidence: Evidence) -> tuple[ErrorDetail, ...]:
@@ -327,7 +315,7 @@ def _status(text: str) -> str:
 
 
 def _value(shown: Json) -> str:
-    return _text(_mapping(shown).get("value")) if isinstance(shown, dict) else _text(shown)
+    return text(mapping(shown).get("value")) if isinstance(shown, dict) else text(shown)
 
 
 def _anonymous(caller: str) -> str | None:
@@ -341,11 +329,3 @@ def _is_own(modified_by: Json, own: Caller | None) -> bool | None:
     if own is None or not isinstance(modified_by, str):
         return None
     return modified_by.lower() in {name.lower() for name in (own.oid, own.appid) if name}
-
-
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else ""

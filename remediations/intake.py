@@ -15,7 +15,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from remediations import codec
-from remediations.enrichment import moment
+from remediations.codec import mapping, moment, text
 from remediations.messages import parse
 from remediations.model import Caller, Incident, Json, Operation, Reception, ResourceId
 
@@ -57,7 +57,7 @@ def receive(raw: Json, *, received_at: datetime, subscriptions: Iterable[str] = 
         received_at: Stands in for a time that the event does not carry, that cannot be read, or that is yet to come.
         subscriptions: The subscriptions that policy watches; none means any.
     """
-    event = _mapping(raw)
+    event = mapping(raw)
     if not _can_be_kept(event):
         return _ignored({}, "it holds text that is no Unicode")
     if not event:
@@ -94,21 +94,21 @@ class _Envelope:
 
     def __init__(self, event: Mapping[str, Json]) -> None:
         is_cloud = "specversion" in event
-        self.event_type = _text(event.get("type" if is_cloud else "eventType"))
-        self.event_id = _text(event.get("id"))[:_MAX_ID]
-        self.source = _text(event.get("source" if is_cloud else "topic"))
-        self.subject = _text(event.get("subject"))
+        self.event_type = text(event.get("type" if is_cloud else "eventType"))
+        self.event_id = text(event.get("id"))[:_MAX_ID]
+        self.source = text(event.get("source" if is_cloud else "topic"))
+        self.subject = text(event.get("subject"))
         self.time = event.get("time" if is_cloud else "eventTime")
-        self.data = _mapping(event.get("data"))
+        self.data = mapping(event.get("data"))
         self.is_dead_letter = "deadLetterReason" in event or "deadletterreason" in event
 
 
 def _receive_event(event: _Envelope, received_at: datetime) -> Reception:
     if event.event_type == "Microsoft.EventGrid.SubscriptionValidationEvent":
-        code = _text(event.data.get("validationCode"))
+        code = text(event.data.get("validationCode"))
         return Reception(event_id=event.event_id, event_type=event.event_type, handshake=code)
     if event.event_type == "Microsoft.MachineLearningServices.ModelDeployed":
-        service = _text(event.data.get("ServiceName") or event.data.get("serviceName"))
+        service = text(event.data.get("ServiceName") or event.data.get("serviceName"))
         return Reception(event_id=event.event_id, event_type=event.event_type, repaired=(event.source, service))
     if event.event_type.endswith(CI_EVENT_SUFFIX):
         return _receive_failure(event, "ci", received_at)
@@ -135,21 +135,21 @@ def _receive_failure(event: _Envelope, source: str, received_at: datetime) -> Re
 
 
 def _receive_alert(event: Mapping[str, Json], received_at: datetime) -> Reception:
-    data = _mapping(event.get("data"))
-    essentials, context = _mapping(data.get("essentials")), _mapping(data.get("alertContext"))
-    service = _text(essentials.get("monitoringService"))
-    authorization = _mapping(context.get("authorization"))
+    data = mapping(event.get("data"))
+    essentials, context = mapping(data.get("essentials")), mapping(data.get("alertContext"))
+    service = text(essentials.get("monitoringService"))
+    authorization = mapping(context.get("authorization"))
     reception = Reception(
-        event_id=_text(essentials.get("alertId"))[:_MAX_ID],
+        event_id=text(essentials.get("alertId"))[:_MAX_ID],
         event_type=f"alert: {service}"[:_MAX_ID],
-        resource=(_text(authorization.get("scope")) or _text(context.get("resourceId")))[:1024] or None,
-        operation_name=(_text(context.get("operationName")) or _text(authorization.get("action")))[:_MAX_ID] or None,
+        resource=(text(authorization.get("scope")) or text(context.get("resourceId")))[:1024] or None,
+        operation_name=(text(context.get("operationName")) or text(authorization.get("action")))[:_MAX_ID] or None,
         caller=_caller(context.get("claims")),
     )
     if service != "Activity Log - Administrative":
         words = f"an alert of {service!r} is about scoring, not about a failed deployment"
         return _but_ignored(reception, words)
-    if _text(essentials.get("monitorCondition")) != "Fired":
+    if text(essentials.get("monitorCondition")) != "Fired":
         return _but_ignored(reception, "the alert is not fired: it reports a recovery")
     return _with_incident(
         reception,
@@ -174,13 +174,13 @@ def _with_incident(
     if operation is None:
         words = f"operation {reception.operation_name!r} is not the write or delete of an endpoint or deployment"
         return _but_ignored(reception, words)
-    if (state := _text(status)) and state.lower() not in _OVER:
+    if (state := text(status)) and state.lower() not in _OVER:
         return _but_ignored(reception, f"status {state[:40]!r} is not a failure")
     try:
         resource = ResourceId.parse(reception.resource or "")
     except ValueError as error:
         return _but_ignored(reception, str(error))
-    correlation = _text(correlation_id).strip().lower()
+    correlation = text(correlation_id).strip().lower()
     known = correlation if _GUID.fullmatch(correlation) else None
     incident = Incident(
         id=incident_id(resource, known or f"uncorrelated {failed_at.isoformat()}"),
@@ -210,7 +210,7 @@ def _can_be_kept(event: Mapping[str, Json]) -> bool:
 
 
 def _ignored(event: Mapping[str, Json], words: str) -> Reception:
-    return Reception(event_id=_text(event.get("id"))[:_MAX_ID], event_type="", ignored=words)
+    return Reception(event_id=text(event.get("id"))[:_MAX_ID], event_type="", ignored=words)
 
 
 def _ignore_envelope(event: _Envelope, words: str) -> Reception:
@@ -220,13 +220,13 @@ def _ignore_envelope(event: _Envelope, words: str) -> Reception:
 def _named(event: _Envelope) -> Reception:
     """Give what any event of Resource Manager says of itself: which resource, which operation, who."""
     data = event.data
-    resource = _text(data.get("resourceUri")) or event.subject
+    resource = text(data.get("resourceUri")) or event.subject
     return Reception(
         event_id=event.event_id,
         event_type=event.event_type[:_MAX_ID],
         resource=resource[:1024] or None,
-        operation_name=_text(data.get("operationName"))[:_MAX_ID] or None,
-        client_request_id=_text(_mapping(data.get("httpRequest")).get("clientRequestId"))[:_MAX_ID] or None,
+        operation_name=text(data.get("operationName"))[:_MAX_ID] or None,
+        client_request_id=text(mapping(data.get("httpRequest")).get("clientRequestId"))[:_MAX_ID] or None,
         caller=_caller(data.get("claims")),
     )
 
@@ -242,26 +242,18 @@ def _caller(claims: Json) -> Caller:
             claims = codec.parse_json(claims)
         except ValueError:
             return Caller()
-    known = _mapping(claims)
+    known = mapping(claims)
 
     def first(names: Iterable[str]) -> str | None:
-        values = (_text(known.get(name)) for name in names)
+        values = (text(known.get(name)) for name in names)
         return next((value for value in values if _GUID.fullmatch(value)), None)
 
     return Caller(oid=first(_CLAIMS["oid"]), appid=first(_CLAIMS["appid"]), tid=first(_CLAIMS["tid"]))
 
 
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else ""
-
-
 def _url(value: Json) -> str | None:
-    text = _text(value)
-    return text if 0 < len(text) <= _MAX_URL else None
+    url = text(value)
+    return url if 0 < len(url) <= _MAX_URL else None
 
 
 def _same(one: str | None, other: str | None) -> bool:

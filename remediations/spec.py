@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from remediations import codec
+from remediations.codec import mapping
 from remediations.model import Json
 
 MAX_SPEC_BYTES = 262_144
@@ -57,7 +58,7 @@ def rebuild(shown: Mapping[str, Json], *, is_endpoint: bool) -> Spec | NotRebuil
     for path in _required(cleaned, is_endpoint=is_endpoint):
         if _at(cleaned, path) in (None, "", {}):
             return NotRebuildable(f"{path} is missing")
-    if is_endpoint and any(_mapping(_at(cleaned, f"properties.{name}")) for name in ("traffic", "mirrorTraffic")):
+    if is_endpoint and any(mapping(_at(cleaned, f"properties.{name}")) for name in ("traffic", "mirrorTraffic")):
         return NotRebuildable("the endpoint has traffic: it is not one that was being created")
     return Spec(cleaned)
 
@@ -65,7 +66,7 @@ def rebuild(shown: Mapping[str, Json], *, is_endpoint: bool) -> Spec | NotRebuil
 def differences(sent: Json, shown: Json, path: str = "") -> Iterator[str]:
     """Give the paths at which `shown` lacks what was sent. What the service adds is no difference."""
     if isinstance(sent, dict):
-        there = {name.lower(): value for name, value in _mapping(shown).items()}
+        there = {name.lower(): value for name, value in mapping(shown).items()}
         for name, value in sent.items():
             yield from differences(value, there.get(name.lower()), f"{path}.{name}" if path else name)
     elif isinstance(sent, list):
@@ -81,7 +82,7 @@ def differences(sent: Json, shown: Json, path: str = "") -> Iterator[str]:
 
 def environment_names(shown: Mapping[str, Json]) -> tuple[str, ...]:
     """Give the names of the environment variables, sorted; never their values."""
-    return tuple(sorted(_mapping(_at(shown, "properties.environmentVariables"))))
+    return tuple(sorted(mapping(_at(shown, "properties.environmentVariables"))))
 
 
 def _without_nulls(value: Json, path: str) -> dict[str, Json] | NotRebuildable:
@@ -113,7 +114,7 @@ def _without_nulls(value: Json, path: str) -> dict[str, Json] | NotRebuildable:
 
 def _cleaned(body: dict[str, Json]) -> dict[str, Json]:
     properties = {
-        name: value for name, value in _mapping(body.get("properties")).items() if name.lower() not in _SERVICE_OWNED
+        name: value for name, value in mapping(body.get("properties")).items() if name.lower() not in _SERVICE_OWNED
     }
     if isinstance(own := properties.get("properties"), dict):
         kept = {name: value for name, value in own.items() if not _SERVICE_PROPERTY.fullmatch(name)}
@@ -122,7 +123,7 @@ def _cleaned(body: dict[str, Json]) -> dict[str, Json]:
             properties["properties"] = kept
     cleaned: dict[str, Json] = {**body, "properties": properties}
     if isinstance(identity := body.get("identity"), dict):
-        assigned = _mapping(identity.get("userAssignedIdentities"))
+        assigned = mapping(identity.get("userAssignedIdentities"))
         cleaned["identity"] = {"type": identity.get("type")} | (
             {"userAssignedIdentities": {name: {} for name in assigned}} if assigned else {}
         )
@@ -139,7 +140,7 @@ def _required(body: Mapping[str, Json], *, is_endpoint: bool) -> tuple[str, ...]
 def _at(body: Mapping[str, Json], path: str) -> Json:
     found: Json = dict(body)
     for name in path.split("."):
-        found = _mapping(found).get(name)
+        found = mapping(found).get(name)
     return found
 
 
@@ -147,7 +148,3 @@ def _equal(one: Json, other: Json) -> bool:
     if isinstance(one, str) and isinstance(other, str) and one.startswith("/subscriptions/"):
         return one.lower() == other.lower()
     return one == other
-
-
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, dict) else {}

@@ -52,6 +52,8 @@ venv() {
     # shellcheck disable=SC2086 # two words for each layer
     .venv/bin/python -m pip install -qq --disable-pip-version-check --no-compile $(printf -- '-r %s ' $layers) ||
         fail "pip could not install $layers; its own message is above"
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps -e . ||
+        fail "pip could not install the command medic; its own message is above"
     echo "$wanted" >".venv/.stamp-$1"
 }
 

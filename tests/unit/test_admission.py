@@ -1,0 +1,355 @@
+"""Where an event belongs: a new incident, a known one, behind one that is being worked on, or our own doing."""
+
+from datetime import timedelta
+
+import pytest
+
+from remediations import intake
+from remediations.admission import admit
+from remediations.model import Absent, Caller, Disposition, End, Found, Reception, Status
+from remediations.trail import Answered, Ended, Question
+from tests.builders import (
+    CORRELATION,
+    DELETE,
+    DEPLOYMENT,
+    ENDPOINT,
+    FAILED_AT,
+    NOON,
+    OTHER_CORRELATION,
+    SOMEBODY,
+    US,
+    WORKSPACE,
+    WRITE,
+    FakeReads,
+    make_effect,
+    make_incident,
+    make_intent,
+    make_outcome,
+    make_resource,
+    make_trail,
+)
+
+LATER = intake.incident_id(make_resource(), OTHER_CORRELATION)
+
+
+def reception(incident=None, **changes):
+    fields = {
+        "event_id": incident.event_id if incident else "event-1",
+        "event_type": "Microsoft.Resources.ResourceWriteFailure",
+        "resource": DEPLOYMENT,
+        "operation_name": WRITE,
+        "caller": SOMEBODY,
+        "incident": incident,
+    }
+    return Reception(**{**fields, **changes})
+
+
+def admitted(received, trail, *, own=US, reads=None, now=NOON, report=None):
+    return admit(received, trail=trail, own=lambda: own, reads=lambda: reads or FakeReads(), now=now, report=report)
+
+
+def newer():
+    return make_incident(id=LATER, correlation_id=OTHER_CORRELATION, event_id="event-2")
+
+
+def ended(incident, end=End.REPAIRED):
+    return Ended(at=NOON, end=end, words="over", incident=incident)
+
+
+def test_an_unknown_failure_is_an_incident():
+    admission = admitted(reception(make_incident()), make_trail())
+    assert admission.disposition is Disposition.INCIDENT
+    assert admission.incident == make_incident()
+
+
+def test_a_second_delivery_is_a_duplicate():
+    trail = make_trail()
+    trail.open_incident(make_incident(), "n", NOON)
+    admission = admitted(reception(make_incident()), trail)
+    assert (admission.disposition, admission.incident) == (Disposition.DUPLICATE, None)
+    assert admission.incident_id == make_incident().id
+
+
+def test_a_late_duplicate_of_a_finished_incident_starts_nothing():
+    trail = make_trail()
+    trail.open_incident(make_incident(), "n", NOON)
+    trail.end_incident(ended(make_incident()))
+    admission = admitted(reception(make_incident()), trail, now=NOON + timedelta(days=40))
+    assert (admission.disposition, admission.incident) == (Disposition.DUPLICATE, None)
+
+
+def test_another_event_of_the_same_failure_joins():
+    trail = make_trail()
+    trail.open_incident(make_incident(), "n", NOON)
+    admission = admitted(reception(make_incident(event_id="alert-9", source="alert")), trail)
+    assert (admission.disposition, admission.incident_id) == (Disposition.JOINED, make_incident().id)
+    assert admission.words == "the failure is known from event-grid"
+
+
+@pytest.mark.parametrize("first", ["event-grid", "ci"])
+def test_what_ci_adds_is_kept_whoever_came_first(first):
+    trail = make_trail()
+    spec = "https://stmlops.blob.core.windows.net/desired/green.json"
+    from_ci = make_incident(event_id="gh-1", source="ci", desired_spec_url=spec)
+    order = [from_ci, make_incident()] if first == "ci" else [make_incident(), from_ci]
+    for incident in order:
+        admission = admitted(reception(incident), trail, report="r" * 64 if incident.source == "ci" else None)
+        if admission.incident is not None:
+            trail.open_incident(admission.incident, "n", NOON)
+    joined = trail.with_joined(order[0])
+    assert (joined.desired_spec_url, joined.report) == (spec, "r" * 64)
+
+
+def test_the_sender_s_word_goes_with_the_incident_by_digest():
+    admission = admitted(reception(make_incident(source="ci")), make_trail(), report="d" * 64)
+    assert admission.incident is not None
+    assert admission.incident.report == "d" * 64
+
+
+# ------------------------------------------------------------------------------------------ the same resource
+
+
+@pytest.mark.parametrize(
+    ("outcome", "disposition"),
+    [
+        pytest.param(None, Disposition.PARKED, id="sent, no answer yet"),
+        pytest.param(make_outcome(), Disposition.PARKED, id="accepted"),
+        pytest.param(make_outcome(status=Status.BUSY), Disposition.INCIDENT, id="only busy so far"),
+        pytest.param("no effect", Disposition.INCIDENT, id="nothing sent"),
+    ],
+)
+def test_an_event_behind_a_repair_that_runs_is_parked(outcome, disposition):
+    trail = make_trail()
+    older = make_incident()
+    trail.open_incident(older, "n", NOON)
+    if outcome != "no effect":
+        effect = make_effect()
+        trail.open_intent(effect, make_intent(), (older.resource.key,))
+        if outcome is not None:
+            trail.close_intent(effect.plan, 0, 1, outcome)
+    admission = admitted(reception(newer()), trail)
+    assert admission.disposition is disposition
+    assert admission.incident is not None
+    assert admission.incident.id == LATER
+
+
+def test_an_event_after_the_repair_has_ended_is_an_incident():
+    trail = make_trail()
+    older = make_incident()
+    trail.open_incident(older, "n", NOON)
+    trail.open_intent(make_effect(), make_intent(), (older.resource.key,))
+    trail.end_incident(ended(older))
+    assert admitted(reception(newer()), trail).disposition is Disposition.INCIDENT
+
+
+def test_a_repair_of_another_deployment_of_the_endpoint_parks_nothing():
+    trail = make_trail()
+    blue = make_incident(resource=make_resource(f"{ENDPOINT}/deployments/blue"))
+    trail.open_incident(blue, "n", NOON)
+    trail.open_intent(make_effect(incident_id=blue.id), make_intent(), (blue.resource.key,))
+    assert admitted(reception(make_incident()), trail).disposition is Disposition.INCIDENT
+
+
+def test_a_newer_failure_supersedes_a_question_that_waits():
+    trail = make_trail()
+    older = make_incident()
+    trail.open_incident(older, "n", NOON)
+    question = Question(
+        at=NOON,
+        incident_id=older.id,
+        plan="plan-1",
+        decision="d",
+        policy_version="v",
+        expires_at=NOON + timedelta(hours=4),
+    )
+    trail.ask(question)
+    assert admitted(reception(newer()), trail).superseded == ((older.id, "plan-1"),)
+    trail.answer(Answered(at=NOON, plan="plan-1", approved=False, words="no"))
+    assert admitted(reception(newer()), trail).superseded == ()
+
+
+# -------------------------------------------------------------------------------------- no correlation id
+
+
+def uncorrelated(**changes):
+    return make_incident(id="inc-raw", correlation_id=None, source="alert", event_id="alert-1", **changes)
+
+
+def world(rows=(), *, written=FAILED_AT - timedelta(minutes=3)):
+    body = {
+        "properties": {"provisioningState": "Failed"},
+        "systemData": {"createdAt": written.isoformat(), "lastModifiedAt": written.isoformat()},
+    }
+    shown = [
+        {
+            "eventTimestamp": at.isoformat(),
+            "operationName": {"value": name},
+            "status": {"value": "Failed"},
+            "resourceId": DEPLOYMENT,
+            "correlationId": correlation,
+            "properties": {"statusMessage": '{"error":{"code":"Conflict","message":"in progress"}}'},
+        }
+        for at, name, correlation in rows
+    ]
+    return FakeReads({DEPLOYMENT: Found(body), "log": Found(tuple(shown))})
+
+
+def test_an_event_without_a_correlation_id_gets_it_from_the_activity_log():
+    reads = world([(FAILED_AT, WRITE, CORRELATION.upper())])
+    admission = admitted(reception(uncorrelated()), make_trail(), reads=reads)
+    assert (admission.incident_id, admission.disposition) == (make_incident().id, Disposition.INCIDENT)
+    assert admission.incident is not None
+    assert admission.incident.correlation_id == CORRELATION
+
+
+def test_the_activity_log_s_row_must_be_of_the_same_kind_and_not_later():
+    rows = [(FAILED_AT, DELETE, CORRELATION), (FAILED_AT + timedelta(hours=1), WRITE, OTHER_CORRELATION)]
+    assert admitted(reception(uncorrelated()), make_trail(), reads=world(rows)).incident_id == "inc-raw"
+
+
+def test_what_the_sweep_finds_is_dated_by_the_activity_log():
+    swept = reception(make_incident(id="x", correlation_id=None, source="sweep", failed_at=NOON), caller=Caller())
+    admission = admitted(swept, make_trail(), reads=world([(FAILED_AT, WRITE, CORRELATION)]))
+    assert admission.incident is not None
+    assert admission.incident.failed_at == FAILED_AT
+
+
+def test_without_a_row_it_joins_the_incident_that_is_not_older_than_the_last_write():
+    trail = make_trail()
+    trail.open_incident(make_incident(), "n", NOON)
+    admission = admitted(reception(uncorrelated()), trail, reads=world())
+    assert (admission.disposition, admission.incident_id) == (Disposition.JOINED, make_incident().id)
+
+
+def test_without_a_row_a_failure_older_than_the_last_write_is_another_one():
+    trail = make_trail()
+    trail.open_incident(make_incident(), "n", NOON)
+    reads = world(written=FAILED_AT + timedelta(minutes=1))
+    admission = admitted(reception(uncorrelated()), trail, reads=reads)
+    assert (admission.disposition, admission.incident_id) == (Disposition.INCIDENT, "inc-raw")
+
+
+def test_when_nothing_can_be_read_the_event_stands_for_itself():
+    admission = admitted(reception(uncorrelated()), make_trail(), reads=FakeReads())
+    assert (admission.disposition, admission.incident_id) == (Disposition.INCIDENT, "inc-raw")
+
+
+def test_an_event_with_a_correlation_id_is_placed_without_a_read():
+    reads = FakeReads()
+    admitted(reception(make_incident()), make_trail(), reads=reads)
+    assert reads.asked == []
+
+
+# ---------------------------------------------------------------------------------------------- our own doing
+
+REQUEST = "medic-0123456789abcdef0123456789abcdef"
+
+
+def trail_with_effect(**changes):
+    trail = make_trail()
+    effect = make_effect(incident_id="inc-ours", **changes)
+    trail.open_intent(effect, make_intent(request_id=REQUEST), (DEPLOYMENT.lower(),))
+    return trail
+
+
+@pytest.mark.parametrize(
+    ("changes", "own", "disposition"),
+    [
+        pytest.param({"client_request_id": REQUEST, "caller": US}, US, Disposition.LINKED, id="our write"),
+        pytest.param({"caller": US}, US, Disposition.LINKED, id="our first create: no request id"),
+        pytest.param({"client_request_id": REQUEST}, US, Disposition.INCIDENT, id="a forged request id"),
+        pytest.param(
+            {"client_request_id": REQUEST, "caller": Caller()},
+            US,
+            Disposition.INCIDENT,
+            id="a request id and no identity",
+        ),
+        pytest.param(
+            {"client_request_id": REQUEST}, None, Disposition.LINKED, id="our request id while we do not know ourselves"
+        ),
+        pytest.param({}, None, Disposition.INCIDENT, id="nothing of ours while we do not know ourselves"),
+        pytest.param(
+            {"client_request_id": "5f9a1b2c-0000-4000-8000-000000000001", "caller": US},
+            US,
+            Disposition.ALARM,
+            id="our identity with another request id",
+        ),
+    ],
+)
+def test_an_event_is_ours_by_identity_and_intent(changes, own, disposition):
+    admission = admitted(reception(newer(), **changes), trail_with_effect(), own=own)
+    assert admission.disposition is disposition
+    assert admission.incident_id == {Disposition.LINKED: "inc-ours", Disposition.ALARM: None}.get(disposition, LATER)
+
+
+def test_our_identity_without_any_intent_is_an_alarm_and_repairs_nothing():
+    admission = admitted(reception(newer(), caller=US), make_trail())
+    assert (admission.disposition, admission.incident) == (Disposition.ALARM, None)
+
+
+def test_an_effect_of_last_week_explains_no_event_of_today():
+    trail = trail_with_effect(at=NOON - timedelta(days=7))
+    assert admitted(reception(newer(), caller=US), trail).disposition is Disposition.ALARM
+
+
+def test_an_ignored_event_by_our_identity_is_an_alarm_too():
+    ignored = reception(
+        None, caller=US, ignored="operation is not ours", operation_name="Microsoft.KeyVault/vaults/write"
+    )
+    assert admitted(ignored, make_trail()).disposition is Disposition.ALARM
+
+
+@pytest.mark.parametrize("name", ["onlineEndpoints/deployments/getLogs/action", "workspaces/DIAGNOSE/action"])
+def test_our_own_readings_that_are_posts_raise_no_alarm(name):
+    ignored = reception(
+        None, caller=US, ignored="not a write", operation_name=f"Microsoft.MachineLearningServices/{name}"
+    )
+    assert admitted(ignored, make_trail()).disposition is Disposition.IGNORED
+
+
+def test_who_we_are_is_asked_only_when_it_could_matter():
+    asked = []
+
+    def own():
+        asked.append(1)
+        return US
+
+    anonymous = reception(make_incident(), caller=Caller())
+    admit(anonymous, trail=make_trail(), own=own, reads=FakeReads, now=NOON)
+    assert asked == []
+
+
+# --------------------------------------------------------------------------------------------------- the rest
+
+
+def test_a_handshake_is_no_incident():
+    assert admitted(reception(handshake="code"), make_trail()).disposition is Disposition.HANDSHAKE
+
+
+@pytest.mark.parametrize(
+    ("end", "age", "workspace", "disposition"),
+    [
+        pytest.param(End.REPAIRED, timedelta(hours=1), WORKSPACE, Disposition.CORROBORATED, id="after our repair"),
+        pytest.param(End.REPAIRED, timedelta(hours=25), WORKSPACE, Disposition.IGNORED, id="long after"),
+        pytest.param(End.NOT_REPAIRED, timedelta(hours=1), WORKSPACE, Disposition.IGNORED, id="nothing was repaired"),
+        pytest.param(End.REPAIRED, timedelta(hours=1), "/subscriptions/{x}", Disposition.IGNORED, id="no workspace"),
+    ],
+)
+def test_a_deployed_model_corroborates_a_recent_repair_of_its_endpoint(end, age, workspace, disposition):
+    trail = make_trail()
+    trail.open_incident(make_incident(), "n", NOON)
+    trail.end_incident(ended(make_incident(), end))
+    told = reception(repaired=(workspace, "credit-scoring"), resource=None)
+    assert admitted(told, trail, now=NOON + age).disposition is disposition
+
+
+def test_an_event_that_was_ignored_keeps_its_reason():
+    admission = admitted(reception(ignored="it reports a success"), make_trail())
+    assert (admission.disposition, admission.words) == (Disposition.IGNORED, "it reports a success")
+
+
+def test_an_absent_resource_is_no_reason_to_join_an_older_failure():
+    trail = make_trail()
+    trail.open_incident(make_incident(failed_at=NOON - timedelta(hours=5)), "n", NOON)
+    reads = FakeReads({DEPLOYMENT: Absent(), "log": Found(())})
+    assert admitted(reception(uncorrelated()), trail, reads=reads).incident_id == "inc-raw"
