@@ -6,7 +6,6 @@ https://learn.microsoft.com/azure/app-service/configure-authentication-user-iden
 
 import base64
 import os
-from urllib.parse import urlsplit
 
 import azure.functions as func
 
@@ -20,7 +19,7 @@ _ROLE_CLAIMS = frozenset({"roles", "http://schemas.microsoft.com/ws/2008/06/iden
 def may(request: func.HttpRequest, role: str, *, is_azure: bool) -> bool:
     """Tell whether the caller holds an app role; off Azure, whether the call came over loopback."""
     if not is_azure:
-        return is_loopback(f"//{urlsplit(request.url).netloc}")
+        return is_loopback(request.url)
     if os.environ.get("WEBSITE_AUTH_ENABLED", "").lower() != "true":
         return False
     return role in _roles(request.headers.get("X-MS-CLIENT-PRINCIPAL", ""))
@@ -33,4 +32,4 @@ def _roles(header: str) -> set[str]:
         return set()
     claims: Json = principal.get("claims") if isinstance(principal, dict) else None
     pairs = [claim for claim in claims if isinstance(claim, dict)] if isinstance(claims, list) else []
-    return {str(claim.get("val")) for claim in pairs if claim.get("typ") in _ROLE_CLAIMS}
+    return {str(claim.get("val")) for claim in pairs if str(claim.get("typ")) in _ROLE_CLAIMS}

@@ -1,7 +1,7 @@
 """Timers: the sweep for what no event told of and what was left unfinished, and the purge of finished histories."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
 import azure.durable_functions as df
@@ -85,13 +85,18 @@ def _untold(own: Services) -> Iterator[tuple[Reception, admission.Admission]]:
     """Give the failures of the watched subscriptions that no event told of, old enough for one to have come."""
     reads, now = own.reads(), own.clock()
     for subscription in own.policy.subscriptions:
-        try:
-            for workspace in discovery.workspaces(reads, subscription):
-                for incident, age in discovery.failed(reads, workspace, source="sweep", now=now):
-                    if discovery.is_due(age, own.settings.time_scale):
-                        yield _admitted(own, incident)
-        except discovery.NotListed as error:
-            log.warning("sweep.incomplete", subscription=subscription, why=str(error))
+        for workspace in _listed(lambda: discovery.workspaces(reads, subscription)):  # noqa: B023 - called at once
+            for incident, age in _listed(lambda: discovery.failed(reads, workspace, source="sweep", now=now)):  # noqa: B023
+                if discovery.is_due(age, own.settings.time_scale):
+                    yield _admitted(own, incident)
+
+
+def _listed[T](items: Callable[[], Iterable[T]]) -> Iterator[T]:
+    """Give the items up to where a list cannot be read; what that one would have shown, another sweep will."""
+    try:
+        yield from items()
+    except discovery.NotListed as error:
+        log.warning("sweep.incomplete", why=str(error))
 
 
 def _admitted(own: Services, incident: Incident) -> tuple[Reception, admission.Admission]:

@@ -76,55 +76,55 @@ client_bound(bp.timer_trigger(schedule="0 30 3 * * *", arg_name="timer", run_on_
 # ------------------------------------------------------------------------------------------------ the walk
 
 
-def open_incident(step: Order) -> bool:
+def open_incident(step: Any) -> bool:
     from functions import activities
 
     return activities.open_incident(step)
 
 
-def collect(step: Order) -> Order:
+def collect(step: Any) -> Order:
     from functions import activities
 
     return activities.collect(step)
 
 
-def judge(step: Order) -> Order:
+def judge(step: Any) -> Order:
     from functions import activities
 
     return activities.judge(step)
 
 
-def ask(step: Order) -> Order:
+def ask(step: Any) -> Order:
     from functions import activities
 
     return activities.ask(step)
 
 
-def settle(step: Order) -> Order:
+def settle(step: Any) -> Order:
     from functions import activities
 
     return activities.settle(step)
 
 
-def execute(step: Order) -> Order:
+def execute(step: Any) -> Order:
     from functions import activities
 
     return activities.execute(step)
 
 
-def check(step: Order) -> Order:
+def check(step: Any) -> Order:
     from functions import activities
 
     return activities.check(step)
 
 
-def verify(step: Order) -> Order:
+def verify(step: Any) -> Order:
     from functions import activities
 
     return activities.verify(step)
 
 
-def finish(step: Order) -> Order:
+def finish(step: Any) -> Order:
     from functions import activities
 
     return activities.finish(step)

@@ -23,9 +23,19 @@ STORE = Path(".medic/demo")
 _SCOPE = re.compile(r"/subscriptions/\S+?/workspaces/")
 
 
-def demo(*, as_json: bool) -> int:
-    """Play the shipped scenarios; 0 if every one ended as expected, else 1."""
-    return rehearse(rehearsal.shipped(), as_json=as_json)
+def demo(*, as_json: bool, only: Sequence[str] = ()) -> int:
+    """Play the shipped scenarios, or those whose name has one of some words; 0 if all ended as expected, else 1.
+
+    Raises:
+        ScenarioError: no scenario has such a name.
+    """
+    files = rehearsal.shipped()
+    if only:
+        files = [file for file in files if any(part in f"{file.stem} {rehearsal.load(file).name}" for part in only)]
+    if not files:
+        names = ", ".join(file.stem for file in rehearsal.shipped())
+        raise rehearsal.ScenarioError(f"No scenario is named {' or '.join(only)}. There are: {names}.")
+    return rehearse(files, as_json=as_json)
 
 
 def rehearse(files: Sequence[Path], *, as_json: bool) -> int:
@@ -123,7 +133,9 @@ def _show_end(console: Console, reports: Sequence[Report], seconds: float) -> No
     style = "green" if good == len(reports) else "bold red"
     console.print()
     console.print(Text(f"{good} of {len(reports)} scenarios ended as expected, in {seconds:.0f} s.", style=style))
-    console.print(f"Their trails: MEDIC_STORE={STORE}/auto medic audit list     Their log: {STORE}/demo.log")
+    console.print(
+        f"Their trails: MEDIC_STORE={STORE}/auto medic audit list\nTheir log: {STORE}/demo.log", soft_wrap=True
+    )
 
 
 def _trail(scenario: Scenario) -> Trail:

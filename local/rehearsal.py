@@ -23,9 +23,10 @@ from local.arm.models import World
 from local.arm.resources import parse_id
 from local.arm.server import Server
 from local.host import Host
-from remediations import services
+from remediations import policy, services
 from remediations.adapters.folder import FolderStore
 from remediations.approval import token
+from remediations.errors import MedicError
 from remediations.model import Disposition, End, ResourceId
 from remediations.trail import Intake, Question, Trail
 
@@ -156,7 +157,7 @@ class Report(Struct, frozen=True, kw_only=True):
     incidents: tuple[str, ...] = ()
 
 
-class ScenarioError(Exception):
+class ScenarioError(MedicError):
     """A scenario file that cannot be used; the text names file, place and fix."""
 
 
@@ -390,7 +391,8 @@ def label_of(resource: ResourceId) -> str:
 
 
 def _policy(scenario: Scenario, names: dict[str, str]) -> dict[str, Any]:
-    shipped_policy: dict[str, Any] = yaml.safe_load(SHIPPED_POLICY.read_text("utf-8"))
+    shipped_policy = policy.read_yaml(SHIPPED_POLICY.read_bytes())
+    assert isinstance(shipped_policy, dict)  # noqa: S101 - our own file
     return _laid_over(shipped_policy, filled(scenario.policy, names))
 
 

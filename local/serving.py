@@ -3,11 +3,11 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
-from rich.console import Console
 
 from local.arm import World, WorldError
 from local.arm.server import Server
@@ -26,7 +26,6 @@ def serve(port: int, world: Path | None) -> int:
     Raises:
         SettingsError, PolicyError: before anything is started.
     """
-    console = Console()
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -35,21 +34,27 @@ def serve(port: int, world: Path | None) -> int:
         chosen = settings.load({**os.environ, **environment})
         policy.load(Path(chosen.policy))
         host = resources.enter_context(Host(port=port, env=environment))
-        console.print(f"mode          {chosen.mode}     (MEDIC_MODE: dry-run by default; auto lets it act)")
-        console.print(f"policy        {chosen.policy}")
-        console.print(f"store         {chosen.store}     medic audit list")
-        console.print(f"Azure         {chosen.arm_url}{'     simulated' if simulated else ''}")
-        console.print(f"Event Grid    POST {host.url}{EVENT_GRID}")
-        console.print(f"HTTP          POST {host.url}/api/events     common alerts and CI's CloudEvents")
-        console.print(f"health        GET  {host.url}/api/health")
-        for name in host.site.schedules:
-            console.print(f"timer         POST {host.url}/admin/functions/{name}     runs it now")
+        for name, value in _places(chosen, host, is_simulated=simulated is not None):
+            print(f"{name:<12}{value}")
         if simulated is not None:
             simulated.world.subscribe(host.url + EVENT_GRID)
-            console.print("\nIn three seconds CI deploys, and Azure cancels it. Ctrl-C ends all of it.\n")
+            print("\nIn three seconds CI deploys, and Azure cancels it. Ctrl-C ends all of it.\n", flush=True)
         ended.wait()
-        console.print("ending")
+        print("ending", flush=True)
     return 0
+
+
+def _places(chosen: settings.Settings, host: Host, *, is_simulated: bool) -> Iterator[tuple[str, str]]:
+    """Give where everything is, for people."""
+    yield "mode", f"{chosen.mode}     (MEDIC_MODE; dry-run by default, auto lets it act)"
+    yield "policy", chosen.policy
+    yield "trail", f"MEDIC_STORE={chosen.store} medic audit list"
+    yield "Azure", f"{chosen.arm_url}{'     simulated' if is_simulated else ''}"
+    yield "Event Grid", f"POST {host.url}{EVENT_GRID}"
+    yield "HTTP", f"POST {host.url}/api/events     common alerts and CI's CloudEvents"
+    yield "health", f"GET  {host.url}/api/health"
+    for name in host.site.schedules:
+        yield "timer", f"POST {host.url}/admin/functions/{name}     runs it now"
 
 
 def _environment(resources: ExitStack, world: Path | None) -> tuple[dict[str, str], Server | None]:

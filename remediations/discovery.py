@@ -73,6 +73,7 @@ def _incident(shown: dict[str, Json], source: str, now: datetime) -> tuple[Incid
         resource=resource,
         operation=Operation.WRITE,
         failed_at=now,
+        first_failed_at=since,
         event_id=f"{source}-{resource.key}-{since.isoformat()}"[-200:],
         source=source,
     )

@@ -39,7 +39,6 @@ from remediations.redaction import redact, tail
 API_VERSION = "2024-10-01"
 ACTIVITY_API_VERSION = "2015-04-01"
 CONTAINERS = ("InferenceServer", "StorageInitializer")
-CEILING = timedelta(minutes=20)
 _FIRST_POLL, _LONGEST_POLL = timedelta(seconds=10), timedelta(minutes=5)
 _LOOK_BACK, _LOOK_AHEAD = timedelta(hours=3), timedelta(hours=2)
 _LOG_LINES = 100
@@ -105,6 +104,8 @@ def is_settled(evidence: Evidence) -> bool:
         return True
     if not isinstance(evidence.history, Found):
         return False
+    if isinstance(evidence.resource, Unknown) or isinstance(evidence.endpoint, Unknown):
+        return False  # a read that failed now may succeed at the next poll
     resource = evidence.resource.value if isinstance(evidence.resource, Found) else None
     if resource is not None and resource.is_running and resource.modified_by_us is True:
         return False  # an interrupted walk of ours is still at work
@@ -195,7 +196,7 @@ def _history(
 
 
 def _rows(reads: Reads, incident: Incident, now: datetime, which: str) -> Reading[tuple[ActivityRow, ...]]:
-    start = incident.failed_at - _LOOK_BACK
+    start = incident.began_at - _LOOK_BACK
     end = max(now, incident.failed_at) + _LOOK_AHEAD
     times = f"eventTimestamp ge '{start:%Y-%m-%dT%H:%M:%SZ}' and eventTimestamp le '{end:%Y-%m-%dT%H:%M:%SZ}'"
     path = (

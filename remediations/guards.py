@@ -86,8 +86,9 @@ def not_paused(_plan: Plan, situation: Situation) -> GuardAnswer:
 
 def not_protected(_plan: Plan, situation: Situation) -> GuardAnswer:
     """A resource with a protected tag, or whose endpoint has one, is never touched."""
+    shown = [reading.value.tags for reading in (situation.resource, situation.endpoint) if isinstance(reading, Found)]
     for name, value in situation.protected.items():
-        if tags_match(situation.tags, {name: value}):
+        if any(tags_match(tags, {name: value}) for tags in (situation.tags, *shown)):
             return _deny("not-protected", f"tag {name}={value} protects it")
     if isinstance(situation.resource, Unknown) or isinstance(situation.endpoint, Unknown):
         return _unknown("not-protected", "the tags of the resource and its endpoint cannot all be read")

@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, time, timedelta
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -188,6 +189,23 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 _LONGEST_WAIT = timedelta(days=30)
 _CONTAINER = re.compile(r"https://[^/?#@]+/[^/?#]+/?|http://127\.0\.0\.1:\d+/[^?#]+")
+
+
+@cache
+def _yaml_1_2_loader() -> Any:
+    """Give a safe loader in which ``off`` is a word, as in YAML 1.2; by PyYAML's 1.1 it is false, and no mode."""
+    import yaml  # noqa: PLC0415
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {  # noqa: RUF012 - as its base has it
+            first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|false"), list("tf"))
+    return Loader
+
+
 _AT = re.compile(r"^(?P<words>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
@@ -197,22 +215,29 @@ def parse(content: bytes, file: str = "policy.yaml") -> Policy:
     Raises:
         PolicyError: naming file, path, value and what to write instead.
     """
-    import yaml  # noqa: PLC0415 - 9 ms that the functions' cold start does not need
-
-    try:
-        plain: Json = yaml.safe_load(content)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        words = str(error).replace("\n", " ")[:300]
-        raise PolicyError(file, "$", words, "Write valid YAML.") from error
+    plain = read_yaml(content, file)
     try:
         policy = msgspec.convert(plain, Policy, strict=False)
     except msgspec.ValidationError as error:
         match = _AT.match(str(error))
         words, path = (match["words"], match["path"] or "$") if match else (str(error), "$")
+        path = _named(plain, path)
         fix = 'Write it in quotes, with seconds: "22:00:00".' if "`time`" in words else f"{words}."
         raise PolicyError(file, path, _at(plain, path), fix) from error
     _check(policy, file)
     return policy
+
+
+def read_yaml(content: bytes, file: str = "policy.yaml") -> Json:
+    """Give the plain data of some YAML, read as a policy is; raises PolicyError if it is no YAML."""
+    import yaml  # noqa: PLC0415 - 9 ms that the functions' cold start does not need
+
+    try:
+        plain: Json = yaml.load(content, Loader=_yaml_1_2_loader())  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        words = str(error).replace("\n", " ")[:300]
+        raise PolicyError(file, "$", words, "Write valid YAML.") from error
+    return plain
 
 
 def load(path: Path) -> Policy:
@@ -283,6 +308,26 @@ def _below(url: str, containers: tuple[str, ...]) -> bool:
     if re.search(r"[?#@\\%]|/\.{1,2}(/|$)|[\x00-\x20]", url):
         return False
     return any(url.startswith(container.rstrip("/") + "/") for container in containers)
+
+
+def _named(plain: Json, path: str) -> str:
+    """Give the path with the name that msgspec leaves out: ``$.actions[...].mode`` is ``$.actions.retry.mode``."""
+    head, mark, rest = path.partition("[...]")
+    holder = _at(plain, head)
+    if not mark or not isinstance(holder, dict):
+        return path
+    items = dict(holder)
+    for name, value in items.items():
+        holder.clear()
+        holder[name] = value
+        try:
+            msgspec.convert(plain, Policy, strict=False)
+        except msgspec.ValidationError:
+            path = f"{head}.{name}{rest}"
+            break
+    holder.clear()
+    holder.update(items)
+    return path
 
 
 def _at(plain: Json, path: str) -> Json:

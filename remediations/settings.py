@@ -82,6 +82,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         raise SettingsError(
             "MEDIC_TIME_SCALE", environment["MEDIC_TIME_SCALE"], "it shortens waits", "Remove it in Azure."
         )
+    if settings.arm_is_loopback and settings.arm_token is None:
+        raise SettingsError("MEDIC_ARM_TOKEN", None, "a simulator on loopback knows no sign-in", "Set it: sim-medic.")
     if settings.arm_token is not None and not settings.arm_is_loopback:
         raise SettingsError("MEDIC_ARM_TOKEN", "(hidden)", "a fixed token is for loopback only", "Remove it.")
     return settings
@@ -103,8 +105,9 @@ def _host(url: str) -> str | None:
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     for name in environment:
         if name.startswith("MEDIC_") and name not in DESCRIPTIONS and name not in _NOT_OURS:
-            near = difflib.get_close_matches(name, DESCRIPTIONS, n=1)
-            fix = f"Did you mean {near[0]}?" if near else "Remove it; README.md lists the settings."
+            known = [other.removeprefix("MEDIC_") for other in DESCRIPTIONS]
+            near = difflib.get_close_matches(name.removeprefix("MEDIC_"), known, n=1)
+            fix = f"Did you mean MEDIC_{near[0]}?" if near else "Remove it; README.md lists the settings."
             raise SettingsError(name, environment[name], "no such setting", fix)
 
 

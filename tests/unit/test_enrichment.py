@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -373,7 +374,7 @@ def test_who_wrote_last_is_known_or_is_not(modified_by, own, ours):
 
 
 def test_a_resource_of_odd_types_is_read_as_far_as_it_goes():
-    odd = {"properties": [], "sku": "x", "tags": {"a": 1, "b": "c"}, "systemData": None}
+    odd: dict[str, Any] = {"properties": [], "sku": "x", "tags": {"a": 1, "b": "c"}, "systemData": None}
     state = resource_state(odd, make_resource(), US)
     assert (state.provisioning_state, state.capacity, state.tags, state.spec_digest) == (
         "Unknown",

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediations.messages import ErrorDetail, anchors, deepest, parse
+from remediations.messages import anchors, deepest, parse
+from remediations.model import ErrorDetail
 
 QUOTA = "Not enough quota available for Standard_F4s_v2 in SubscriptionId x. Current usage/limit: 0/6."
 ARM = {

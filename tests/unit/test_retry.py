@@ -1,6 +1,7 @@
 """What a retry does, and above all what it does not."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -280,7 +281,7 @@ def test_a_delete_that_is_over_or_unclear_is_not_asked_for(path, resource, end, 
 
 # -------------------------------------------------------------------------------- right before and after the send
 
-SHOWN = {
+SHOWN: dict[str, Any] = {
     "id": DEPLOYMENT,
     "location": "westeurope",
     "sku": {"name": "Default", "capacity": 1},

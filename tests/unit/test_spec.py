@@ -1,13 +1,14 @@
 """A body is rebuilt whole or not at all."""
 
 import copy
+from typing import Any
 
 import pytest
 
 from remediations.spec import NotRebuildable, Spec, differences, environment_names, rebuild
 from tests.builders import DEPLOYMENT
 
-SHOWN = {
+SHOWN: dict[str, Any] = {
     "id": DEPLOYMENT,
     "name": "green",
     "type": "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments",
@@ -33,7 +34,7 @@ SHOWN = {
         "properties": {"AzureAsyncOperationUri": "https://x", "azureml.onlineendpointid": "y", "mine": "z"},
     },
 }
-SENT = {
+SENT: dict[str, Any] = {
     "location": "westeurope",
     "kind": "Managed",
     "tags": {"team": "fraud"},
@@ -167,7 +168,7 @@ def test_a_text_that_only_looks_like_a_mask_is_sent():
     assert isinstance(rebuild(body, is_endpoint=False), Spec)
 
 
-ENDPOINT = {
+ENDPOINT: dict[str, Any] = {
     "location": "westeurope",
     "identity": {"type": "SystemAssigned", "principalId": "p", "tenantId": "t"},
     "properties": {

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from typing import Any
 
 import pytest
 
@@ -60,9 +61,10 @@ def test_the_failed_deployment_of_the_research_can_be_rebuilt(research):
     body = response["responses"]["200"]["body"]
     rebuilt = rebuild(body, is_endpoint=False)
     assert isinstance(rebuilt, Spec)
-    assert rebuilt.body["properties"]["requestSettings"] == {
+    sent: Any = rebuilt.body["properties"]
+    assert sent["requestSettings"] == {
         "maxConcurrentRequestsPerInstance": 1,
         "maxQueueWait": "PT0.5S",
         "requestTimeout": "PT5S",
     }
-    assert "provisioningState" not in rebuilt.body["properties"]
+    assert "provisioningState" not in sent

@@ -1,0 +1,315 @@
+# ruff: noqa: PLC0415 - a command imports what it needs when it runs: --help answers at once
+"""The ``medic`` command: what people and programs on a laptop or in a pipeline ask of Endpoint Medic.
+
+Thin: options and help stand here, what a command does stands in ``local.commands``.
+"""
+
+import io
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from local.commands import terminal
+from remediations.errors import MedicError
+
+_EPILOG = (
+    "Exit codes: 0 fine; 1 something was found, or is not as expected; 2 wrong usage, settings or policy; 3 Azure, or "
+    "what was asked in its place, cannot be read; 130 interrupted.\n\n"
+    "Settings are MEDIC_* variables; without any, nothing is ever written to Azure."
+)
+
+
+class _Group(typer.core.TyperGroup):
+    """Tells an error that we know by name in words, never by a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MedicError as error:
+            terminal.complain(str(error))
+            raise typer.Exit(terminal.exit_code_of(error)) from error
+        except ValueError as error:
+            if type(error).__module__ != "msgspec":
+                raise
+            words = f"a record on the trail cannot be read: {error}. It was changed, or written by another version."
+            terminal.complain(words)
+            raise typer.Exit(terminal.MISUSED) from error
+        except KeyboardInterrupt as error:
+            raise typer.Exit(terminal.INTERRUPTED) from error
+
+
+app = typer.Typer(
+    name="medic",
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EPILOG,
+)
+audit = typer.Typer(no_args_is_help=True, help="Read the audit trail.")
+policy = typer.Typer(no_args_is_help=True, help="Check the policy, or show what it may say.")
+
+_HERE = "On this machine, with a simulated Azure"
+_FAILURES = "Failures and what would be done"
+_TRAIL = "The trail"
+_SETUP = "Setting up"
+
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
+EventFile = Annotated[str, typer.Argument(metavar="EVENT_FILE", help="JSON as Event Grid delivers it; - is stdin.")]
+Since = Annotated[str, typer.Option(help="How far back: 7d, 24h, 30m, or a date.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"medic {_own_version()}")
+        raise typer.Exit
+
+
+def _own_version() -> str:
+    import tomllib
+    from importlib import metadata
+
+    project = Path(__file__).parent.parent / "pyproject.toml"
+    if project.exists():
+        return str(tomllib.loads(project.read_text())["project"]["version"])
+    return metadata.version("endpoint-medic")
+
+
+@app.callback()
+def medic(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Repair failed Azure ML online-endpoint deployments, under guard and on an audit trail."""
+
+
+# ------------------------------------------------------------------------------------- on this machine
+
+
+@app.command(rich_help_panel=_HERE)
+def demo(
+    *,
+    as_json: AsJson = False,
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only scenarios of this name.")] = None,
+) -> None:
+    """Break deployments in a simulated Azure and watch them being repaired."""
+    from local import demo as playing
+
+    raise typer.Exit(playing.demo(as_json=as_json, only=only or []))
+
+
+@app.command(rich_help_panel=_HERE)
+def rehearse(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenario files (YAML).")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Play scenarios of your own, and compare how they end with what they expect."""
+    from local import demo as playing
+
+    raise typer.Exit(playing.rehearse(files, as_json=as_json))
+
+
+@app.command(rich_help_panel=_HERE)
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where the functions listen; 0: any free port.")] = 7071,
+    world: Annotated[Path | None, typer.Option(metavar="FILE", help="Simulate this Azure (YAML) instead.")] = None,
+) -> None:
+    """Run the functions and a simulated Azure until Ctrl-C."""
+    from local import serving
+
+    raise typer.Exit(serving.serve(port, world))
+
+
+@app.command(rich_help_panel=_HERE)
+def send(
+    event_file: EventFile,
+    to: Annotated[str, typer.Option(metavar="URL", help="The functions' base URL.")] = "http://127.0.0.1:7071",
+    topic: Annotated[
+        str | None, typer.Option(metavar="ENDPOINT", help="An Event Grid topic, in place of --to; signs in as you.")
+    ] = None,
+    times: Annotated[int, typer.Option(min=1, max=1_000, help="Deliver it so many times.")] = 1,
+) -> None:
+    """Deliver an event as Event Grid would, to a local host or to a topic."""
+    from local.commands import sending
+
+    raise typer.Exit(sending.send(event_file, to=to, topic=topic, times=times))
+
+
+# -------------------------------------------------------------------------------------------- failures
+
+
+@app.command(rich_help_panel=_FAILURES)
+def scan(
+    subscription: Annotated[
+        str | None,
+        typer.Option(metavar="ID", envvar="AZURE_SUBSCRIPTION_ID", help="Default: those that policy watches."),
+    ] = None,
+    workspace: Annotated[str | None, typer.Option(metavar="NAME_OR_ID", help="Only this workspace.")] = None,
+    resource_group: Annotated[str | None, typer.Option(metavar="NAME", help="Only this resource group.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Diagnose every failed deployment of a subscription or workspace. Reads only; exit 1 if any failed."""
+    from local.commands import looking
+
+    code = looking.scan(subscription=subscription, workspace=workspace, group=resource_group, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command(rich_help_panel=_FAILURES)
+def plan(
+    event_file: EventFile,
+    *,
+    as_json: AsJson = False,
+    arm_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Another Azure Resource Manager; default: MEDIC_ARM_URL.")
+    ] = None,
+) -> None:
+    """Tell what would be done about an event: diagnosis, exact calls, every guard's answer. Reads only."""
+    from local.commands import looking
+
+    raise typer.Exit(looking.plan(event_file, as_json=as_json, arm_url=arm_url))
+
+
+@app.command(rich_help_panel=_FAILURES)
+def classify(
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE|-]", help="An error text; - is stdin.", show_default=False)
+    ] = "-",
+    *,
+    as_json: AsJson = False,
+    jsonl: Annotated[
+        bool,
+        typer.Option(
+            "--jsonl",
+            help='For many texts: one {"id", "message", "compute"?, "phase"?} a line in, '
+            'one {"id", "code", "cause", "level", "action"} a line out.',
+        ),
+    ] = False,
+) -> None:
+    """Name the cause of an error text, without asking Azure."""
+    from local.commands import texts
+
+    raise typer.Exit(texts.classify(file, as_json=as_json, is_jsonl=jsonl))
+
+
+@app.command(rich_help_panel=_FAILURES)
+def causes(*, as_json: AsJson = False) -> None:
+    """List every cause that is known, and what is done about it."""
+    from local.commands import texts
+
+    raise typer.Exit(texts.causes(as_json=as_json))
+
+
+# ----------------------------------------------------------------------------------------------- trail
+
+
+@app.command(rich_help_panel=_TRAIL)
+def report(*, since: Since = "7d", as_json: AsJson = False) -> None:
+    """Tell what would have been done, asked and refused, and what was really done."""
+    from local.commands import records
+
+    raise typer.Exit(records.report(since=since, as_json=as_json))
+
+
+@audit.command("list")
+def audit_list(
+    *,
+    since: Annotated[str | None, typer.Option(help="How far back: 7d, 24h, 30m, or a date.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the incidents, the newest first."""
+    from local.commands import records
+
+    raise typer.Exit(records.audit_list(since=since, as_json=as_json))
+
+
+@audit.command("show")
+def audit_show(
+    incident: Annotated[str, typer.Argument(help="An incident's id, or the beginning of it.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Tell one incident, record by record."""
+    from local.commands import records
+
+    raise typer.Exit(records.audit_show(incident, as_json=as_json))
+
+
+@app.command(rich_help_panel=_TRAIL)
+def pause(
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="+2h, or a time such as 2026-11-23T08:00Z.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; refusals say it.")] = None,
+    subscription: Annotated[str, typer.Option(metavar="GLOB")] = "*",
+    resource_group: Annotated[str, typer.Option(metavar="GLOB")] = "*",
+    workspace: Annotated[str, typer.Option(metavar="GLOB")] = "*",
+    *,
+    endpoint: Annotated[str, typer.Option(metavar="GLOB", help="Which resources; all four must match.")] = "*",
+    listed: Annotated[bool, typer.Option("--list", help="Only list the pauses that hold now.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --list: in JSON.")] = False,
+) -> None:
+    """Stop all repairs in a scope until a time. It cannot be taken back: the trail never forgets, so keep it short."""
+    from local.commands import records
+    from remediations.policy import Scope
+
+    if listed:
+        raise typer.Exit(records.pauses(as_json=as_json))
+    if until is None or reason is None:
+        raise typer.BadParameter("a pause needs --until and --reason; --list shows those that hold.")
+    scope = Scope(subscription=subscription, resource_group=resource_group, workspace=workspace, endpoint=endpoint)
+    raise typer.Exit(records.pause(until=until, reason=reason, scope=scope))
+
+
+# ---------------------------------------------------------------------------------------------- set-up
+
+
+@policy.command("check")
+def policy_check(
+    file: Annotated[str | None, typer.Argument(help="Default: MEDIC_POLICY, else the shipped one.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Read a policy as the app would. Exit 2 if it cannot be used, 1 if something in it cannot be meant."""
+    from local.commands import setup
+
+    raise typer.Exit(setup.policy_check(file, as_json=as_json))
+
+
+@policy.command("schema")
+def policy_schema() -> None:
+    """Write the JSON Schema of policy.yaml, for editors and pipelines."""
+    from local.commands import setup
+
+    raise typer.Exit(setup.policy_schema())
+
+
+@app.command(rich_help_panel=_SETUP)
+def doctor(*, as_json: AsJson = False) -> None:
+    """Look whether settings, policy, store, Azure and approval keys can be used. Exit 1 if one cannot."""
+    from local.commands import setup
+
+    raise typer.Exit(setup.doctor(as_json=as_json))
+
+
+app.add_typer(audit, name="audit", rich_help_panel=_TRAIL)
+app.add_typer(policy, name="policy", rich_help_panel=_SETUP)
+
+
+def main() -> None:
+    """Run the command of this process. A terminal that cannot show a character gets a mark in its place."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    app(prog_name="medic")
+
+
+if __name__ == "__main__":
+    main()

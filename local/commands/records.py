@@ -1,0 +1,300 @@
+"""``medic report``, ``medic audit`` and ``medic pause``: what the trail of this environment tells, and the one record
+that a person writes to it by hand."""
+
+import uuid
+from datetime import UTC, datetime
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from local import report as reporting
+from local.commands import terminal
+from local.report import Decisions, Report
+from remediations import codec
+from remediations.model import AuditRecord
+from remediations.policy import Pause, Scope
+from remediations.trail import Ended, Opened, Trail
+
+_DECIDED = {
+    "run": ("would have acted", "act", "green"),
+    "ask": ("would have asked", "ask", "yellow"),
+    "refuse": ("would have refused", "refuse", "red"),
+    "dry-run": ("dry run by policy", "dry run by policy", ""),
+}
+_ENDS = {"repaired": "green", "not-repaired": "red", "inconclusive": "yellow", "refused": "red", "open": "yellow"}
+
+
+# ----------------------------------------------------------------------------------------------- report
+
+
+def report(*, since: str, as_json: bool) -> int:
+    """Tell what was and would have been done."""
+    own = terminal.own_services()
+    now = own.clock()
+    built = reporting.build(own.trail, since=terminal.past(since, now), until=now)
+    if as_json:
+        terminal.say_json(built)
+    else:
+        _show_report(terminal.out(), built, own.settings.store)
+    return terminal.OK
+
+
+def _show_report(console: Console, built: Report, store: str) -> None:
+    span = f"{terminal.moment_words(built.since)} to {terminal.moment_words(built.until)}"
+    console.print(f"From {span}", style="bold")
+    if not (built.events or built.decisions or built.ends or built.unfinished or built.done):
+        console.print(f"The trail in {store} holds nothing of this time.", soft_wrap=True)
+        return
+    events = ", ".join(f"{count} {disposition}" for disposition, count in built.events.items())
+    terminal.show(console, ("Events", events or "none"))
+    _show_decisions(console, built.decisions)
+    if built.done:
+        console.print("What was done", style="bold")
+        for one in built.done:
+            head = Text.assemble(
+                (one.action, "bold"), f" for {one.incident}: {one.status}, {terminal.plain(one.words)}"
+            )
+            call = terminal.Exact(one.call)
+            terminal.show(console, (f"{one.at:%m-%d %H:%M:%S}", head), ("", call))
+        console.print()
+    else:
+        console.print("Nothing was sent to Azure.", style="bold")
+    if built.ends:
+        title = "How incidents ended"
+        ends = terminal.table(">Incidents", "Ended", "Cause", "Action", title=title, title_justify="left")
+        for end in built.ends:
+            ends.add_row(str(end.count), Text(end.end, _ENDS.get(end.end, "")), end.cause, end.action or "none")
+        console.print(ends)
+    for open_one in built.unfinished:
+        words = f"{open_one.incident}, open since {terminal.moment_words(open_one.opened_at)}"
+        console.print(Text.assemble(("not ended: ", "yellow"), terminal.plain(words)))
+
+
+def _show_decisions(console: Console, decisions: tuple[Decisions, ...]) -> None:
+    if not decisions:
+        console.print("No repair was proposed.")
+        return
+    columns = (">Times", "Decision", "Cause", "Action", "Stopped by")
+    decided = terminal.table(*columns, title="Decisions", title_justify="left")
+    for one in decisions:
+        held, real, colour = _DECIDED.get(one.would, (one.would, one.would, ""))
+        guards = ", ".join(f"{guard} ({count})" for guard, count in one.guards.items())
+        words = held if one.verdict == "dry-run" else real
+        decided.add_row(str(one.count), Text(words, colour), one.cause, one.action, guards or "-")
+    console.print(decided)
+    for one in decisions:
+        held, real, colour = _DECIDED.get(one.would, (one.would, one.would, ""))
+        words = held if one.verdict == "dry-run" else real
+        for call in one.calls if one.verdict != "run" else ():  # what ran stands below, as it was sent
+            console.print(Text.assemble((f"{words}: ", colour), terminal.plain(call)), soft_wrap=True)
+    console.print()
+
+
+# ------------------------------------------------------------------------------------------------ audit
+
+
+def audit_list(*, since: str | None, as_json: bool) -> int:
+    """List the incidents of the trail, the newest first."""
+    own = terminal.own_services()
+    begin = terminal.past(since, own.clock()) if since is not None else datetime.min.replace(tzinfo=UTC)
+    found: list[tuple[Opened, Ended | None]] = []
+    for incident_id in own.trail.incidents():
+        opened = own.trail.opened(incident_id)
+        if opened is not None and opened.at >= begin:
+            found.append((opened, own.trail.ended(incident_id)))
+    found.sort(key=lambda pair: pair[0].at, reverse=True)
+    if as_json:
+        terminal.say_json({"incidents": [_incident_json(opened, ended) for opened, ended in found]})
+        return terminal.OK
+    console = terminal.out()
+    if not found:
+        console.print(f"The trail in {own.settings.store} holds no incident of this time.", soft_wrap=True)
+        return terminal.OK
+    listed = terminal.table("Opened (UTC)", "Incident", "How it ended", show_lines=True)
+    listed.columns[0].no_wrap = True
+    listed.columns[1].min_width = 28  # an id in one piece
+    for opened, ended in found:
+        end = str(ended.end) if ended is not None else reporting.OPEN
+        incident = Text.assemble(opened.incident.id, (f"\n{terminal.plain(opened.incident.resource.label)}", "dim"))
+        cause = f"{ended.cause_id or 'no cause named'}\n{ended.words}" if ended is not None else "not ended"
+        how = Text.assemble((end, f"bold {_ENDS.get(end, '')}"), f"  {terminal.plain(cause)}")
+        listed.add_row(f"{opened.at:%Y-%m-%d %H:%M}", incident, how)
+    console.print(listed)
+    console.print(f"{terminal.counted(len(found), 'incident')}. `medic audit show INCIDENT` tells one in full.")
+    return terminal.OK
+
+
+def _incident_json(opened: Opened, ended: Ended | None) -> dict[str, object]:
+    return {
+        "incident": opened.incident.id,
+        "resource": opened.incident.resource.path,
+        "source": opened.incident.source,
+        "failed_at": opened.incident.failed_at,
+        "opened_at": opened.at,
+        "ended_at": ended.at if ended is not None else None,
+        "end": ended.end if ended is not None else None,
+        "words": ended.words if ended is not None else None,
+        "cause": ended.cause_id if ended is not None else None,
+        "action": ended.action if ended is not None else None,
+        "effects": ended.effects if ended is not None else None,
+    }
+
+
+def audit_show(name: str, *, as_json: bool) -> int:
+    """Tell one incident, record by record."""
+    own = terminal.own_services()
+    incident_id = _incident_named(own.trail, name)
+    records = own.trail.records(incident_id)
+    if as_json:
+        terminal.say_json({"incident": incident_id, "records": records})
+        return terminal.OK
+    console = terminal.out()
+    opened = own.trail.opened(incident_id)
+    console.print(incident_id, style="bold")
+    if opened is not None:
+        console.print(terminal.plain(opened.incident.resource.path), style="dim", soft_wrap=True)
+    console.print()
+    for record in records:
+        _show_record(console, record)
+    if not records:
+        console.print("It has no records yet.")
+    return terminal.OK
+
+
+def _show_record(console: Console, record: AuditRecord) -> None:
+    head = Text.assemble((f"{record.stage:<13}", "bold"), terminal.plain(_headline(record)))
+    rows: list[tuple[str, RenderableType]] = [(f"{record.at:%m-%d %H:%M:%S}", head)]
+    rows += [("", line if isinstance(line, terminal.Exact) else Text(f"  {line}", "dim")) for line in _lines(record)]
+    terminal.show(console, *rows)
+
+
+def _incident_named(trail: Trail, name: str) -> str:
+    wanted = name.strip().lower()
+    wanted = wanted if wanted.startswith("inc-") else f"inc-{wanted}"
+    found = [incident_id for incident_id in trail.incidents() if incident_id.startswith(wanted)]
+    if wanted in found:
+        return wanted
+    if len(found) > 1:
+        shown = ", ".join(found[:5])
+        raise terminal.CommandError(f"{name!r} is the beginning of {len(found)} incidents: {shown}. Write more of it.")
+    if not found:
+        raise terminal.CommandError(f"no incident on the trail begins with {name!r}. `medic audit list` shows them.")
+    return found[0]
+
+
+def _headline(record: AuditRecord) -> str:
+    """Give the words of a record: what it says, for people."""
+    facts = {name: _words(value) for name, value in record.facts.items()}
+    match record.stage:
+        case "incident":
+            words = f"{facts.get('operation')} failed {facts.get('failed_at')}, told by {facts.get('source')}"
+        case "evidence":
+            read = ("resource", "operation", "activity")
+            words = f"{', '.join(f'{name} {facts.get(name)}' for name in read)}; {facts.get('polls')} rounds"
+        case "diagnosis":
+            words = f"{facts.get('cause')} ({facts.get('code')}), {facts.get('level')}"
+        case "plan" if "none" in facts:
+            words = f"none, {facts.get('none')}: {facts.get('words')}"
+        case "plan":
+            words = f"{facts.get('action')}: {facts.get('effect')}"
+        case "decision":
+            held = "" if facts.get("would") == facts.get("verdict") else f"; it would be {facts.get('would')}"
+            words = f"{facts.get('verdict')} ({facts.get('when')}){held}: {facts.get('mode_words')}"
+        case "question":
+            words = f"a person is asked, until {facts.get('expires_at')}"
+        case "answer":
+            words = facts.get("words", "")
+        case "intent":
+            words = f"about to send, attempt {facts.get('attempt')}"
+        case "outcome":
+            words = f"{facts.get('status')}: {facts.get('words')}"
+        case "verification" | "end":
+            words = f"{facts.get('end')}: {facts.get('words')}"
+        case _:
+            words = ", ".join(f"{name} {value}" for name, value in facts.items())
+    return words
+
+
+def _lines(record: AuditRecord) -> list[str]:
+    """Give the further lines of a record: evidence for and against, calls, and every guard's answer."""
+    facts = record.facts
+    lines: list[str] = []
+    if record.stage == "diagnosis":
+        for name, mark in (("supporting", "for"), ("opposing", "against")):
+            lines += [f"{mark} {one.get('read')}: {one.get('says')}" for one in _dicts(facts.get(name))]
+        lines += [f"rivals {_words(facts['rivals'])}; to tell them apart: {facts.get('would_tell')}"] * bool(
+            facts.get("rivals")
+        )
+    if record.stage == "plan" and "none" not in facts:
+        lines += [terminal.Exact(f"  {call}") for call in _items(facts.get("calls"))]
+        lines += [f"undo {facts.get('undo')}"]
+        lines += [f"person {facts['needs_person']}"] if facts.get("needs_person") else []
+    if record.stage == "intent":
+        lines += [terminal.Exact(f"  {facts.get('call')}")]
+    if record.stage == "decision":
+        lines += _guard_lines(_dicts(facts.get("guards")), is_repeat=facts.get("when") != "deciding")
+    if record.stage == "evidence":
+        lines += [f"Azure refused us {name}" for name in _items(facts.get("missing_permissions"))]
+    return [line if isinstance(line, terminal.Exact) else terminal.plain(line) for line in lines]
+
+
+def _guard_lines(answers: list[dict[str, object]], *, is_repeat: bool) -> list[str]:
+    """Give every guard's answer; where all allow again, right before the effect, only that."""
+    marks = {"allow": "\N{CHECK MARK}", "deny": "\N{BALLOT X}"}
+    if is_repeat and all(one.get("answer") == "allow" for one in answers):
+        return [f"{marks['allow']} all {len(answers)} guards allow it again, on fresh reads"]
+    return [f"{marks.get(str(one.get('answer')), '?')} {one.get('guard')}: {one.get('words')}" for one in answers]
+
+
+def _items(value: object) -> list[object]:
+    return list(value) if isinstance(value, list) else []
+
+
+def _dicts(value: object) -> list[dict[str, object]]:
+    return [item for item in _items(value) if isinstance(item, dict)]
+
+
+def _words(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(_words(item) for item in value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(item)}" for name, item in value.items() if item is not None) or "none"
+    return "none" if value is None else str(value)
+
+
+# ------------------------------------------------------------------------------------------------ pause
+
+
+def pause(*, until: str, reason: str, scope: Scope) -> int:
+    """Write a pause to the trail: until then nothing is done in its scope."""
+    own = terminal.own_services()
+    if not 1 <= len(reason.strip()) <= 500:
+        raise terminal.CommandError("--reason is empty or longer than 500 characters. Say why, for those who wonder.")
+    made = Pause(until=terminal.future(until, own.clock()), reason=reason.strip(), scope=scope)
+    own.trail.pause(made, uuid.uuid4().hex[:12])
+    words = f"Paused until {terminal.moment_words(made.until)}: {made.scope}."
+    terminal.out().print(terminal.plain(words), style="bold", soft_wrap=True)
+    terminal.out().print("It holds at once, for every instance that reads this trail, and ends by itself.")
+    return terminal.OK
+
+
+def pauses(*, as_json: bool) -> int:
+    """List the pauses that hold now, those of the policy too."""
+    own = terminal.own_services()
+    now = own.clock()
+    held = [("policy", one) for one in own.policy.pauses if one.until > now]
+    held += [("trail", one) for one in own.trail.pauses(now)]
+    held.sort(key=lambda pair: pair[1].until)
+    if as_json:
+        terminal.say_json({"pauses": [{"from": source, **codec.dump(one)} for source, one in held]})
+        return terminal.OK
+    console = terminal.out()
+    if not held:
+        console.print("No pause holds.")
+        return terminal.OK
+    listed = terminal.table("Until (UTC)", "Scope", "Reason", "From")
+    for source, one in held:
+        scope, reason = terminal.plain(str(one.scope)), terminal.plain(one.reason)
+        listed.add_row(f"{one.until.astimezone(UTC):%Y-%m-%d %H:%M}", scope, reason, source)
+    console.print(listed)
+    return terminal.OK

@@ -1,0 +1,255 @@
+"""``medic report``, ``medic audit`` and ``medic pause``, on a trail in a folder."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from local.cli import app
+from remediations.model import Answer, Decision, End, GuardAnswer, Mode, Verdict
+from remediations.policy import Scope
+from remediations.trail import Ended
+from tests.builders import (
+    DEPLOYMENT,
+    make_diagnosis,
+    make_incident,
+    make_intent,
+    make_journal,
+    make_outcome,
+    make_plan,
+)
+from tests.commands import settle
+
+CALL = f"PUT {DEPLOYMENT}?api-version=2024-10-01"
+NOW = datetime.now(UTC)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def trail(monkeypatch, tmp_path):
+    return settle(monkeypatch, tmp_path)
+
+
+def medic(*arguments: str):
+    return CliRunner().invoke(app, arguments)
+
+
+def walk(trail, name: str, *, at: datetime, would=Verdict.RUN, end=End.DRY_RUN) -> None:
+    """Put one incident on the trail that ended in a dry run, or was refused."""
+    incident = make_incident(id=name, failed_at=at)
+    trail.open_incident(incident, f"nonce-{name}", at)
+    journal = make_journal(trail, lambda: at)
+    journal.opened(incident)
+    plan = make_plan(diagnosis=make_diagnosis(incident=incident))
+    journal.planned(plan)
+    answers = [GuardAnswer(guard="not-paused", answer=Answer.ALLOW, words="no pause holds")]
+    if would is Verdict.REFUSE:
+        words = "the failure is 3 h old; the ceiling is 2 h"
+        answers.append(GuardAnswer(guard="in-time", answer=Answer.DENY, words=words))
+    decision = Decision(
+        plan=plan,
+        verdict=Verdict.REFUSE if would is Verdict.REFUSE else Verdict.DRY_RUN,
+        would=would,
+        mode=Mode.DRY_RUN,
+        mode_words="policy says auto for retry; MEDIC_MODE permits dry-run at most",
+        answers=tuple(answers),
+        situation="s" * 64,
+    )
+    journal.decided(decision, when="deciding")
+    journal.ended(name, end, "so it ended")
+    cause = "canceled-higher-priority"
+    trail.end_incident(Ended(at=at, end=end, words="so it ended", incident=incident, cause_id=cause, action="retry"))
+
+
+# ----------------------------------------------------------------------------------------------- report
+
+
+def test_the_report_counts_what_would_have_been_done_with_the_exact_calls(trail) -> None:
+    walk(trail, "inc-aaa1", at=NOW - MINUTE)
+    walk(trail, "inc-bbb2", at=NOW - 2 * MINUTE, would=Verdict.REFUSE, end=End.REFUSED)
+    walk(trail, "inc-old1", at=NOW - timedelta(days=8))
+    result = medic("report", "--json")
+    assert result.exit_code == 0
+    report = json.loads(result.stdout)
+    assert sorted(report) == ["decisions", "done", "ends", "events", "since", "unfinished", "until"]
+    kind = {"cause": "canceled-higher-priority", "action": "retry", "count": 1, "calls": [CALL]}
+    assert report["decisions"] == [
+        {"would": "run", "verdict": "dry-run", "incidents": ["inc-aaa1"], "guards": {}, **kind},
+        {"would": "refuse", "verdict": "refuse", "incidents": ["inc-bbb2"], "guards": {"in-time": 1}, **kind},
+    ]
+    ended = {"cause": "canceled-higher-priority", "action": "retry", "count": 1}
+    assert report["ends"] == [{"end": "dry-run", **ended}, {"end": "refused", **ended}]
+    assert (report["done"], report["unfinished"], report["events"]) == ([], [], {})
+
+
+def test_people_read_the_same_report(trail) -> None:
+    walk(trail, "inc-aaa1", at=NOW - MINUTE)
+    walk(trail, "inc-bbb2", at=NOW - 2 * MINUTE, would=Verdict.REFUSE, end=End.REFUSED)
+    result = medic("report")
+    assert result.exit_code == 0
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert "1 would have acted canceled-higher-priority retry -" in lines
+    assert "1 refuse canceled-higher-priority retry in-time (1)" in lines
+    assert f"would have acted: {CALL}" in lines
+    assert "Nothing was sent to Azure." in lines
+
+
+def test_what_was_really_sent_stands_with_its_outcome(trail) -> None:
+    incident = make_incident(id="inc-aaa1", failed_at=NOW)
+    trail.open_incident(incident, "nonce", NOW)
+    journal = make_journal(trail, lambda: NOW)
+    plan = make_plan(diagnosis=make_diagnosis(incident=incident))
+    journal.intended(make_intent(incident_id="inc-aaa1", plan=plan.digest, attempt=1, decision="d" * 64), plan, 1)
+    journal.came_of(plan, 1, make_outcome())
+    result = medic("report")
+    assert "retry for inc-aaa1: accepted, Azure took the call (201)" in result.stdout
+    assert f"  {CALL}\n" in result.stdout
+    assert "not ended: inc-aaa1" in result.stdout
+    assert json.loads(medic("report", "--json").stdout)["done"][0]["status"] == "accepted"
+
+
+def test_an_empty_trail_is_told_with_its_place(trail, tmp_path) -> None:
+    for command in (("report",), ("audit", "list")):
+        result = medic(*command)
+        assert result.exit_code == 0
+        assert f"The trail in {tmp_path / 'store'} holds no" in result.stdout
+
+
+@pytest.mark.parametrize("command", [("report",), ("audit", "list")])
+def test_a_time_that_is_none_is_wrong_usage(command, trail) -> None:
+    result = medic(*command, "--since", "7x")
+    assert result.exit_code == 2
+    assert "'7x' is no duration. Write 7d, 24h, 30m or 1h30m." in " ".join(result.stderr.split())
+
+
+# ------------------------------------------------------------------------------------------------ audit
+
+
+def test_incidents_are_listed_the_newest_first(trail) -> None:
+    walk(trail, "inc-aaa1", at=NOW - 2 * MINUTE)
+    walk(trail, "inc-bbb2", at=NOW - MINUTE, would=Verdict.REFUSE, end=End.REFUSED)
+    listed = json.loads(medic("audit", "list", "--json").stdout)["incidents"]
+    at = (NOW - MINUTE).isoformat().replace("+00:00", "Z")
+    assert [one["incident"] for one in listed] == ["inc-bbb2", "inc-aaa1"]
+    assert listed[0] == {
+        "incident": "inc-bbb2",
+        "resource": DEPLOYMENT,
+        "source": "event-grid",
+        "failed_at": at,
+        "opened_at": at,
+        "ended_at": at,
+        "end": "refused",
+        "words": "so it ended",
+        "cause": "canceled-higher-priority",
+        "action": "retry",
+        "effects": 0,
+    }
+    recent = json.loads(medic("audit", "list", "--since", "90s", "--json").stdout)["incidents"]
+    assert [one["incident"] for one in recent] == ["inc-bbb2"]
+    assert "2 incidents. `medic audit show INCIDENT` tells one in full." in medic("audit", "list").stdout
+
+
+@pytest.mark.parametrize("name", ["inc-aaa1", "inc-a", "aaa", "AAA1"])
+def test_an_incident_is_told_by_the_beginning_of_its_id(name, trail) -> None:
+    walk(trail, "inc-aaa1", at=NOW)
+    walk(trail, "inc-bbb2", at=NOW)
+    shown = json.loads(medic("audit", "show", name, "--json").stdout)
+    assert shown["incident"] == "inc-aaa1"
+    assert [(record["seq"], record["stage"]) for record in shown["records"]] == [
+        (0, "incident"),
+        (1, "plan"),
+        (2, "decision"),
+        (3, "end"),
+    ]
+
+
+def test_people_read_an_incident_in_order_with_every_guards_answer(trail) -> None:
+    walk(trail, "inc-aaa1", at=NOW, would=Verdict.REFUSE, end=End.REFUSED)
+    result = medic("audit", "show", "aaa")
+    assert result.exit_code == 0
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert lines[:2] == ["inc-aaa1", DEPLOYMENT]
+    assert CALL in lines
+    assert "\N{CHECK MARK} not-paused: no pause holds" in lines
+    assert "\N{BALLOT X} in-time: the failure is 3 h old; the ceiling is 2 h" in lines
+    assert f"{NOW:%m-%d %H:%M:%S}  end          refused: so it ended" in lines
+
+
+def test_a_full_id_is_itself_also_when_others_begin_with_it(trail) -> None:
+    walk(trail, "inc-aaa1", at=NOW)
+    walk(trail, "inc-aaa12", at=NOW)
+    assert json.loads(medic("audit", "show", "inc-aaa1", "--json").stdout)["incident"] == "inc-aaa1"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("zzz", "no incident on the trail begins with 'zzz'. `medic audit list` shows them."),
+        ("inc-", "'inc-' is the beginning of 2 incidents: inc-aaa1, inc-bbb2. Write more of it."),
+        ("../x", "no incident on the trail begins with '../x'. `medic audit list` shows them."),
+    ],
+)
+def test_what_names_no_one_incident_is_wrong_usage(name, words, trail) -> None:
+    walk(trail, "inc-aaa1", at=NOW)
+    walk(trail, "inc-bbb2", at=NOW)
+    result = medic("audit", "show", name)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"medic: {words}\n")
+
+
+def test_a_damaged_record_is_told_without_a_traceback(trail, tmp_path) -> None:
+    walk(trail, "inc-aaa1", at=NOW)
+    (tmp_path / "store/trail/incidents/inc-aaa1/opened").write_text("{")
+    result = medic("audit", "list")
+    assert result.exit_code == 2
+    assert "a record on the trail cannot be read" in result.stderr
+    assert "Traceback" not in result.output
+
+
+# ------------------------------------------------------------------------------------------------ pause
+
+
+def test_a_pause_is_on_the_trail_with_its_scope(trail) -> None:
+    result = medic(
+        "pause", "--until", "+2h", "--reason", "game day", "--workspace", "mlw-prod*", "--endpoint", "credit-*"
+    )
+    assert result.exit_code == 0
+    (pause,) = trail.pauses(datetime.now(UTC))
+    assert (pause.reason, pause.scope) == ("game day", Scope(workspace="mlw-prod*", endpoint="credit-*"))
+    assert timedelta(minutes=119) < pause.until - NOW < timedelta(minutes=130)
+    assert f"Paused until {pause.until:%Y-%m-%d %H:%M:%S} UTC: workspace mlw-prod*, endpoint credit-*." in result.stdout
+
+
+def test_the_pauses_that_hold_are_listed(trail) -> None:
+    assert medic("pause", "--list").stdout == "No pause holds.\n"
+    medic("pause", "--until", "2999-01-01T00:00Z", "--reason", "for [red]ever[/red]")
+    everything = {"subscription": "*", "resource_group": "*", "workspace": "*", "endpoint": "*", "tags": {}}
+    assert json.loads(medic("pause", "--list", "--json").stdout) == {
+        "pauses": [
+            {
+                "from": "trail",
+                "until": "2999-01-01T00:00:00Z",
+                "reason": "for [red]ever[/red]",
+                "scope": everything,
+            }
+        ]
+    }
+    lines = [" ".join(line.split()) for line in medic("pause", "--list").stdout.splitlines()]
+    assert "2999-01-01 00:00 everything for [red]ever[/red] trail" in lines
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "a pause needs --until and --reason"),
+        (["--until", "+2h"], "a pause needs --until and --reason"),
+        (["--until", "yesterday", "--reason", "x"], "'yesterday' is no time"),
+        (["--until", "2020-01-01T00:00Z", "--reason", "x"], "is over"),
+        (["--until", "+2h", "--reason", " "], "--reason is empty or longer than 500 characters"),
+    ],
+)
+def test_a_pause_that_cannot_be_meant_is_not_written(options, words, trail) -> None:
+    result = medic("pause", *options)
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split())
+    assert list(trail.store.list("pauses/")) == []

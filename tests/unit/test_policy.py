@@ -1,0 +1,332 @@
+"""A policy says what it means, or is refused with the place, the value and the fix."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from remediations import policy
+from remediations.errors import PolicyError
+from remediations.model import Mode
+from remediations.policy import ActionPolicy, Policy, Scope, Window, load, parse, schema
+from tests.builders import make_resource
+
+ROOT = Path(__file__).parents[2]
+
+
+def parsed(text):
+    return parse(text.encode())
+
+
+def test_the_shipped_policy_is_safe():
+    shipped = load(ROOT / "policy.yaml")
+    assert shipped.protected == {"medic": "off"}
+    assert shipped.actions["retry"] == ActionPolicy(mode=Mode.AUTO)
+    assert (shipped.rules, shipped.desired_specs.containers, shipped.approvers) == ((), (), ())
+
+
+def test_the_shipped_policy_keeps_to_the_published_schema():
+    jsonschema.Draft202012Validator.check_schema(schema())
+    plain = yaml.load((ROOT / "policy.yaml").read_text(), Loader=policy._yaml_1_2_loader())
+    jsonschema.validate(plain, schema())
+
+
+@pytest.mark.parametrize("word", ["off", "no", "on", "yes", "'off'"])
+def test_the_words_that_older_yaml_takes_for_a_boolean_stay_words(word):
+    read = parsed(f"actions: {{retry: {{mode: off}}}}\nprotected: {{medic: {word}}}")
+    assert read.protected == {"medic": word.strip("'")}
+    assert read.actions["retry"].mode is Mode.OFF
+
+
+def test_what_is_not_written_is_off():
+    assert parsed("actions: {}").permission("retry", make_resource(), {}) == ActionPolicy(mode=Mode.OFF)
+    assert parsed("actions: {retry: {}}").permission("retry", make_resource(), {}).mode is Mode.OFF
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value", "fix"),
+    [
+        pytest.param("actions: [", "$", None, "Write valid YAML.", id="no YAML"),
+        pytest.param("\x00", "$", None, "Write valid YAML.", id="no text"),
+        pytest.param("", "$", None, "Expected `object`, got `null`", id="empty"),
+        pytest.param("rules: []", "$", {"rules": []}, "missing required field `actions`", id="no actions"),
+        pytest.param(
+            "actions: {retry: {mode: automatic}}",
+            "$.actions.retry.mode",
+            "automatic",
+            "Invalid enum value",
+            id="a mode",
+        ),
+        pytest.param("actions: {}\nprotcted: {}", "$", None, "unknown field `protcted`", id="a typo"),
+        pytest.param(
+            "actions: {retry: {attempt: 3}}",
+            "$.actions.retry",
+            {"attempt": 3},
+            "unknown field `attempt`",
+            id="a typo inside",
+        ),
+        pytest.param("actions: {retry: {attempts: -1}}", "$.actions.retry.attempts", -1, ">= 0", id="a negative count"),
+        pytest.param(
+            "actions: {retry: {attempts: 1001}}", "$.actions.retry.attempts", 1001, "<= 1000", id="a huge count"
+        ),
+        pytest.param(
+            "actions: {retry: {within: soon}}", "$.actions.retry.within", "soon", "duration", id="no duration"
+        ),
+        pytest.param(
+            "actions: {retry: {within: -PT1H}}", "$.actions.retry.within", None, "PT0S to P30D", id="negative"
+        ),
+        pytest.param(
+            "actions: {retry: {breaker_within: P9999D}}", "$.actions.retry.breaker_within", None, "P30D", id="endless"
+        ),
+        pytest.param(
+            "actions: {}\nrules: [{ceiling: P31D}]", "$.rules[0].ceiling", None, "P30D", id="endless in a rule"
+        ),
+        pytest.param(
+            "actions: {}\napproval_window: PT0S", "$.approval_window", None, "up to P30D", id="no time to answer"
+        ),
+        pytest.param("actions: {}\nquorum: 0", "$.quorum", 0, ">= 1", id="no quorum"),
+        pytest.param(
+            "actions: {}\nrules: [{mode: ask}, {scope: {region: x}}]", "$.rules[1].scope", None, "region", id="a scope"
+        ),
+        pytest.param(
+            'actions: {}\npauses: [{until: "2026-12-01T00:00:00", reason: x}]',
+            "$.pauses[0].until",
+            "2026-12-01T00:00:00",
+            "end it with Z",
+            id="a pause without a zone",
+        ),
+        pytest.param(
+            'actions: {}\npauses: [{until: "2026-12-01T00:00:00Z", reason: ""}]',
+            "$.pauses[0].reason",
+            "",
+            ">= 1",
+            id="no reason",
+        ),
+        pytest.param(
+            'actions: {}\nfreezes: [{start: "2026-12-01T00:00:00", end: "2026-12-02T00:00:00Z", reason: x}]',
+            "$.freezes[0].start",
+            "2026-12-01T00:00:00",
+            "end it with Z",
+            id="a freeze's start without a zone",
+        ),
+        pytest.param(
+            'actions: {}\nfreezes: [{start: "2026-12-01T00:00:00Z", end: "2026-12-02T00:00:00", reason: x}]',
+            "$.freezes[0].end",
+            "2026-12-02T00:00:00",
+            "end it with Z",
+            id="a freeze's end without a zone",
+        ),
+        pytest.param(
+            'actions: {}\nfreezes: [{start: "2026-12-02T00:00:00Z", end: "2026-12-01T00:00:00Z", reason: x}]',
+            "$.freezes[0].end",
+            "2026-12-01T00:00:00+00:00",
+            "after its start",
+            id="a freeze that ends before it starts",
+        ),
+        pytest.param(
+            "actions: {}\nwindows: [{start: 22:00, end: 23:00}]",
+            "$.windows[0].start",
+            1320,
+            'Write it in quotes, with seconds: "22:00:00".',
+            id="a time that YAML reads as a number",
+        ),
+        pytest.param(
+            'actions: {}\nwindows: [{start: "22:00:00Z", end: "23:00:00"}]',
+            "$.windows[0].start",
+            "22:00:00+00:00",
+            "without a time zone",
+            id="a window with a zone",
+        ),
+        pytest.param(
+            'actions: {}\nwindows: [{start: "22:00:00", end: "23:00:00", days: [0]}]',
+            "$.windows[0].days[0]",
+            None,
+            ">= 1",
+            id="a day",
+        ),
+        pytest.param(
+            "actions: {}\ndesired_specs: {containers: [https://a.blob.core.windows.net]}",
+            "$.desired_specs.containers[0]",
+            "https://a.blob.core.windows.net",
+            "Name a container",
+            id="an account",
+        ),
+        pytest.param(
+            "actions: {}\ndesired_specs: {containers: [http://a.blob.core.windows.net/c]}",
+            "$.desired_specs.containers[0]",
+            "http://a.blob.core.windows.net/c",
+            "Name a container",
+            id="no https",
+        ),
+        pytest.param(
+            "actions: {}\ndesired_specs: {trusted: ['https://a.blob.core.windows.net/c?sig=x']}",
+            "$.desired_specs.trusted[0]",
+            "https://a.blob.core.windows.net/c?sig=x",
+            "Name a container",
+            id="a signature",
+        ),
+    ],
+)
+def test_a_policy_that_cannot_be_meant_is_refused_by_place_value_and_fix(text, path, value, fix):
+    with pytest.raises(PolicyError) as refusal:
+        parse(text.encode(), "my/policy.yaml")
+    assert (refusal.value.file, refusal.value.path) == ("my/policy.yaml", path)
+    assert fix in str(refusal.value)
+    if value is not None:
+        assert refusal.value.value == value
+    assert str(refusal.value).startswith(f"my/policy.yaml: {path} is ")
+
+
+def test_a_file_that_cannot_be_read_names_the_setting(tmp_path):
+    with pytest.raises(PolicyError, match="Name a readable file in MEDIC_POLICY"):
+        load(tmp_path / "none.yaml")
+
+
+def test_yaml_that_would_run_code_is_refused():
+    with pytest.raises(PolicyError):
+        parsed("!!python/object/apply:os.system ['true']")
+
+
+# ------------------------------------------------------------------------------------------------------ scopes
+
+
+@pytest.mark.parametrize(
+    ("scope", "tags", "covers"),
+    [
+        pytest.param(Scope(), {}, True, id="everything"),
+        pytest.param(Scope(workspace="mlw-*"), {}, True, id="a glob"),
+        pytest.param(Scope(workspace="MLW-PROD"), {}, True, id="in capitals"),
+        pytest.param(Scope(workspace="mlw"), {}, False, id="no part of a name"),
+        pytest.param(Scope(endpoint="credit-?coring"), {}, True, id="one letter"),
+        pytest.param(Scope(resource_group="rg-[mn]l-*"), {}, True, id="a set"),
+        pytest.param(Scope(resource_group="rg-ml-prod", endpoint="other"), {}, False, id="all must match"),
+        pytest.param(Scope(subscription="99999999-*"), {}, False, id="another subscription"),
+        pytest.param(Scope(tags={"env": "prod"}), {"ENV": "prod", "x": "y"}, True, id="a tag"),
+        pytest.param(Scope(tags={"env": "prod"}), {"env": "test"}, False, id="another value"),
+        pytest.param(Scope(tags={"env": "prod"}), {}, False, id="no tag"),
+    ],
+)
+def test_a_scope_covers_by_glob_and_tag(scope, tags, covers):
+    assert scope.covers(make_resource(), tags) is covers
+
+
+def test_a_scope_names_itself_for_people():
+    assert str(Scope()) == "everything"
+    assert str(Scope(workspace="mlw-*", tags={"env": "prod"})) == "workspace mlw-*, tag env=prod"
+
+
+RULED = """
+actions: {retry: {mode: auto, attempts: 5}}
+rules:
+  - {scope: {tags: {env: prod}}, mode: ask}
+  - {scope: {workspace: "mlw-*"}, actions: [retry], mode: dry-run, attempts: 1}
+  - {mode: "off"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("action", "path", "tags", "mode", "attempts"),
+    [
+        pytest.param("retry", "mlw-prod", {"env": "prod"}, Mode.ASK, 5, id="the first that matches"),
+        pytest.param("retry", "mlw-prod", {}, Mode.DRY_RUN, 1, id="the second"),
+        pytest.param("other", "mlw-prod", {}, Mode.OFF, 3, id="a rule for another action does not hold"),
+        pytest.param("retry", "elsewhere", {}, Mode.OFF, 5, id="the last, field by field"),
+    ],
+)
+def test_the_first_rule_that_matches_holds_field_by_field(action, path, tags, mode, attempts):
+    resource = make_resource(make_resource().path.replace("mlw-prod", path))
+    permission = parsed(RULED).permission(action, resource, tags)
+    assert (permission.mode, permission.attempts) == (mode, attempts)
+
+
+# ----------------------------------------------------------------------------------------------------- windows
+
+SUNDAY = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "days", "at", "is_open"),
+    [
+        pytest.param(9, 17, (7,), timedelta(hours=9), True, id="at its start"),
+        pytest.param(9, 17, (7,), timedelta(hours=17), False, id="at its end"),
+        pytest.param(9, 17, (6,), timedelta(hours=12), False, id="another day"),
+        pytest.param(22, 4, (7,), timedelta(hours=23), True, id="overnight, before midnight"),
+        pytest.param(22, 4, (7,), timedelta(hours=26), True, id="overnight, after midnight"),
+        pytest.param(22, 4, (7,), timedelta(hours=2), False, id="the night before is another day's"),
+        pytest.param(22, 4, (7,), timedelta(hours=28), False, id="overnight, over"),
+        pytest.param(22, 4, (7,), timedelta(hours=46), False, id="the next evening"),
+        pytest.param(0, 0, (7,), timedelta(hours=12), True, id="a whole day"),
+        pytest.param(0, 0, (7,), timedelta(hours=24), False, id="the day after"),
+    ],
+)
+def test_a_window_is_open_between_its_times_on_its_days(start, end, days, at, is_open):
+    clock = [SUNDAY.replace(hour=hour).time() for hour in (start, end)]
+    assert Window(start=clock[0], end=clock[1], days=days).is_open(SUNDAY + at) is is_open
+
+
+# -------------------------------------------------------------------------------------------------- CI's specs
+
+LISTED = parsed(
+    "actions: {}\n"
+    "desired_specs:\n"
+    "  containers: [https://acct.blob.core.windows.net/desired, https://acct.blob.core.windows.net/trusted/]\n"
+    "  trusted: [https://acct.blob.core.windows.net/trusted, https://acct.blob.core.windows.net/unlisted]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "lists", "trusts"),
+    [
+        pytest.param("https://acct.blob.core.windows.net/desired/a/b.json", True, False, id="inside"),
+        pytest.param("https://acct.blob.core.windows.net/trusted/b.json", True, True, id="trusted"),
+        pytest.param("https://acct.blob.core.windows.net/unlisted/b.json", False, False, id="trusted but not listed"),
+        pytest.param("https://acct.blob.core.windows.net/desired", False, False, id="the container itself"),
+        pytest.param(
+            "https://acct.blob.core.windows.net/desired2/b.json", False, False, id="another that starts alike"
+        ),
+        pytest.param("https://acct.blob.core.windows.net/desired/../secret/b.json", False, False, id="dots"),
+        pytest.param("https://acct.blob.core.windows.net/desired/./b.json", False, False, id="one dot"),
+        pytest.param("https://acct.blob.core.windows.net/desired/..", False, False, id="dots at the end"),
+        pytest.param("https://acct.blob.core.windows.net/desired/%2e%2e/secret", False, False, id="encoded dots"),
+        pytest.param("https://acct.blob.core.windows.net/desired/..%5csecret", False, False, id="encoded backslash"),
+        pytest.param("https://acct.blob.core.windows.net/desired\\..\\secret", False, False, id="backslashes"),
+        pytest.param("https://acct.blob.core.windows.net/desired/b.json?sv=1&sig=x", False, False, id="a signature"),
+        pytest.param("https://acct.blob.core.windows.net/desired/b.json#x", False, False, id="a fragment"),
+        pytest.param("https://acct.blob.core.windows.net@evil.example/desired/b.json", False, False, id="a user"),
+        pytest.param(
+            "https://acct.blob.core.windows.net.evil.example/desired/b.json", False, False, id="a longer host"
+        ),
+        pytest.param("https://acct.blob.core.windows.net:8443/desired/b.json", False, False, id="a port"),
+        pytest.param("http://acct.blob.core.windows.net/desired/b.json", False, False, id="no https"),
+        pytest.param("HTTPS://ACCT.blob.core.windows.net/desired/b.json", False, False, id="another spelling"),
+        pytest.param(" https://acct.blob.core.windows.net/desired/b.json", False, False, id="a space"),
+        pytest.param("https://acct.blob.core.windows.net/desired/b\n.json", False, False, id="a line break"),
+        pytest.param("/desired/b.json", False, False, id="a path"),
+        pytest.param("", False, False, id="nothing"),
+    ],
+)
+def test_a_spec_is_fetched_only_from_below_a_listed_container(url, lists, trusts):
+    assert (LISTED.lists_spec(url), LISTED.trusts_spec(url)) == (lists, trusts)
+
+
+def test_nothing_is_listed_by_default():
+    assert not parsed("actions: {}").lists_spec("https://acct.blob.core.windows.net/desired/b.json")
+
+
+# ------------------------------------------------------------------------------------------------------ version
+
+
+def test_a_version_is_the_policy_s_meaning_not_its_spelling():
+    one, same, other = (
+        parsed("actions: {retry: {mode: auto, within: PT6H}}"),
+        parsed('# why\nactions:\n  retry:\n    within: "PT360M"\n    mode: "auto"'),
+        parsed("actions: {retry: {mode: ask, within: PT6H}}"),
+    )
+    assert one.version == same.version != other.version
+    assert len(one.version) == 12
+
+
+def test_a_policy_is_a_value():
+    assert Policy(actions={}) == parsed("actions: {}")

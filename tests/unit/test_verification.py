@@ -1,0 +1,40 @@
+"""A repair is verified by what was done and by what is there; what is unclear proves nothing."""
+
+import pytest
+
+from remediations.actions import ACTIONS
+from remediations.model import End, Found, Status, Unknown, Verification
+from remediations.verification import verify
+from tests.builders import make_evidence, make_outcome, make_plan, make_state
+
+DONE = Found(make_state(provisioning_state="Succeeded", modified_by_us=True))
+
+
+@pytest.mark.parametrize(
+    ("status", "end"),
+    [
+        (Status.ACCEPTED, End.REPAIRED),
+        (Status.UNCLEAR, End.INCONCLUSIVE),
+        (Status.REJECTED, End.NOT_REPAIRED),
+        (Status.FORBIDDEN, End.NOT_REPAIRED),
+        (Status.REFUSED, End.NOT_REPAIRED),
+        (Status.NOT_DONE, End.NOT_REPAIRED),
+        (Status.BUSY, End.NOT_REPAIRED),
+        (Status.THROTTLED, End.NOT_REPAIRED),
+        (Status.PENDING, End.NOT_REPAIRED),
+    ],
+)
+def test_only_what_azure_took_can_have_repaired(status, end):
+    outcome = make_outcome(status=status, words="as it was told")
+    verified = verify(make_plan(), outcome, make_evidence(resource=DONE), ACTIONS, evidence_digest="e" * 64)
+    assert (verified.end, verified.evidence) == (end, "e" * 64)
+    assert (verified.words == "as it was told") is (status is not Status.ACCEPTED)
+
+
+def test_what_was_taken_and_cannot_be_read_is_inconclusive():
+    verified = verify(
+        make_plan(), make_outcome(), make_evidence(resource=Unknown("500")), ACTIONS, evidence_digest="e" * 64
+    )
+    assert verified == Verification(
+        end=End.INCONCLUSIVE, words="mlw-prod/credit-scoring/green is unknown (500)", evidence="e" * 64
+    )
