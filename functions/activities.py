@@ -168,7 +168,7 @@ def execute(step: Order) -> Order:
             send_within=own.settings.send_within,
         )
         if outcome is None:
-            refused = _refused_now(own, plan, step)
+            refused, budget = _refused_now(own, plan, step)
             outcome = refused or execution.execute(
                 plan,
                 attempt,
@@ -179,7 +179,7 @@ def execute(step: Order) -> Order:
                 journal=own.journal,
                 nonce=uuid.uuid4().hex,
                 decision=step["decision"],
-                budget=own.policy.permission(plan.action, incident.resource, {}).budget_per_hour,
+                budget=budget,
                 send_within=own.settings.send_within,
             )
         log.info(
@@ -351,17 +351,17 @@ def _refusal(decision: Decision) -> str:
     return "; ".join(f"{answer.guard}: {answer.words}" for answer in decision.refusals)
 
 
-def _refused_now(own: Services, plan: Plan, step: Order) -> Outcome | None:
-    """Run the guards again, on fresh reads; None if the effect is still permitted."""
+def _refused_now(own: Services, plan: Plan, step: Order) -> tuple[Outcome | None, int]:
+    """Run the guards again, on fresh reads: no outcome if the effect is still permitted, and the budget that holds."""
     evidence = _evidence(own, plan.diagnosis.incident)
     decision = _decide(own, plan, evidence, desk=step["desk"])
     own.journal.decided(decision, when=f"before effect {step['attempt']}")
     if decision.verdict is Verdict.RUN or (decision.verdict is Verdict.ASK and step.get("approved") is True):
-        return None
+        return None, decision.budget
     if [answer.guard for answer in decision.refusals] == ["desk-is-ours"]:
-        return Outcome(status=Status.PENDING, words=_refusal(decision), retry_after=_DESK_WAIT / step["scale"])
+        return Outcome(status=Status.PENDING, words=_refusal(decision), retry_after=_DESK_WAIT / step["scale"]), 0
     words = _refusal(decision) if decision.verdict is Verdict.REFUSE else f"{decision.mode_words}: nobody approved it"
-    return Outcome(status=Status.REFUSED, words=words)
+    return Outcome(status=Status.REFUSED, words=words), 0
 
 
 def _after(step: Order, outcome: Outcome) -> Order:

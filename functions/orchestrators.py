@@ -46,7 +46,7 @@ def remediate(ctx: OrchestrationContext, order: Order) -> Steps:
             **step,
             "verdict": "failed",
             "end": "inconclusive",
-            "words": f"a step failed: {error.details.error_type}",
+            "words": f"a step failed: {_kind_of(error)}",
         }
     step = yield ctx.call_activity("finish", input=step, retry_policy=_retries(order))
     if step["again"] is not None:
@@ -100,6 +100,14 @@ def follow(ctx: OrchestrationContext, step: Order) -> Steps:
     yield ctx.create_timer(timedelta(seconds=wait_s / step["scale"]))
     ctx.continue_as_new({**step, "polls": step["polls"] + 1})
     return None
+
+
+def _kind_of(error: TaskFailedError) -> str:
+    """Give the name of the error itself, below the engine's own that a sub-orchestration wraps around it."""
+    failure = error.details
+    while failure.inner_failure is not None and failure.is_caused_by(TaskFailedError):
+        failure = failure.inner_failure
+    return failure.error_type.rpartition(".")[-1]
 
 
 def _retries(order: Order) -> RetryPolicy:

@@ -13,6 +13,7 @@ from local.arm import World, WorldError
 from local.arm.server import Server
 from local.host import Host
 from remediations import policy, settings
+from remediations.actions import ACTIONS
 from remediations.errors import SettingsError
 
 STORE = Path(".medic/serve")
@@ -32,7 +33,7 @@ def serve(port: int, world: Path | None) -> int:
     with ExitStack() as resources:
         environment, simulated = _environment(resources, world)
         chosen = settings.load({**os.environ, **environment})
-        policy.load(Path(chosen.policy))
+        policy.refuse_unknown_actions(policy.load(Path(chosen.policy)), ACTIONS, chosen.policy)
         host = resources.enter_context(Host(port=port, env=environment))
         for name, value in _places(chosen, host, is_simulated=simulated is not None):
             print(f"{name:<12}{value}")

@@ -85,12 +85,12 @@ def execute(
     """
     incident = plan.diagnosis.incident
     now = journal.clock()
-    slot = Slot(plan=plan.digest, incident_id=incident.id)
-    if not trail.take_budget(incident.resource.subscription, plan.action, now, slot, budget):
-        return Outcome(status=Status.REFUSED, words=f"the budget of {budget} effects of {plan.action} an hour is spent")
     prepared = action.prepare(plan, reads)
     if isinstance(prepared, Changed):
         return Outcome(status=Status.REFUSED, words=prepared.words)
+    slot = Slot(plan=plan.digest, incident_id=incident.id)
+    if not trail.take_budget(incident.resource.subscription, plan.action, now, slot, budget):
+        return Outcome(status=Status.REFUSED, words=f"the budget of {budget} effects of {plan.action} an hour is spent")
     call = plan.calls[STEP]
     request_id = request_id_of(plan.digest, STEP, attempt)
     effect = Effect(

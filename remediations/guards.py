@@ -42,6 +42,7 @@ def decide(plan: Plan, situation: Situation, guards: Sequence[Guard], *, situati
         mode_words=words,
         answers=answers,
         situation=situation_digest,
+        budget=situation.permission.budget_per_hour,
     )
 
 

@@ -408,7 +408,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     """What would be done, exactly, and what it was decided on.
 
     Attributes:
-        digest: Of action, target, calls, policy version and fingerprint; an approval names it.
+        digest: Of action, target, parameters, calls, policy version and fingerprint; an approval names it.
         target: Resource IDs (lower case) that the action touches: their desks are claimed.
         fingerprint: What must still be true of the target right before the effect.
         needs_person: Why a person must approve whatever the mode says; None if nothing asks for it.
@@ -492,6 +492,7 @@ class Decision(Struct, frozen=True, kw_only=True):
         would: What the verdict would be without the dry-run ceiling: what the report counts.
         mode: The mode that held, and `mode_words` why.
         situation: Digest of the situation that the guards saw.
+        budget: Effects of this action that policy permits in one subscription and hour.
     """
 
     plan: Plan
@@ -501,6 +502,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     mode_words: str
     answers: tuple[GuardAnswer, ...]
     situation: str
+    budget: int = 0
 
     @property
     def refusals(self) -> tuple[GuardAnswer, ...]:

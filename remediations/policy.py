@@ -6,7 +6,7 @@ an action without settings is off.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, time, timedelta
 from fnmatch import fnmatchcase
 from functools import cache
@@ -158,8 +158,6 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     freezes: tuple[Freeze, ...] = ()
     windows: tuple[Window, ...] = ()
     desired_specs: DesiredSpecs = DesiredSpecs()
-    approvers: tuple[str, ...] = ()
-    quorum: Annotated[int, Meta(ge=1, le=5)] = 1
     approval_window: Wait = timedelta(hours=4)
 
     @property
@@ -247,6 +245,16 @@ def load(path: Path) -> Policy:
     except OSError as error:
         raise PolicyError(str(path), "$", error.strerror, "Name a readable file in MEDIC_POLICY.") from error
     return parse(content, str(path))
+
+
+def refuse_unknown_actions(policy: Policy, known: Collection[str], file: str) -> None:
+    """Raise PolicyError if a rule or a setting names an action that there is not: it would hold nothing back."""
+    named = [(f"$.actions.{name}", name) for name in policy.actions]
+    for number, rule in enumerate(policy.rules):
+        named += [(f"$.rules[{number}].actions", name) for name in rule.actions if name != "*"]
+    for path, name in named:
+        if name not in known:
+            raise PolicyError(file, path, name, f"There is no such action. There are: {', '.join(sorted(known))}.")
 
 
 def schema() -> dict[str, object]:

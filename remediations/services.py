@@ -66,25 +66,35 @@ class Services:
         self.evidence = EvidenceStore(self._store("evidence"))
         self._policy_lock = threading.Lock()
         self._policy: tuple[tuple[int, int], Policy] | None = None
+        self._own: Caller | None = None
 
     @property
     def policy(self) -> Policy:
-        """The policy, read again when its file changes; a file that became invalid leaves the last good one."""
+        """The policy, read again when its file changes; a file that became invalid leaves the last good one.
+
+        Raises:
+            PolicyError: there is no last good one.
+        """
         path = Path(self.settings.policy)
         with self._policy_lock:
-            try:
-                stat = path.stat()
-                stamp = (stat.st_mtime_ns, stat.st_size)
-                if self._policy is None or self._policy[0] != stamp:
-                    self._policy = (stamp, policy.load(path))
-            except (PolicyError, OSError) as error:
-                if self._policy is None:
-                    if isinstance(error, PolicyError):
+            stamp = stamp_of(path)
+            if self._policy is None or self._policy[0] != stamp:
+                try:
+                    self._policy = (stamp, self._loaded(path))
+                except PolicyError as error:
+                    if self._policy is None:
                         raise
-                    raise PolicyError(str(path), "$", None, "Name a readable file in MEDIC_POLICY.") from error
-                log.exception("policy.refused", error=str(error), keeps=self._policy[1].version)
-                self._policy = (stamp_of(path), self._policy[1])
+                    log.error("policy.refused", error=str(error), keeps=self._policy[1].version)  # noqa: TRY400
+                    self._policy = (stamp, self._policy[1])
             return self._policy[1]
+
+    @staticmethod
+    def _loaded(path: Path) -> Policy:
+        from remediations.actions import ACTIONS
+
+        loaded = policy.load(path)
+        policy.refuse_unknown_actions(loaded, ACTIONS, str(path))
+        return loaded
 
     def reads(self) -> Reads:
         """Give a fresh reader: what it is refused is counted from here."""
@@ -101,10 +111,12 @@ class Services:
             return NoWrites()
         return ArmWrites(self.settings, self._credential)
 
-    @cached_property
+    @property
     def own(self) -> Caller | None:
-        """Who we are, if that can be told."""
-        return self.reads().identity()
+        """Who we are, if that can be told; asked again until it can."""
+        if self._own is None:
+            self._own = self.reads().identity()
+        return self._own
 
     @property
     def journal(self) -> Journal:

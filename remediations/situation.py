@@ -133,8 +133,8 @@ def survey(
 
 
 def known_tags(evidence: Evidence) -> dict[str, str]:
-    """Give the tags of the endpoint and of the deployment; the deployment's hold."""
-    readings = (evidence.endpoint, evidence.resource)
+    """Give the tags of both; the endpoint's hold, so that no deployment leaves its endpoint's rules."""
+    readings = (evidence.resource, evidence.endpoint)
     return {
         name: value for reading in readings if isinstance(reading, Found) for name, value in reading.value.tags.items()
     }

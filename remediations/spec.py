@@ -102,7 +102,7 @@ def _without_nulls(value: Json, path: str) -> dict[str, Json] | NotRebuildable:
         if isinstance(node, list):
             problems.extend(f"{path}[{number}] is null" for number, item in enumerate(node) if item is None)
             return [visit(item, f"{path}[{number}]", is_users=False) for number, item in enumerate(node)]
-        if isinstance(node, str) and _MASK.fullmatch(node.strip()):
+        if isinstance(node, str) and _MASK.search(node):
             problems.append(f"{path} is masked")
         return node
 

@@ -79,7 +79,8 @@ def _put_desired(diagnosis: Diagnosis, evidence: Evidence, policy: Policy) -> Pr
     if not isinstance(evidence.history, Found):
         words = f"{label} is not there, and who removed it cannot be read ({reading_words(evidence.history)})"
         return _none(diagnosis, "advised", words)
-    if any(row.status == "Accepted" for row in evidence.history.value) or isinstance(evidence.operation, Found):
+    accepted = {row.correlation_id.lower() for row in evidence.history.value if row.status == "Accepted"}
+    if incident.correlation_id in accepted or isinstance(evidence.operation, Found):
         return _none(diagnosis, "nothing-to-do", f"{label} had been accepted and is gone: somebody removed it")
     if isinstance(evidence.desired, Found):
         return _desired(incident, evidence.desired.value, policy)

@@ -3,8 +3,10 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 import yaml
 
@@ -55,7 +57,7 @@ def test_a_story_that_ends_otherwise_is_told_apart(stage_of):
     plain["expect"]["ends"] = {"credit-scoring/green": "repaired"}
     rehearsal_patience, rehearsal.PATIENCE_S = rehearsal.PATIENCE_S, 2.0
     try:
-        report = stage_of("auto").play(rehearsal.msgspec.convert(plain, rehearsal.Scenario, strict=False))
+        report = stage_of("auto").play(msgspec.convert(plain, rehearsal.Scenario, strict=False))
     finally:
         rehearsal.PATIENCE_S = rehearsal_patience
 
@@ -95,7 +97,7 @@ def test_each_kind_of_difference_is_seen(changes, difference):
         says=("taken",),
         cause="c",
     )
-    as_expected = {
+    as_expected: dict[str, Any] = {
         "ends": {"e/d": End.REPAIRED},
         "effects": (Effect(action="retry", call="PUT e/d"),),
         "dispositions": {Disposition.INCIDENT: 1},

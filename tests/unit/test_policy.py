@@ -24,7 +24,7 @@ def test_the_shipped_policy_is_safe():
     shipped = load(ROOT / "policy.yaml")
     assert shipped.protected == {"medic": "off"}
     assert shipped.actions["retry"] == ActionPolicy(mode=Mode.AUTO)
-    assert (shipped.rules, shipped.desired_specs.containers, shipped.approvers) == ((), (), ())
+    assert (shipped.rules, shipped.desired_specs.containers) == ((), ())
 
 
 def test_the_shipped_policy_keeps_to_the_published_schema():
@@ -86,7 +86,6 @@ def test_what_is_not_written_is_off():
         pytest.param(
             "actions: {}\napproval_window: PT0S", "$.approval_window", None, "up to P30D", id="no time to answer"
         ),
-        pytest.param("actions: {}\nquorum: 0", "$.quorum", 0, ">= 1", id="no quorum"),
         pytest.param(
             "actions: {}\nrules: [{mode: ask}, {scope: {region: x}}]", "$.rules[1].scope", None, "region", id="a scope"
         ),

@@ -186,3 +186,26 @@ def test_a_record_on_disk_is_nobody_s_to_run(tmp_path):
     modes = [path.stat().st_mode for path in (tmp_path / "store").rglob("*") if path.is_file()]
     assert modes
     assert not any(mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH) for mode in modes)
+
+
+@pytest.mark.parametrize(
+    ("policy", "path"),
+    [
+        pytest.param("actions: {retrry: {mode: auto}}\n", "$.actions.retrry", id="a setting"),
+        pytest.param("actions: {}\nrules: [{actions: [retrry], mode: 'off'}]\n", "$.rules[0].actions", id="a rule"),
+    ],
+)
+def test_an_action_that_there_is_not_is_refused(tmp_path, policy, path):
+    with pytest.raises(PolicyError) as error:
+        _ = make_services(tmp_path, policy=policy).policy
+    assert (error.value.path, error.value.value) == (path, "retrry")
+    assert error.value.fix == "There is no such action. There are: retry."
+
+
+def test_a_policy_file_that_is_gone_is_told_once(tmp_path, capsys):
+    own = make_services(tmp_path)
+    assert own.policy.actions["retry"].mode is Mode.ASK
+    (tmp_path / "policy.yaml").unlink()
+    versions = {own.policy.version for _ in range(3)}
+    assert len(versions) == 1
+    assert capsys.readouterr().out.count("policy.refused") == 1

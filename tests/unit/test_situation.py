@@ -83,9 +83,9 @@ def test_the_rule_for_the_endpoint_s_tags_holds_for_its_deployments():
     ("endpoint", "deployment", "tags"),
     [
         ({"a": "1"}, {}, {"a": "1"}),
-        ({"a": "1"}, {"a": "2", "b": "3"}, {"a": "2", "b": "3"}),
+        ({"a": "1"}, {"a": "2", "b": "3"}, {"a": "1", "b": "3"}),
     ],
-    ids=["inherited", "its own hold"],
+    ids=["inherited", "the endpoint's hold"],
 )
 def test_a_deployment_has_the_tags_of_its_endpoint(endpoint, deployment, tags):
     evidence = make_evidence(

@@ -128,6 +128,12 @@ def test_the_digest_changes_with_what_a_person_wrote(path, value):
             "properties.environmentVariables.LOG_LEVEL is masked",
             id="padded",
         ),
+        pytest.param(
+            "properties.environmentVariables.URL",
+            "https://user:***@host",
+            "properties.environmentVariables.URL is masked",
+            id="masked in the middle",
+        ),
         pytest.param("properties.instanceType", "<REDACTED>", "properties.instanceType is masked", id="redacted"),
         pytest.param(
             "properties.somethingNewInNextYear.deep",
