@@ -15,11 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from local import rehearsal
+from local.commands.records import headline
 from local.rehearsal import Report, Scenario, Stage
 from remediations.adapters.folder import FolderStore
 from remediations.trail import Trail
 
 STORE = Path(".medic/demo")
+_SCOPE = re.compile(r"/subscriptions/\S+?/workspaces/")
 _SCOPE = re.compile(r"/subscriptions/\S+?/workspaces/")
 
 
@@ -53,7 +55,9 @@ def rehearse(files: Sequence[Path], *, as_json: bool) -> int:
         return _exit_code(reports)
     console = Console()
     began = time.monotonic()
-    console.print(f"Playing {len(scenarios)} scenarios on the function app and a simulated Azure, on this machine.\n")
+    console.print(
+        f"Playing {_count(len(scenarios), 'scenario')} on the function app and a simulated Azure, on this machine.\n"
+    )
     reports = []
     with console.status("starting") as status:
         for scenario, report in _played(scenarios, before=lambda each: status.update(each.name)):
@@ -95,34 +99,21 @@ def _show_walk(console: Console, scenario: Scenario, report: Report) -> None:
     for incident_id in report.incidents:
         table = Table.grid(padding=(0, 2))
         for record in _trail(scenario).records(incident_id):
-            words = Text(_words(record.stage, record.facts), overflow="fold")
+            words = Text(short(headline(record)), overflow="fold")
             table.add_row(Text(f"  {record.at:%H:%M:%S.%f}"[:-4], style="dim"), Text(record.stage, style="cyan"), words)
         console.print(table)
     console.print()
 
 
-def _words(stage: str, facts: dict[str, object]) -> str:
-    """Give one record of the walk in a line."""
-    lines = {
-        "incident": "{resource} ({source})",
-        "evidence": "resource {resource}, operation {operation}, {activity} rows of the Activity Log",
-        "diagnosis": "{cause}, by {level}",
-        "plan": "{effect}",
-        "decision": "{when}: {verdict} ({mode_words})",
-        "intent": "{call}",
-        "outcome": "{words}",
-        "verification": "{end}: {words}",
-        "end": "{end}",
-    }
-    return lines.get(stage, stage).format_map(
-        {name: str(value).split("/providers/")[-1] for name, value in facts.items()}
-    )
+def short(text: str) -> str:
+    """Give a text with its resource IDs cut to what tells them apart on one machine."""
+    return _SCOPE.sub("", text).replace("/onlineEndpoints/", "/").replace("/deployments/", "/")
 
 
 def _show_line(console: Console, report: Report) -> None:
     mark = Text("✓", style="green") if report.as_expected else Text("✗", style="bold red")
     count = len(report.effects)
-    calls = "no write" if count == 0 else f"{count} write{'s' if count > 1 else ''}"
+    calls = "no write" if count == 0 else _count(count, "write")
     console.print(mark, Text(f"{report.name:<66} {calls:>9} {report.seconds:>6.1f} s"), soft_wrap=True)
     for difference in report.differences:
         console.print(Text(f"    {difference}", style="red"))
@@ -144,3 +135,7 @@ def _trail(scenario: Scenario) -> Trail:
 
 def _exit_code(reports: Sequence[Report]) -> int:
     return 0 if all(report.as_expected for report in reports) else 1
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

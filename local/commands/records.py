@@ -162,7 +162,7 @@ def audit_show(name: str, *, as_json: bool) -> int:
 
 
 def _show_record(console: Console, record: AuditRecord) -> None:
-    head = Text.assemble((f"{record.stage:<13}", "bold"), terminal.plain(_headline(record)))
+    head = Text.assemble((f"{record.stage:<13}", "bold"), terminal.plain(headline(record)))
     rows: list[tuple[str, RenderableType]] = [(f"{record.at:%m-%d %H:%M:%S}", head)]
     rows += [("", line if isinstance(line, terminal.Exact) else Text(f"  {line}", "dim")) for line in _lines(record)]
     terminal.show(console, *rows)
@@ -182,7 +182,7 @@ def _incident_named(trail: Trail, name: str) -> str:
     return found[0]
 
 
-def _headline(record: AuditRecord) -> str:
+def headline(record: AuditRecord) -> str:
     """Give the words of a record: what it says, for people."""
     facts = {name: _words(value) for name, value in record.facts.items()}
     match record.stage:
