@@ -43,6 +43,8 @@ type Order = dict[str, Any]
 
 _MOST_POLLS = 8  # 10 s doubling to 5 min: a little more than the ceiling of 20 minutes
 _POLLS_FOR_SPEC = 3  # 70 seconds
+_WOULD = {Verdict.RUN: "would", Verdict.ASK: "would ask to", Verdict.DRY_RUN: "in dry run by policy; would"}
+_NO_ANSWER = "nobody answered in time"
 _BUSY_WAIT_S = 30.0
 _DESK_WAIT = timedelta(seconds=30)
 _OPERATION_POLLS = 130  # a minute each: a little more than two hours
@@ -138,15 +140,18 @@ def settle(step: Order) -> Order:
     """Read the answer from the store, also when time is up: a lost bell loses no decision."""
     own = services()
     incident = _incident(step)
-    now = own.clock()
-    expired = Answered(at=now, plan=step["plan"], approved=None, words="nobody answered in time")
-    answered = own.trail.answer(expired)
+    answered = own.trail.answered(step["plan"])
+    if answered is None:
+        if not step["expired"]:
+            return step  # somebody rang and left no answer: the question stays open
+        expired = Answered(at=own.clock(), plan=step["plan"], approved=None, words=_NO_ANSWER)
+        answered = own.trail.answer(expired)
     own.journal.answered(incident.id, answered)
     if answered.approved is True:
         return {**step, "verdict": "run", "approved": True}
     if answered.approved is False:
         return {**step, "verdict": "end", "end": End.REJECTED, "words": answered.words}
-    end = End.EXPIRED if answered.words == expired.words else End.SUPERSEDED
+    end = End.EXPIRED if answered.words == _NO_ANSWER else End.SUPERSEDED
     return {**step, "verdict": "end", "end": end, "words": answered.words}
 
 
@@ -339,7 +344,7 @@ def _stands_by_us(evidence: Evidence) -> bool:
 
 def _end_of(decision: Decision) -> Order:
     if decision.verdict is Verdict.DRY_RUN:
-        return {"end": End.DRY_RUN, "words": f"would {decision.would}: {decision.plan.effect}"}
+        return {"end": End.DRY_RUN, "words": f"{_WOULD[decision.would]} {decision.plan.effect}"}
     if decision.verdict is Verdict.REFUSE:
         return {"end": End.REFUSED, "words": _refusal(decision)}
     return {}

@@ -30,11 +30,13 @@ def remediate(ctx: OrchestrationContext, order: Order) -> Steps:
         step = yield ctx.call_activity("judge", input=step, retry_policy=_retries(order))
         if step["verdict"] == "ask":
             step = yield ctx.call_activity("ask", input=step, retry_policy=_retries(order))
-            bell = ctx.wait_for_external_event(step["bell"])
             deadline = ctx.create_timer(timedelta(seconds=step["question_s"]))
-            winner = yield task.when_any([bell, deadline])
-            (deadline if winner is bell else bell).cancel()
-            step = yield ctx.call_activity("settle", input=step, retry_policy=_retries(order))
+            while step["verdict"] == "ask":  # a bell that rings without an answer ends nothing
+                bell = ctx.wait_for_external_event(step["bell"])
+                winner = yield task.when_any([bell, deadline])
+                settled = {**step, "expired": winner is deadline}
+                step = yield ctx.call_activity("settle", input=settled, retry_policy=_retries(order))
+            (bell if winner is deadline else deadline).cancel()
         if step["verdict"] == "run":
             if step["wait_s"] > 0:
                 yield ctx.create_timer(timedelta(seconds=step["wait_s"]))

@@ -33,9 +33,9 @@ async def sweep(client: df.DurableFunctionsClient) -> None:
     started = 0
     for reception, admitted in found:
         if admitted.incident is not None:
-            await start(admitted, admitted.incident, client, own)
-            started += 1
-            await asyncio.to_thread(_record, own, reception, admitted)
+            done = await start(admitted, admitted.incident, client, own)
+            started += done.disposition is Disposition.INCIDENT
+            await asyncio.to_thread(_record, own, reception, done)
     log.info("sweep.done", restarted=len(restarted), closed=closed, started=started)
 
 
@@ -112,7 +112,7 @@ def _record(own: Services, reception: Reception, admitted: admission.Admission) 
         at=own.clock(),
         event_id=reception.event_id,
         event_type=reception.event_type,
-        disposition=Disposition.INCIDENT,
+        disposition=admitted.disposition,
         resource=reception.resource,
         incident=admitted.incident,
         incident_id=admitted.incident_id,

@@ -74,6 +74,7 @@ client_bound(bp.timer_trigger(schedule="0 */15 * * * *", arg_name="timer", run_o
 client_bound(bp.timer_trigger(schedule="0 30 3 * * *", arg_name="timer", run_on_startup=False)(purge))
 
 # ------------------------------------------------------------------------------------------------ the walk
+# Parameters are `Any`: Azure's worker refuses to load a trigger that is annotated with an alias or `dict[str, Any]`.
 
 
 def open_incident(step: Any) -> bool:

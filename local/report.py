@@ -125,11 +125,12 @@ def _events(trail: Trail, since: datetime, until: datetime) -> dict[str, int]:
 
 def _decisions(records: Iterable[AuditRecord]) -> tuple[Decisions, ...]:
     groups: dict[tuple[str, str, str, str], list[AuditRecord]] = {}
-    for record in records:
+    # A repeated activity may have decided twice on one plan: the last word counts.
+    deciding = [record for record in records if record.stage == "decision" and record.facts.get("when") == "deciding"]
+    for record in {(record.incident, record.facts.get("plan")): record for record in deciding}.values():
         facts = record.facts
-        if record.stage == "decision" and facts.get("when") == "deciding":
-            would, verdict, cause, action = (str(facts.get(name)) for name in ("would", "verdict", "cause", "action"))
-            groups.setdefault((would, verdict, cause, action), []).append(record)
+        would, verdict, cause, action = (str(facts.get(name)) for name in ("would", "verdict", "cause", "action"))
+        groups.setdefault((would, verdict, cause, action), []).append(record)
     return tuple(
         Decisions(
             would=would,

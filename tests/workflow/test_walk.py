@@ -1,0 +1,604 @@
+"""The walk on the real app: what may happen to it from outside, and what must come of it all the same."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from durabletask.client import OrchestrationStatus
+from durabletask.entities import EntityInstanceId
+
+from local.arm.faults import Reset
+from remediations import codec, desk
+from tests.workflow.theatre import UPDATED, Clock, eventually
+
+CI_EVENT = "com.example.mlops.OnlineDeploymentFailed"
+WRITE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/write"
+LASTING = {"hazards": [{"kind": "higher-priority", "remaining": 1}, {"kind": "slow", "after": 1, "lasts": 600}]}
+PRIORITY = {"kind": "higher-priority"}
+
+
+def ci_event(story, **data):
+    resource = f"{story.resource}/deployments/green"
+    return {
+        "specversion": "1.0",
+        "id": "ci-run-4711",
+        "source": "https://ci.example/runs/4711",
+        "type": CI_EVENT,
+        "subject": resource,
+        "data": {"resourceUri": resource, "operationName": WRITE, "status": "Failed", **data},
+    }
+
+
+def alert(story, **context):
+    return {
+        "schemaId": "azureMonitorCommonAlertSchema",
+        "data": {
+            "essentials": {
+                "alertId": "/subscriptions/s/providers/Microsoft.AlertsManagement/alerts/a1",
+                "monitoringService": "Activity Log - Administrative",
+                "monitorCondition": "Fired",
+                "firedDateTime": datetime.now(UTC).isoformat(),
+            },
+            "alertContext": {
+                "authorization": {"action": WRITE, "scope": f"{story.resource}/deployments/green"},
+                "operationName": WRITE,
+                "status": "Failed",
+                **context,
+            },
+        },
+    }
+
+
+# ------------------------------------------------------------------------------------------ the hub is lost
+
+
+def test_a_hub_lost_after_the_claim_is_made_good_by_the_sweep(tell):
+    story = tell()
+    lost: list[str] = []
+
+    def lose(kind, name, _):
+        if name == "collect" and not lost:
+            lost.append(kind)
+            story.host.backend.lose_hub()
+
+    story.host.backend.on_hand_out = lose
+    story.put()
+    story.incident()
+    eventually(lambda: lost, "the hub was not lost")
+    assert story.host.client.get_orchestration_state(story.incident()) is None
+
+    story.sweep()
+    assert story.ending()[0] == "repaired"
+    assert story.effects() == ["PUT green"]
+    story.check_promises()
+
+
+def test_a_hub_lost_before_the_claim_is_made_good_by_the_sweep(tell):
+    story = tell()
+    lost: list[str] = []
+
+    def lose(kind, name, _):
+        if name == "remediate" and not lost:
+            lost.append(kind)
+            story.host.backend.lose_hub()
+
+    story.host.backend.on_hand_out = lose
+    story.put()
+    assert story.dispositions(1) == ["incident"]
+    eventually(lambda: lost, "the hub was not lost")
+    assert story.incidents() == []
+
+    # An event gets its five minutes, which are three seconds here, to be claimed.
+    eventually(lambda: story.sweep() or story.incidents(), "the sweep started nothing")
+    assert story.ending()[0] == "repaired"
+    assert story.effects() == ["PUT green"]
+    story.check_promises()
+
+
+def test_a_hub_lost_while_a_person_is_asked_asks_the_same_question_again(tell):
+    story = tell(UPDATED)
+    story.put("blue")
+    asked = story.question()
+    story.host.backend.lose_hub()
+
+    story.sweep()
+    eventually(
+        lambda: (
+            "wait_for_bell"
+            and (state := story.host.client.get_orchestration_state(asked.incident_id))
+            and state.runtime_status == OrchestrationStatus.RUNNING
+        ),
+        "it was not restarted",
+    )
+    assert story.question() == asked
+    assert story.effects() == []
+    assert story.answer(asked).status_code == 200
+    assert story.ending()[0] == "repaired"
+    assert story.effects() == ["PUT blue"]
+    story.check_promises()
+
+
+def test_an_answer_given_while_the_hub_is_lost_is_acted_on_after_the_sweep(tell):
+    story = tell(UPDATED)
+    story.put("blue")
+    asked = story.question()
+    story.host.backend.lose_hub()
+    answer = story.answer(asked)
+    assert (answer.status_code, answer.json()) == (200, {"words": "approved on this machine"})
+
+    story.sweep()
+    assert story.ending()[0] == "repaired"
+    assert story.effects() == ["PUT blue"]
+    story.check_promises()
+
+
+def test_a_hub_lost_while_our_operation_runs_sends_nothing_twice(tell):
+    clock = Clock()
+    story = tell(LASTING, clock=clock)
+    story.put()
+    story.wait_until_sent()
+    story.host.backend.lose_hub()
+    story.sweep()
+    eventually(lambda: len(story.records(stage="incident")) == 1, "no record")
+    clock.jump(700)
+
+    assert story.ending() == ("repaired", "mlw-demo/credit-scoring/green is Succeeded: the failure is over")
+    assert story.effects() == ["PUT green"]
+    assert len(story.sends()) == 1
+    story.check_promises()
+
+
+@pytest.mark.parametrize("landed", [True, False], ids=["landed", "not-landed"])
+def test_a_hub_lost_before_our_answer_came_sends_at_most_one_that_lands(tell, landed):
+    story = tell()
+    if not landed:
+        story.world.faults.append(Reset(method="PUT", principal="medic"))
+    lost = []
+
+    def lose():
+        lost.append(story.host.worker_pid)
+        story.host.kill_worker()
+        story.host.backend.lose_hub()
+
+    story.world.when("put by medic", lose)
+    story.put()
+    eventually(lambda: lost, "nothing was sent")
+    assert [status for _, status in story.intents()] == [None]
+    story.sweep()
+    assert story.ending()[0] == "repaired"
+    assert story.effects() == ["PUT green"]
+    assert len(story.sends()) == (1 if landed else 2)
+    story.check_promises()
+
+
+# -------------------------------------------------------------------------------------- events that come late
+
+
+def test_a_late_duplicate_of_a_finished_incident_changes_nothing(tell):
+    story = tell()
+    story.put()
+    assert story.ending()[0] == "repaired"
+    before = story.records()
+    story.deliver(story.world.raised[0])
+    assert story.dispositions(2) == ["incident", "duplicate"]
+    assert story.records() == before
+    assert story.effects() == ["PUT green"]
+    assert len(story.endings()) == 1
+
+
+def test_a_late_duplicate_of_a_purged_incident_is_told_by_the_store(tell):
+    story = tell()
+    story.put()
+    assert story.ending()[0] == "repaired"
+    incident = story.incident()
+    eventually(lambda: story.host.client.purge_orchestration(incident).deleted_instance_count, "nothing to purge")
+    assert story.host.client.get_orchestration_state(incident) is None
+    story.deliver(story.world.raised[0])
+    assert story.dispositions(2) == ["incident", "duplicate"]
+    assert story.host.client.get_orchestration_state(incident) is None
+    assert story.effects() == ["PUT green"]
+
+
+@pytest.mark.parametrize("purged", [False, True], ids=["finished", "purged"])
+def test_a_walk_that_another_nonce_schedules_again_ends_as_a_duplicate(tell, purged):
+    story = tell()
+    story.put()
+    assert story.ending()[0] == "repaired"
+    incident, client = story.incident(), story.host.client
+    before = story.records()
+    client.wait_for_orchestration_completion(incident, timeout=10)
+    if purged:
+        assert client.purge_orchestration(incident).deleted_instance_count == 1
+    order = {
+        "walk": 1,
+        "incident": codec.dump(story.incidents()[0].incident),
+        "nonce": "somebody-else",
+        "try": 1,
+        "scale": 100.0,
+    }
+    client.schedule_new_orchestration("remediate", input=order, instance_id=incident)
+    state = client.wait_for_orchestration_completion(incident, timeout=10)
+    assert state.serialized_output == '{"end": "duplicate"}'
+    assert story.records() == before
+    assert story.effects() == ["PUT green"]
+
+
+def test_a_walk_under_the_first_nonce_ends_as_a_duplicate_once_it_is_over(tell):
+    story = tell()
+    story.put()
+    assert story.ending()[0] == "repaired"
+    opened, client = story.incidents()[0], story.host.client
+    client.wait_for_orchestration_completion(opened.incident.id, timeout=10)
+    order = {"walk": 1, "incident": codec.dump(opened.incident), "nonce": opened.nonce, "try": 1, "scale": 100.0}
+    client.schedule_new_orchestration("remediate", input=order, instance_id=opened.incident.id)
+    state = client.wait_for_orchestration_completion(opened.incident.id, timeout=10)
+    assert state.serialized_output == '{"end": "duplicate"}'
+    assert story.effects() == ["PUT green"]
+
+
+# --------------------------------------------------------------------------------- several events of one failure
+
+
+def test_an_event_and_ci_with_the_same_correlation_id_are_one_incident(tell):
+    story = tell()
+    story.put()
+    assert story.ending()[0] == "repaired"
+    correlation = story.world.raised[0]["data"]["correlationId"]
+    told = story.submit(ci_event(story, correlationId=correlation.upper()))
+    assert told == {
+        "disposition": "joined",
+        "incident": story.incident(),
+        "words": "the failure is known from event-grid",
+    }
+    assert len(story.endings()) == 1
+
+
+@pytest.mark.parametrize("activity_log_missing", [False, True], ids=["by-activity-log", "by-last-write"])
+def test_an_alert_without_correlation_id_joins_the_incident_of_its_failure(tell, activity_log_missing):
+    story = tell({"activity_log_missing": activity_log_missing}, policy={"actions": {"retry": {"mode": "off"}}})
+    story.put()
+    incident = story.incident()
+    told = story.submit(alert(story))
+    assert (told["disposition"], told["incident"]) == ("joined", incident)
+    assert story.dispositions(2) == ["incident", "joined"]
+
+
+def test_an_alert_that_comes_first_gets_its_correlation_id_from_the_activity_log(tell):
+    story = tell({"events": "none", "activity_log_delay": 0.0})
+    story.put()
+    eventually(lambda: story.state() == "Canceled", "it was not canceled")
+    told = story.submit(alert(story))
+    assert told["disposition"] == "incident"
+    assert story.ending()[0] == "repaired"
+    correlation = story.world.raised[0]["data"]["correlationId"]
+    assert story.incidents()[0].incident.correlation_id == correlation
+    story.deliver(story.world.raised[0])
+    assert story.dispositions(2) == ["incident", "joined"]
+
+
+def test_events_in_cloud_events_form_are_taken_alike(tell):
+    story = tell(schema="cloud-events")
+    story.put()
+    assert story.ending()[0] == "repaired"
+    assert story.dispositions(1) == ["incident"]
+
+
+# --------------------------------------------------------------------------------------------------- the desk
+
+
+def test_an_event_for_a_resource_that_is_worked_on_is_parked_and_judged_again(tell):
+    clock = Clock()
+    story = tell(LASTING, clock=clock)
+    story.put()
+    story.wait_until_sent()
+    story.put(spec={"tags": {"by": "ci"}})  # 409: our operation runs
+    assert story.dispositions(2) == ["incident", "parked"]
+    assert len(story.incidents()) == 1
+    clock.jump(700)
+
+    first, second = story.endings(2)
+    assert (str(first.end), str(second.end)) == ("repaired", "nothing-to-do")
+    assert first.incident.id != second.incident.id
+    assert second.words == "mlw-demo/credit-scoring/green is Succeeded: the failure is over"
+    assert story.effects() == ["PUT green"]
+    story.check_promises()
+
+
+@pytest.mark.parametrize("number", [2, 3], ids=["while-parking", "while-leaving"])
+def test_what_is_parked_survives_a_worker_that_is_killed_at_the_desk(tell, number):
+    clock = Clock()
+    story = tell(LASTING, clock=clock)
+    killer = story.kill_at("entity", "desk", number)
+    story.put()
+    story.wait_until_sent()
+    story.put(spec={"tags": {"by": "ci"}})
+    assert story.dispositions(2) == ["incident", "parked"]
+    clock.jump(700)
+    first, second = story.endings(2)
+    assert (str(first.end), str(second.end)) == ("repaired", "nothing-to-do")
+    assert killer.victim is not None
+    assert story.effects() == ["PUT green"]
+    story.check_promises()
+
+
+def test_a_held_desk_is_waited_for_until_its_lease_ends(tell):
+    story = tell()
+    green = desk.key_of(f"{story.resource}/deployments/green")
+    now = datetime.now(UTC)
+    claim = {"owner": "inc-other", "now": now.isoformat(), "until": (now + timedelta(seconds=2)).isoformat()}
+    story.host.client.signal_entity(EntityInstanceId("desk", green), "claim", input=claim)
+    story.put()
+    eventually(
+        lambda: story.incidents() and len(story.records(stage="decision")) >= 2, "it was not decided before the effect"
+    )
+    refused = [one["words"] for one in story.records(stage="decision")[1].facts["guards"] if one["answer"] != "allow"]
+    assert refused == ["another incident works on the target"]
+    assert story.sends() == []
+    assert story.ending()[0] == "repaired"
+    assert story.effects() == ["PUT green"]
+    assert story.intents()[0][0].at >= now + timedelta(seconds=2)
+
+
+def test_the_desk_is_free_after_a_walk(tell):
+    story = tell()
+    story.put()
+    assert story.ending()[0] == "repaired"
+    green = EntityInstanceId("desk", desk.key_of(f"{story.resource}/deployments/green"))
+    assert story.host.client.get_entity(green).get_state() == '{"owner": null, "until": null, "parked": []}'
+
+
+def test_what_was_parked_at_a_lost_desk_is_found_by_the_sweep(tell):
+    clock = Clock()
+    story = tell(LASTING, clock=clock)
+    story.put()
+    story.wait_until_sent()
+    story.put(spec={"tags": {"by": "ci"}})
+    assert story.dispositions(2) == ["incident", "parked"]
+    story.host.backend.lose_hub()
+    clock.jump(700)
+
+    eventually(lambda: story.sweep() or len(story.incidents()) == 2, "the sweep did not find what was parked")
+    first, second = story.endings(2)
+    assert (str(first.end), str(second.end)) == ("repaired", "nothing-to-do")
+    assert story.effects() == ["PUT green"]
+    story.check_promises()
+
+
+# ------------------------------------------------------------------------------------------------ the loop guard
+
+
+def test_events_of_our_own_failed_repair_are_linked_and_start_nothing(tell):
+    story = tell({"hazards": [{**PRIORITY, "remaining": 2}]})
+    story.put()
+    assert story.ending()[0] == "repaired"
+    assert story.dispositions(2) == ["incident", "linked"]
+    assert story.effects() == ["PUT green", "PUT green"]
+    assert [record.facts["event_id"] for record in story.records(stage="linked-event")] == [story.world.raised[1]["id"]]
+    story.check_promises()
+
+
+@pytest.mark.parametrize("deployed", [False, True], ids=["a-create", "an-update"])
+def test_an_event_by_our_identity_without_an_intent_raises_an_alarm_and_repairs_nothing(tell, deployed):
+    world = UPDATED if deployed else {}
+    story = tell(world)
+    story.put("blue" if deployed else "green", who="medic", client_request_id="medic-0123456789")
+    taken = story.intakes(1)[0]
+    assert str(taken.disposition) == "alarm"
+    assert taken.words == (
+        "our identity caused it, and no intent on the trail says so: somebody may be using our identity"
+    )
+    assert story.incidents() == []
+    assert [entry.client_request_id for entry in story.sends()] == ["medic-0123456789"]
+
+
+# -------------------------------------------------------------------------------------------- people and questions
+
+
+def test_a_newer_failure_supersedes_a_question(tell):
+    story = tell({**UPDATED, "hazards": [{**PRIORITY, "remaining": 2}]})
+    story.put("blue")
+    asked = story.question()
+    story.put("blue", spec={"tags": {"second": "try"}})
+    story.question(after=[asked])
+    first, second = story.incidents()
+    ended = eventually(lambda: story.trail.ended(first.incident.id), "the first did not end")
+    assert str(ended.end) == "superseded"
+    assert ended.words == f"a newer failure of the same resource: {second.incident.id}"
+    assert story.effects() == []
+    assert story.answer(asked).status_code == 404
+
+
+def test_a_newer_failure_supersedes_a_question_also_while_the_hub_is_lost(tell):
+    story = tell({**UPDATED, "hazards": [{**PRIORITY, "remaining": 2}]})
+    story.put("blue")
+    asked = story.question()
+    story.host.backend.lose_hub()
+    story.put("blue", spec={"tags": {"second": "try"}})
+    assert story.dispositions(2) == ["incident", "incident"]
+    story.question(after=[asked])
+    story.sweep()
+    first = eventually(lambda: story.trail.ended(asked.incident_id), "the first did not end")
+    # Its resource was written since, which the new walk sees before it comes to its question.
+    assert str(first.end) == "nothing-to-do"
+    assert story.effects() == []
+
+
+def test_a_question_that_nobody_answers_expires(tell):
+    story = tell(UPDATED, policy={"approval_window": "PT20S"})
+    story.put("blue")
+    asked = story.question()
+    assert story.ending() == ("expired", "nobody answered in time")
+    assert story.answer(asked).status_code == 404
+    assert story.effects() == []
+
+
+def test_a_bell_that_rings_without_an_answer_ends_no_question(tell):
+    story = tell(UPDATED)
+    story.put("blue")
+    asked = story.question()
+    for _ in range(2):
+        story.host.client.raise_orchestration_event(asked.incident_id, f"decided:{asked.plan[:32]}")
+    time.sleep(0.3)
+    assert story.question() == asked
+    assert story.trail.answered(asked.plan) is None
+    assert story.answer(asked).status_code == 200
+    assert story.ending()[0] == "repaired"
+    assert story.effects() == ["PUT blue"]
+
+
+def test_a_rejected_repair_is_not_done(tell):
+    story = tell(UPDATED)
+    story.put("blue")
+    answer = story.http.post(story.link(story.question()), json={"decision": "reject", "comment": "we roll back"})
+    assert answer.status_code == 200
+    assert story.ending() == ("rejected", "rejected on this machine: we roll back")
+    assert story.effects() == []
+
+
+def test_an_approved_repair_of_a_target_that_changed_meanwhile_is_refused(tell):
+    story = tell({**UPDATED, "events": "none", "activity_log_delay": 0.0})
+    story.put("blue")
+    eventually(lambda: story.state("blue") == "Canceled", "it was not canceled")
+    story.submit(
+        {**ci_event(story), "data": {**ci_event(story)["data"], "resourceUri": f"{story.resource}/deployments/blue"}}
+    )
+    asked = story.question()
+    story.put("blue", who="person", spec={"tags": {"fixed": "by hand"}})
+    eventually(lambda: story.state("blue") == "Succeeded", "the person's did not succeed")
+    assert story.answer(asked).status_code == 200
+    end, words = story.ending()
+    assert end == "refused"
+    assert "target-unchanged" in words
+    assert "nobody-intervened" in words
+    assert story.effects() == []
+
+
+def test_a_link_that_was_not_signed_for_an_open_question_changes_nothing(tell):
+    story = tell(UPDATED)
+    story.put("blue")
+    asked = story.question()
+    good = story.link(asked)
+    forged = [
+        story.link(asked, key="another-key-0123456789abcdef-0123456789"),  # foreign
+        good[:-1] + ("A" if good[-1] != "A" else "B"),  # changed
+        good.replace("/k1.", "/k2."),  # a key that is gone
+        "/api/approvals/k1.nothing",
+        "/api/approvals/%2e%2e%2f",
+        story.link(asked, plan="0" * 64),  # another plan
+        story.link(asked, plan="../../incidents"),
+    ]
+    for link in forged:
+        answer = story.http.post(link, json={"decision": "approve"})
+        assert (answer.status_code, answer.json()) == (404, {"words": "no open question has this link"}), link
+    assert story.question() == asked
+    assert story.trail.answered(asked.plan) is None
+    assert story.effects() == []
+
+
+def test_a_link_counts_once(tell):
+    story = tell(UPDATED)
+    story.put("blue")
+    asked = story.question()
+    assert story.answer(asked).status_code == 200
+    again = story.answer(asked, "reject")
+    assert (again.status_code, again.json()) == (404, {"words": "no open question has this link"})
+    assert story.ending()[0] == "repaired"
+    assert story.effects() == ["PUT blue"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b"approve", b'{"decision": "maybe"}', b'{"decision": ["approve"]}', b"[" * 5000],
+    ids=["empty", "nothing", "no-json", "other", "list", "deep"],
+)
+def test_an_answer_that_is_neither_yes_nor_no_leaves_the_question_open(tell, body):
+    story = tell(UPDATED)
+    story.put("blue")
+    asked = story.question()
+    answer = story.http.post(story.link(asked), content=body)
+    assert answer.status_code == 400
+    assert story.question() == asked
+
+
+def test_an_answer_under_another_policy_than_the_question_is_refused(tell):
+    story = tell(UPDATED)
+    story.put("blue")
+    asked = story.question()
+    story.theatre.write_policy({"actions": {"retry": {"attempts": 1}}})
+    answer = story.answer(asked)
+    assert (answer.status_code, answer.json()) == (
+        409,
+        {"words": "the policy has changed since the question was asked"},
+    )
+    assert story.trail.answered(asked.plan) is None
+    assert story.effects() == []
+
+
+# ----------------------------------------------------------------------------------------------- policy and mode
+
+
+def test_an_action_that_policy_turns_off_is_refused(tell):
+    story = tell(policy={"actions": {"retry": {"mode": "off"}}})
+    story.put()
+    assert story.ending() == ("refused", "policy says off for retry")
+    assert story.sends() == []
+
+
+def test_an_action_in_dry_run_by_policy_says_what_it_would_do(tell):
+    story = tell(policy={"actions": {"retry": {"mode": "dry-run"}}})
+    story.put()
+    end, words = story.ending()
+    assert end == "dry-run"
+    assert words.startswith("in dry run by policy; would deploy mlw-demo/credit-scoring/green again")
+    assert story.sends() == []
+
+
+def test_an_action_on_which_policy_asks_waits_for_a_person(tell):
+    story = tell(policy={"actions": {"retry": {"mode": "ask"}}})
+    story.put()
+    asked = story.question()
+    assert story.effects() == []
+    story.answer(asked)
+    assert story.ending()[0] == "repaired"
+    assert story.effects() == ["PUT green"]
+
+
+def test_an_invalid_policy_written_while_the_app_runs_leaves_the_last_good_one(tell):
+    story = tell()
+    story.put()
+    assert story.ending()[0] == "repaired"
+    good = story.records()[0].policy_version
+    story.theatre.policy_file.write_text("actions: {retry: {mode: whenever}}\n")
+    assert story.http.get("/api/health").json() == {"status": "ok", "mode": "auto", "policy": good}
+    story.world.hazards[0].remaining = 1
+    story.put("red")
+    ended = story.endings(2)
+    assert [str(one.end) for one in ended] == ["repaired", "repaired"]
+    assert {record.policy_version for record in story.records(ended[1].incident.id)} == {good}
+
+
+def test_a_worker_that_starts_with_an_invalid_policy_does_nothing_until_it_is_mended(tell):
+    story = tell()
+    story.put()
+    assert story.ending()[0] == "repaired"
+    story.theatre.policy_file.write_text("actions: [")
+    victim = story.host.worker_pid
+    story.host.kill_worker()
+    eventually(lambda: story.host.worker_pid != victim, "no other worker came")
+    story.world.hazards[0].remaining = 1
+    story.put("red")
+    eventually(lambda: len(story.incidents()) == 2, "the second was not claimed")
+    second = story.incidents()[1].incident.id
+    eventually(
+        lambda: (
+            (state := story.host.client.get_orchestration_state(second))
+            and state.runtime_status == OrchestrationStatus.FAILED
+        ),
+        "it did not fail",
+    )
+    assert story.effects() == ["PUT green"]
+    story.theatre.write_policy({})
+    story.sweep()
+    assert [str(one.end) for one in story.endings(2)] == ["repaired", "repaired"]
+    assert story.effects() == ["PUT green", "PUT red"]
+    story.check_promises()
