@@ -42,9 +42,9 @@ async def decide(req: func.HttpRequest, client: df.DurableFunctionsClient) -> fu
 
 def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the trigger's signature
     """Tell whether this app is alive, and in which mode."""
-    from functions import incidents
+    from functions import health as state
 
-    return incidents.health()
+    return state.health()
 
 
 _ANYBODY = func.AuthLevel.ANONYMOUS  # sign-in is App Service authentication's; the routes check roles themselves

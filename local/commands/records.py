@@ -187,10 +187,13 @@ def headline(record: AuditRecord) -> str:
     facts = {name: _words(value) for name, value in record.facts.items()}
     match record.stage:
         case "incident":
-            words = f"{facts.get('operation')} failed {facts.get('failed_at')}, told by {facts.get('source')}"
+            resource = "/".join(facts.get("resource", "").split("/")[8::2])
+            words = f"the {facts.get('operation')} of {resource} did not succeed, says {facts.get('source')}"
         case "evidence":
-            read = ("resource", "operation", "activity")
-            words = f"{', '.join(f'{name} {facts.get(name)}' for name in read)}; {facts.get('polls')} rounds"
+            rows = facts.get("activity", "")
+            log_words = f"{rows} rows of the Activity Log" if rows.isdigit() else f"Activity Log {rows}"
+            words = f"resource {facts.get('resource')}, operation {facts.get('operation')}, {log_words}"
+            words += "" if facts.get("polls") == "1" else f"; after {facts.get('polls')} rounds of reading"
         case "diagnosis":
             words = f"{facts.get('cause')} ({facts.get('code')}), {facts.get('level')}"
         case "plan" if "none" in facts:
