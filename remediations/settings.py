@@ -15,7 +15,7 @@ from remediations.model import Mode
 
 _ROOT = Path(__file__).parent.parent
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_NOT_OURS = frozenset({"MEDIC_TASK_HUB", "MEDIC_RESEARCH"})
+_NOT_OURS = frozenset({"MEDIC_TASK_HUB", "MEDIC_RESEARCH", "MEDIC_LIVE_DEPLOYMENT"})
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 DESCRIPTIONS: dict[str, str] = {

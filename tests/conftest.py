@@ -21,6 +21,8 @@ settings.register_profile("medic", deadline=None)
 settings.load_profile("medic")
 
 collect_ignore_glob = [] if RESEARCH else ["*test_*research*.py"]
+if not os.environ.get("MEDIC_LIVE_DEPLOYMENT"):
+    collect_ignore_glob += ["live/*", "*/live/*"]
 
 
 @pytest.fixture(scope="session")
