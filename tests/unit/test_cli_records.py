@@ -127,10 +127,10 @@ def test_a_time_that_is_none_is_wrong_usage(command, trail) -> None:
 
 
 def test_incidents_are_listed_the_newest_first(trail) -> None:
-    walk(trail, "inc-aaa1", at=NOW - 2 * MINUTE)
-    walk(trail, "inc-bbb2", at=NOW - MINUTE, would=Verdict.REFUSE, end=End.REFUSED)
+    walk(trail, "inc-aaa1", at=NOW - 120 * MINUTE)
+    walk(trail, "inc-bbb2", at=NOW - 60 * MINUTE, would=Verdict.REFUSE, end=End.REFUSED)
     listed = json.loads(medic("audit", "list", "--json").stdout)["incidents"]
-    at = (NOW - MINUTE).isoformat().replace("+00:00", "Z")
+    at = (NOW - 60 * MINUTE).isoformat().replace("+00:00", "Z")
     assert [one["incident"] for one in listed] == ["inc-bbb2", "inc-aaa1"]
     assert listed[0] == {
         "incident": "inc-bbb2",
@@ -145,7 +145,7 @@ def test_incidents_are_listed_the_newest_first(trail) -> None:
         "action": "retry",
         "effects": 0,
     }
-    recent = json.loads(medic("audit", "list", "--since", "90s", "--json").stdout)["incidents"]
+    recent = json.loads(medic("audit", "list", "--since", "90m", "--json").stdout)["incidents"]
     assert [one["incident"] for one in recent] == ["inc-bbb2"]
     assert "2 incidents. `medic audit show INCIDENT` tells one in full." in medic("audit", "list").stdout
 

@@ -5,6 +5,8 @@ import re
 import stat
 
 import pytest
+import structlog
+from structlog.testing import LogCapture
 
 from remediations import services
 from remediations.adapters.arm import ArmWrites, NoWrites
@@ -202,10 +204,12 @@ def test_an_action_that_there_is_not_is_refused(tmp_path, policy, path):
     assert error.value.fix == "There is no such action. There are: retry."
 
 
-def test_a_policy_file_that_is_gone_is_told_once(tmp_path, capsys):
+def test_a_policy_file_that_is_gone_is_told_once(tmp_path, monkeypatch):
     own = make_services(tmp_path)
     assert own.policy.actions["retry"].mode is Mode.ASK
+    told = LogCapture()
+    monkeypatch.setattr(services, "log", structlog.wrap_logger(structlog.PrintLogger(), processors=[told]))
     (tmp_path / "policy.yaml").unlink()
     versions = {own.policy.version for _ in range(3)}
     assert len(versions) == 1
-    assert capsys.readouterr().out.count("policy.refused") == 1
+    assert [line["event"] for line in told.entries] == ["policy.refused"]

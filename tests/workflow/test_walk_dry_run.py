@@ -19,7 +19,7 @@ def test_what_policy_permits_is_only_said(tell, mode):
     story.put()
     end, words = story.ending()
     assert end == "dry-run"
-    assert words.endswith(": deploy mlw-demo/credit-scoring/green again with the body that GET shows")
+    assert words.endswith(" deploy mlw-demo/credit-scoring/green again with the body that GET shows")
     assert story.sends() == []
     assert story.intents() == []
     assert story.slots() == []
