@@ -142,7 +142,7 @@ class Subscription:
     took is in ``undelivered``, why in ``last_error``.
     """
 
-    def __init__(self, deliver: Deliver, *, schema: Schema, retries: int = 4, backoff: float = 0.05) -> None:
+    def __init__(self, deliver: Deliver, *, schema: Schema, retries: int = 8, backoff: float = 0.05) -> None:
         self.undelivered: list[Json] = []
         self.last_error: Exception | None = None
         self._deliver = deliver

@@ -220,7 +220,7 @@ class World:
     # Events
 
     def subscribe(
-        self, deliver: Deliver | str, *, schema: Schema = "event-grid", retries: int = 4, backoff: float = 0.05
+        self, deliver: Deliver | str, *, schema: Schema = "event-grid", retries: int = 8, backoff: float = 0.05
     ) -> Subscription:
         """Send every event to a callable, or to the URL of a webhook."""
         if isinstance(deliver, str):
