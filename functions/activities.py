@@ -6,7 +6,7 @@ have keys. What crosses to the orchestrator is small: ids, digests, verdicts and
 
 import uuid
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -35,17 +35,20 @@ from remediations.model import (
     Verdict,
 )
 from remediations.services import Services, services
-from remediations.trail import Answered, Ended, Question, Result
+from remediations.trail import Answered, Ended, Intent, Question, Result
 
 log = structlog.get_logger()
 
 type Order = dict[str, Any]
 
 _MOST_POLLS = 8  # 10 s doubling to 5 min: a little more than the ceiling of 20 minutes
+_PASSING = "StoreUnavailable"  # the one failure of a step that ends by itself
+_RESUMED_FOR = timedelta(hours=6)
 _POLLS_FOR_SPEC = 3  # 70 seconds
 _WOULD = {Verdict.RUN: "would", Verdict.ASK: "would ask to", Verdict.DRY_RUN: "in dry run by policy; would"}
 _NO_ANSWER = "nobody answered in time"
 _BUSY_WAIT_S = 30.0
+_LONGEST_BUSY_WAIT_S = 300.0
 _DESK_WAIT = timedelta(seconds=30)
 _OPERATION_POLLS = 130  # a minute each: a little more than two hours
 
@@ -69,11 +72,12 @@ def collect(step: Order) -> Order:
     """One round of reads: the digest of the evidence, and whether it is enough."""
     own, incident = services(), _incident(step)
     with _bound(incident):
+        closed = _closed_own(own, incident)
         evidence = _evidence(own, own.trail.with_joined(incident))
         digest = own.evidence.put(evidence)
         polls = step["polls"]
         is_last = polls >= _MOST_POLLS
-        settled = (enrichment.is_settled(evidence) and not _awaits_spec(own, evidence, polls)) or is_last
+        settled = (closed and enrichment.is_settled(evidence) and not _awaits_spec(own, evidence, polls)) or is_last
         if settled:
             own.journal.collected(evidence, digest, polls + 1)
             log.info("evidence.collected", polls=polls + 1, complete=not is_last)
@@ -116,7 +120,7 @@ def ask(step: Order) -> Order:
     """Put the question to a person on the trail."""
     own = services()
     incident = _incident(step)
-    now, window = own.clock(), own.policy.approval_window
+    now, window = own.clock(), own.policy.approval_window / step["scale"]
     question = Question(
         at=now,
         incident_id=incident.id,
@@ -133,7 +137,7 @@ def ask(step: Order) -> Order:
     )
     is_answered = own.trail.answered(step["plan"]) is not None  # while no walk could hear the bell
     left_s = 0.0 if is_answered else max(0.0, (kept.expires_at - now).total_seconds())
-    return {**step, "bell": f"decided:{step['plan'][:32]}", "question_s": left_s / step["scale"]}
+    return {**step, "bell": kept.bell, "question_s": left_s}
 
 
 def settle(step: Order) -> Order:
@@ -198,22 +202,39 @@ def close_intents() -> int:
     own = services()
     closed = 0
     for intent in list(own.trail.open_intents()):
-        decision = own.evidence.find(Decision, intent.decision)
-        if own.trail.ended(intent.incident_id) is None or decision is None:
-            continue  # its own walk does it, or its evidence is gone with its time
-        outcome = execution.found(
-            decision.plan,
-            intent.attempt,
-            action=ACTIONS[decision.plan.action],
-            trail=own.trail,
-            journal=own.journal,
-            world=partial(_evidence, own, decision.plan.diagnosis.incident),
-            send_within=own.settings.send_within,
-        )
-        if outcome is not None and outcome.status is not Status.PENDING:
-            closed += 1
-            log.warning("intent.closed", incident_id=intent.incident_id, status=str(outcome.status))
+        try:
+            closed += own.trail.ended(intent.incident_id) is not None and _closed(own, intent)
+        except ValueError as error:
+            log.error("intent.unreadable", incident_id=intent.incident_id, why=str(error))  # noqa: TRY400
     return closed
+
+
+def _closed(own: Services, intent: Intent) -> bool:
+    """Close an open intent by reading the world; False while its creator may still be sending."""
+    decision = own.evidence.find(Decision, intent.decision)
+    if decision is None:
+        return False  # its evidence is gone with its time
+    outcome = execution.found(
+        decision.plan,
+        intent.attempt,
+        action=ACTIONS[decision.plan.action],
+        trail=own.trail,
+        journal=own.journal,
+        world=partial(_evidence, own, decision.plan.diagnosis.incident),
+        send_within=own.settings.send_within,
+    )
+    if outcome is None or outcome.status is Status.PENDING:
+        return False
+    log.warning("intent.closed", incident_id=intent.incident_id, status=str(outcome.status))
+    return True
+
+
+def _closed_own(own: Services, incident: Incident) -> bool:
+    """Close what an interrupted walk of this incident left open; False while that has to wait."""
+    effects = own.trail.effects_on(incident.resource.key)
+    mine = [effect for effect, outcome in effects if outcome is None and effect.incident_id == incident.id]
+    intents = [own.trail.intent(effect.plan, effect.step, effect.attempt) for effect in mine]
+    return all(_closed(own, intent) for intent in intents if intent is not None)
 
 
 def check(step: Order) -> Order:
@@ -246,7 +267,14 @@ def verify(step: Order) -> Order:
         verified = verification.verify(plan, outcome, after, ACTIONS, evidence_digest=digest)
         own.journal.verified(plan, verified)
         log.info("repair.verified", end=str(verified.end), words=verified.words)
-        return {**step, "verdict": "verified", "end": str(verified.end), "words": verified.words}
+        failed_at = codec.dump(after.collected_at)
+        return {
+            **step,
+            "verdict": "verified",
+            "end": str(verified.end),
+            "words": verified.words,
+            "failed_at": failed_at,
+        }
 
 
 def finish(step: Order) -> Order:
@@ -267,8 +295,13 @@ def finish(step: Order) -> Order:
             log.info("repair.failed", words=words, next_try=again["try"])
             return {"again": again, "end": end}
         if step["try"] > 1 and end in {End.REFUSED, End.ADVISED}:
-            end, words = End.NOT_REPAIRED, f"after {step['try'] - 1} repairs: {words}"
+            last = f", the last of which ended so: {step['last']}" if "last" in step else ""
+            end, words = End.NOT_REPAIRED, f"after {step['try'] - 1} repairs{last}. Now: {words}"
         effects = sum(effect.incident_id == incident.id for effect, _ in own.trail.effects_on(incident.resource.key))
+        age = own.clock() - incident.began_at
+        if step.get("failure") == _PASSING and effects == 0 and age < _RESUMED_FOR:
+            log.warning("incident.left", words=words)  # nothing was done yet: the sweep goes on with it
+            return {"again": None, "end": "left to the sweep"}
         own.journal.ended(incident.id, end, words)
         own.trail.end_incident(
             Ended(
@@ -372,17 +405,19 @@ def _refused_now(own: Services, plan: Plan, step: Order) -> tuple[Outcome | None
 def _after(step: Order, outcome: Outcome) -> Order:
     """Give the step that follows an outcome: wait and look or try again, verify, or end."""
     asked = outcome.retry_after.total_seconds() if outcome.retry_after is not None else 0.0
-    busy_s = max(_BUSY_WAIT_S / step["scale"], asked)
+    busy_s = max(min(_BUSY_WAIT_S * 2.0 ** min(step["attempt"] - 1, 8), _LONGEST_BUSY_WAIT_S) / step["scale"], asked)
     done = {**step, "outcome": codec.dump(outcome), "sent": False, "wait_s": 0.0}
     match outcome.status:
         case Status.PENDING:
             return {**done, "wait_s": max(asked, 0.1)}
-        case Status.BUSY | Status.THROTTLED | Status.NOT_DONE:
+        case Status.BUSY | Status.THROTTLED | Status.UNSENT | Status.NOT_DONE:
             return {**done, "attempt": step["attempt"] + 1, "wait_s": max(busy_s, 0.1)}
         case Status.ACCEPTED:
             return {**done, "sent": True}
         case Status.REJECTED:
-            return {**done, "verdict": "verified", "end": End.NOT_REPAIRED, "words": outcome.words}
+            failed_at = codec.dump(services().clock())
+            end = {"verdict": "verified", "end": End.NOT_REPAIRED, "words": outcome.words, "failed_at": failed_at}
+            return {**done, **end}
         case Status.FORBIDDEN:
             return {**done, "verdict": "end", "end": End.NOT_REPAIRED, "words": outcome.words}
         case Status.UNCLEAR:
@@ -397,7 +432,7 @@ def _again(own: Services, step: Order, incident: Incident) -> Order:
     outcome = codec.load(Outcome, step["outcome"])
     next_incident = replace(
         incident,
-        failed_at=own.clock(),
+        failed_at=codec.load(datetime, step["failed_at"]),
         first_failed_at=incident.began_at,
         correlation_id=(outcome.correlation_id or "").lower() or None,
         operation_url=outcome.operation_url,
@@ -405,4 +440,4 @@ def _again(own: Services, step: Order, incident: Incident) -> Order:
         report=None,
     )
     order = {name: step[name] for name in ("walk", "nonce", "scale")}
-    return {**order, "incident": codec.dump(next_incident), "try": step["try"] + 1}
+    return {**order, "incident": codec.dump(next_incident), "try": step["try"] + 1, "last": step["words"]}

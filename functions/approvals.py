@@ -36,7 +36,12 @@ async def decide(req: func.HttpRequest, client: df.DurableFunctionsClient) -> fu
 def _decide(own: Services, text: str, body: bytes) -> tuple[int, str, Answered | None]:
     asked = token.read(text, own.settings.approval_keys, own.policy.approval_window)
     question = None if asked is None else own.trail.question(asked.plan)
-    if asked is None or question is None or own.trail.answered(asked.plan) is not None:
+    if (
+        asked is None
+        or question is None
+        or own.trail.answered(asked.plan) is not None
+        or own.trail.ended(question.incident_id) is not None
+    ):
         return 404, "no open question has this link", None
     if asked.policy_version != own.policy.version:
         return 409, "the policy has changed since the question was asked", None

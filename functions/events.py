@@ -12,13 +12,14 @@ import azure.functions as func
 import structlog
 from durabletask.client import OrchestrationStatus
 from durabletask.entities import EntityInstanceId
+from msgspec.structs import replace
 
 from functions import signin
 from remediations import admission, codec, desk, intake
 from remediations.admission import Admission
 from remediations.model import Disposition, Incident, Json, Reception
 from remediations.services import Services, services
-from remediations.trail import Answered, Intake
+from remediations.trail import Answered, Intake, bell_of
 
 log = structlog.get_logger()
 
@@ -55,13 +56,21 @@ async def submit(req: func.HttpRequest, client: df.DurableFunctionsClient) -> fu
         plain = codec.parse_json(body)
     except ValueError as error:
         return _answer(400, {"error": f"the body is not JSON: {error}"})
-    handled: list[dict[str, Json]] = []
-    for event in intake.split(plain):
-        reception, admitted = await take(event, client)
-        if reception.handshake is not None:
-            return _answer(200, {"validationResponse": reception.handshake})
-        handled.append({"disposition": admitted.disposition, "incident": admitted.incident_id, "words": admitted.words})
-    return _answer(202, {"events": handled})  # type: ignore[dict-item]
+    items = intake.split(plain)
+    if len(items) > intake.MAX_EVENTS:
+        return _answer(413, {"error": f"a batch has at most {intake.MAX_EVENTS} events; this has {len(items)}"})
+    objects = [item for item in items if isinstance(item, dict)]
+    taken = [await take(event, client) for event in objects]
+    if strays := len(items) - len(objects):
+        taken.append(await _refuse_strays(own, strays))
+    handled: list[Json] = [
+        {"disposition": admitted.disposition, "incident": admitted.incident_id, "words": admitted.words}
+        for _, admitted in taken
+    ]
+    code = next((reception.handshake for reception, _ in taken if reception.handshake is not None), None)
+    if code is not None:
+        return _answer(200, {"validationResponse": code, **({"events": handled} if len(taken) > 1 else {})})
+    return _answer(202, {"events": handled})
 
 
 async def take(event: Json, client: df.DurableFunctionsClient) -> tuple[Reception, Admission]:
@@ -70,6 +79,19 @@ async def take(event: Json, client: df.DurableFunctionsClient) -> tuple[Receptio
     reception, admitted = await asyncio.to_thread(_admit, own, event)
     if admitted.incident is not None:
         admitted = await start(admitted, admitted.incident, client, own)
+    await _finish(own, reception, admitted)
+    return reception, admitted
+
+
+async def _refuse_strays(own: Services, count: int) -> tuple[Reception, Admission]:
+    """Put on the trail, in one record, how many items of a batch are no events at all."""
+    reception = intake.receive_strays(count)
+    admitted = Admission(disposition=Disposition.IGNORED, words=reception.ignored or "")
+    await _finish(own, reception, admitted)
+    return reception, admitted
+
+
+async def _finish(own: Services, reception: Reception, admitted: Admission) -> None:
     await asyncio.to_thread(_record, own, reception, admitted)
     level = "error" if admitted.disposition is Disposition.ALARM else "info"
     getattr(log, level)(
@@ -79,7 +101,6 @@ async def take(event: Json, client: df.DurableFunctionsClient) -> tuple[Receptio
         incident_id=admitted.incident_id,
         words=admitted.words,
     )
-    return reception, admitted
 
 
 async def start(
@@ -102,9 +123,19 @@ async def start(
         await asyncio.to_thread(own.trail.answer, answered)
         await ring(client, other, plan)
     if not await schedule(client, incident.id, order):
-        words = "its incident is under way"
-        return Admission(disposition=Disposition.DUPLICATE, words=words, incident_id=incident.id)
+        same = await _event_of(client, incident.id) == incident.event_id
+        disposition = Disposition.DUPLICATE if same else Disposition.JOINED
+        return Admission(disposition=disposition, words="its incident is under way", incident_id=incident.id)
     return admitted
+
+
+async def _event_of(client: df.DurableFunctionsClient, instance_id: str) -> str | None:
+    """Give the id of the event that started a walk, from the walk's own input; None if it is gone."""
+    known = await client.get_orchestration_state(instance_id)
+    if known is None or known.serialized_input is None:
+        return None
+    order = codec.mapping(codec.parse_json(known.serialized_input))
+    return codec.text(codec.mapping(order.get("incident")).get("event_id"))
 
 
 async def schedule(client: df.DurableFunctionsClient, instance_id: str, order: dict[str, Json]) -> bool:
@@ -135,11 +166,6 @@ def order_of(incident: Incident, own: Services, *, nonce: str | None = None) -> 
     }
 
 
-def bell_of(plan: str) -> str:
-    """Give the name of the doorbell of one question; the answer itself is in the store."""
-    return f"decided:{plan[:32]}"
-
-
 async def ring(client: df.DurableFunctionsClient, incident_id: str, plan: str) -> None:
     """Ring the doorbell of one question. Nobody hears it if the hub was lost: the sweep's new walk reads the answer."""
     try:
@@ -155,7 +181,8 @@ def _admit(own: Services, event: Json) -> tuple[Reception, Admission]:
     reception = intake.receive(event, received_at=now, subscriptions=own.policy.subscriptions)
     report = own.evidence.put(reception.report) if reception.report else None
     admitted = admission.admit(reception, trail=own.trail, own=lambda: own.own, reads=own.reads, now=now, report=report)
-    return reception, admitted
+    words = "; ".join(filter(None, (admitted.words, intake.left_out(event, reception))))
+    return reception, replace(admitted, words=words)
 
 
 def _record(own: Services, reception: Reception, admitted: Admission) -> None:

@@ -49,6 +49,7 @@ def remediate(ctx: OrchestrationContext, order: Order) -> Steps:
             "verdict": "failed",
             "end": "inconclusive",
             "words": f"a step failed: {_kind_of(error)}",
+            "failure": _kind_of(error),
         }
     step = yield ctx.call_activity("finish", input=step, retry_policy=_retries(order))
     if step["again"] is not None:

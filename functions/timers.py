@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 
 import azure.durable_functions as df
 import structlog
@@ -50,16 +51,43 @@ async def purge(client: df.DurableFunctionsClient) -> None:
 def _unfinished(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:
     """Give the walks to start again: a running one refuses, a claimed one goes on under its own nonce."""
     for incident_id in own.trail.unended():
-        opened = own.trail.opened(incident_id)
-        if opened is not None:
-            incident, tries = _resumed(own, opened.incident)
-            yield incident_id, {**order_of(incident, own, nonce=opened.nonce), "try": tries + 1}
+        with _unreadable_is_told("incident.unreadable", incident_id):
+            yield from _claimed(own, incident_id)
     now = own.clock()
     for day in (now - timedelta(days=1), now):
-        for record in own.trail.intakes(day):
-            is_old = now - record.at > _INTAKE_GRACE / own.settings.time_scale
-            if record.incident is not None and is_old and own.trail.opened(record.incident.id) is None:
-                yield record.incident.id, order_of(record.incident, own)
+        for name in own.trail.intake_names(day):
+            with _unreadable_is_told("intake.unreadable", name):
+                yield from _unclaimed(own, own.trail.intake(name), now)
+
+
+def _claimed(own: Services, incident_id: str) -> Iterator[tuple[str, dict[str, Json]]]:
+    opened = own.trail.opened(incident_id)
+    if opened is not None:
+        incident, tries = _resumed(own, opened.incident)
+        yield incident_id, {**order_of(incident, own, nonce=opened.nonce), "try": tries + 1}
+
+
+def _unclaimed(own: Services, record: Intake, now: datetime) -> Iterator[tuple[str, dict[str, Json]]]:
+    """Give the walk of an event that had its time; a parked one waits as long as another works on its resource."""
+    incident = record.incident
+    is_old = now - record.at > _INTAKE_GRACE / own.settings.time_scale
+    if incident is None or not is_old or own.trail.opened(incident.id) is not None:
+        return
+    if record.disposition is Disposition.PARKED:
+        key = incident.resource.key
+        others = [other for other in own.trail.incidents_of(key) if other.resource.key == key]
+        if any(other.id != incident.id and own.trail.is_worked_on(other) for other in others):
+            return
+    yield incident.id, order_of(incident, own)
+
+
+@contextmanager
+def _unreadable_is_told(event: str, name: str) -> Iterator[None]:
+    """Get past a record that cannot be read: it keeps its own walk from going on, and no other."""
+    try:
+        yield
+    except ValueError as error:
+        log.error(event, name=name, why=str(error))  # noqa: TRY400 - the record is at fault, no line of ours
 
 
 def _resumed(own: Services, incident: Incident) -> tuple[Incident, int]:
@@ -71,7 +99,7 @@ def _resumed(own: Services, incident: Incident) -> tuple[Incident, int]:
     intent = own.trail.intent(effect.plan, effect.step, effect.attempt)
     resumed = replace(
         incident,
-        failed_at=own.clock(),
+        failed_at=effect.at,  # who has written since then came after us
         first_failed_at=incident.began_at,
         correlation_id=(outcome.correlation_id or "").lower() or None if outcome is not None else None,
         operation_url=outcome.operation_url if outcome is not None else None,
@@ -88,7 +116,8 @@ def _untold(own: Services) -> Iterator[tuple[Reception, admission.Admission]]:
         for workspace in _listed(lambda: discovery.workspaces(reads, subscription)):  # noqa: B023 - called at once
             for incident, age in _listed(lambda: discovery.failed(reads, workspace, source="sweep", now=now)):  # noqa: B023
                 if discovery.is_due(age, own.settings.time_scale):
-                    yield _admitted(own, incident)
+                    with _unreadable_is_told("trail.unreadable", incident.resource.key):
+                        yield _admitted(own, incident)
 
 
 def _listed[T](items: Callable[[], Iterable[T]]) -> Iterator[T]:

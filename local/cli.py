@@ -107,13 +107,18 @@ def demo(
 
 @app.command(rich_help_panel=_HERE)
 def rehearse(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenario files (YAML).")],
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE...", help="Scenario files (YAML).")] = None,
     *,
     as_json: AsJson = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Only print the JSON Schema of scenario files.")] = False,
 ) -> None:
     """Play scenarios of your own, and compare how they end with what they expect."""
     from local import demo as playing
 
+    if schema:
+        raise typer.Exit(playing.schema())
+    if not files:
+        raise typer.BadParameter("name a scenario file; --schema prints what one may hold.")
     raise typer.Exit(playing.rehearse(files, as_json=as_json))
 
 
@@ -242,6 +247,18 @@ def audit_show(
     from local.commands import records
 
     raise typer.Exit(records.audit_show(incident, as_json=as_json))
+
+
+@app.command(rich_help_panel=_TRAIL)
+def approvals(
+    to: Annotated[str, typer.Option(metavar="URL", help="The functions' base URL.")] = "http://127.0.0.1:7071",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List the questions that wait for a person: what would be done, and how to approve or reject it."""
+    from local.commands import approvals as questions
+
+    raise typer.Exit(questions.approvals(to=to, as_json=as_json))
 
 
 @app.command(rich_help_panel=_TRAIL)

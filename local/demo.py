@@ -1,15 +1,14 @@
 """``medic demo`` and ``medic rehearse``: play scenarios, show them live, and say whether all ended as expected."""
 
 import json
-import logging
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import msgspec
-import structlog
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +20,6 @@ from remediations.adapters.folder import FolderStore
 from remediations.trail import Trail
 
 STORE = Path(".medic/demo")
-_SCOPE = re.compile(r"/subscriptions/\S+?/workspaces/")
 _SCOPE = re.compile(r"/subscriptions/\S+?/workspaces/")
 
 
@@ -69,6 +67,12 @@ def rehearse(files: Sequence[Path], *, as_json: bool) -> int:
     return _exit_code(reports)
 
 
+def schema() -> int:
+    """Print the JSON Schema of scenario files."""
+    print(json.dumps(rehearsal.schema(), indent=2))
+    return 0
+
+
 def as_plain(reports: Sequence[Report]) -> dict[str, object]:
     """Give the JSON form of some reports."""
     names = ("name", "expected", "actual", "as_expected", "effects", "seconds")
@@ -80,12 +84,9 @@ def _played(
     scenarios: Sequence[Scenario], before: Callable[[Scenario], None] | None = None
 ) -> Iterator[tuple[Scenario, Report]]:
     """Play the scenarios, those of one mode on one stage."""
-    with (STORE / "demo.log").open("w", encoding="utf-8") as log:
-        logging.basicConfig(stream=log, level=logging.WARNING, force=True)
+    with (STORE / "demo.log").open("w", encoding="utf-8") as log, redirect_stderr(log):
         for mode in dict.fromkeys(scenario.mode for scenario in scenarios):
             with Stage(mode, STORE / mode, worker_output=log.fileno()) as stage:
-                # The function app has set up its log by now; what runs in this process is to follow the worker's.
-                structlog.configure(logger_factory=structlog.PrintLoggerFactory(log))
                 for scenario in scenarios:
                     if scenario.mode == mode:
                         if before is not None:

@@ -236,8 +236,8 @@ class Site:
             return _refuse(405, "events are posted")
         try:
             received = json.loads(body)
-        except ValueError:
-            return _refuse(400, "the body is not JSON")
+        except (ValueError, RecursionError):
+            return _refuse(400, "the body is not JSON, or nested too deep")
         events = received if isinstance(received, list) else [received]
         if not all(isinstance(event, dict) for event in events):
             return _refuse(400, "an event is a JSON object")

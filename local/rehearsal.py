@@ -1,6 +1,6 @@
 """Rehearse scenarios: a world that breaks, the real function app, and what must come out.
 
-A scenario is a YAML file (`Scenario` says what it may hold, ``local/scenarios/schema.json`` is its JSON Schema). It is
+A scenario is a YAML file (`Scenario` says what it may hold, ``medic rehearse --schema`` prints its JSON Schema). It is
 judged by two witnesses that know nothing of each other: the simulator's own ledger of writes, and the trail.
 """
 

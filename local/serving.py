@@ -11,6 +11,7 @@ import yaml
 
 from local.arm import World, WorldError
 from local.arm.server import Server
+from local.commands import approvals
 from local.host import Host
 from remediations import policy, settings
 from remediations.actions import ACTIONS
@@ -35,6 +36,9 @@ def serve(port: int, world: Path | None) -> int:
         chosen = settings.load({**os.environ, **environment})
         policy.refuse_unknown_actions(policy.load(Path(chosen.policy)), ACTIONS, chosen.policy)
         host = resources.enter_context(Host(port=port, env=environment))
+        kept = approvals.keys_file(chosen.store)
+        if "MEDIC_APPROVAL_KEYS" in environment and kept is not None:
+            approvals.keep_keys(kept, environment["MEDIC_APPROVAL_KEYS"])
         for name, value in _places(chosen, host, is_simulated=simulated is not None):
             print(f"{name:<12}{value}")
         if simulated is not None:
@@ -50,6 +54,8 @@ def _places(chosen: settings.Settings, host: Host, *, is_simulated: bool) -> Ite
     yield "mode", f"{chosen.mode}     (MEDIC_MODE; dry-run by default, auto lets it act)"
     yield "policy", chosen.policy
     yield "trail", f"MEDIC_STORE={chosen.store} medic audit list"
+    to = "" if host.url.endswith(":7071") else f" --to {host.url}"
+    yield "questions", f"MEDIC_STORE={chosen.store} medic approvals{to}"
     yield "Azure", f"{chosen.arm_url}{'     simulated' if is_simulated else ''}"
     yield "Event Grid", f"POST {host.url}{EVENT_GRID}"
     yield "HTTP", f"POST {host.url}/api/events     common alerts and CI's CloudEvents"
@@ -59,8 +65,11 @@ def _places(chosen: settings.Settings, host: Host, *, is_simulated: bool) -> Ite
 
 
 def _environment(resources: ExitStack, world: Path | None) -> tuple[dict[str, str], Server | None]:
-    """Give the settings to serve with; without an Azure in them, a simulated one is started."""
+    """Give the settings to serve with; without an Azure in them, a simulated one is started, and without keys to sign
+    approval links, one is made."""
     environment = {"MEDIC_STORE": os.environ.get("MEDIC_STORE") or str(STORE)}
+    if not os.environ.get("MEDIC_APPROVAL_KEYS") and approvals.keys_file(environment["MEDIC_STORE"]) is not None:
+        environment["MEDIC_APPROVAL_KEYS"] = approvals.new_keys()
     if os.environ.get("MEDIC_ARM_URL"):
         return environment, None
     path = world or WORLD

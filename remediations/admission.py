@@ -1,7 +1,8 @@
 """Admit: Reception -> Admission: which incident an event belongs to, if any. Reads the trail; starts nothing.
 
 One failure is one incident: events of the same failure carry the same correlation id, and an event without one gets it
-from the Activity Log, else joins the incident of that resource whose failure is not older than its last write.
+from the Activity Log's row of about that time, else joins the open incident of that resource whose failure is not older
+than its last write. Where that came first, what carries the id joins it.
 """
 
 from collections.abc import Callable
@@ -11,13 +12,25 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from remediations import enrichment, intake
-from remediations.model import Absent, Caller, Disposition, End, Found, Incident, Reception, ResourceId, Status
+from remediations.model import (
+    Absent,
+    ActivityRow,
+    Caller,
+    Disposition,
+    End,
+    Evidence,
+    Found,
+    Incident,
+    Reception,
+    ResourceId,
+)
 from remediations.ports import Reads
 from remediations.trail import Joined, Trail
 
 _CORROBORATES = timedelta(hours=24)
 _LATEST_DELIVERY = timedelta(hours=25)  # Event Grid tries for 24 hours, and so long may an operation have run before
-_SAME_FAILURE = timedelta(minutes=10)  # of a resource that is not there, so that no write tells failures apart
+_SAME_FAILURE = timedelta(minutes=10)  # so far apart may two tellings of one failure date it
+_LATE_ROW = timedelta(minutes=5)  # so long after a failure may the Activity Log date it
 _OWN_READS = ("/getlogs/action", "/diagnose/action")
 
 
@@ -63,10 +76,25 @@ def admit(
     incident = reception.incident
     if incident is None:
         return Admission(disposition=Disposition.IGNORED, words=reception.ignored or "nothing of ours")
-    incident = _correlated(replace(incident, report=report), trail=trail, reads=reads, now=now)
-    if incident.source == "ci" or incident.desired_spec_url is not None:
-        trail.join(incident.id, _joined(incident))
+    incident, row = _correlated(replace(incident, report=report), trail=trail, reads=reads, now=now)
+    if reception.caller == Caller():
+        holder = _behind(incident, row, trail=trail, own=own)
+        if holder is not None:
+            _keep_word(holder, incident, trail)
+            return Admission(disposition=Disposition.LINKED, words="our own write failed", incident_id=holder)
+    first = _told_before(incident, trail)
+    if first is not None:
+        trail.join(first.id, _joined(incident))
+        words = f"the failure is known from {first.source}, which did not know its correlation id"
+        return Admission(disposition=Disposition.JOINED, words=words, incident_id=first.id)
+    _keep_word(incident.id, incident, trail)
     return _placed(incident, reception, trail)
+
+
+def _keep_word(incident_id: str, incident: Incident, trail: Trail) -> None:
+    """Keep what CI adds to an incident, whoever told of it first."""
+    if incident.source == "ci" or incident.desired_spec_url is not None:
+        trail.join(incident_id, _joined(incident))
 
 
 def _placed(incident: Incident, reception: Reception, trail: Trail) -> Admission:
@@ -82,7 +110,7 @@ def _placed(incident: Incident, reception: Reception, trail: Trail) -> Admission
             continue
         if trail.ended(other.id) is not None:
             continue
-        if _is_worked_on(other, trail):
+        if trail.is_worked_on(other):
             words = f"incident {other.id} is working on this resource; judged again when it ends"
             return Admission(disposition=Disposition.PARKED, words=words, incident=incident, incident_id=incident.id)
         superseded += [
@@ -129,25 +157,96 @@ def _by_target(reception: Reception, trail: Trail, now: datetime) -> str | None:
     return recent[-1].incident_id if recent else None
 
 
-def _correlated(incident: Incident, *, trail: Trail, reads: Callable[[], Reads], now: datetime) -> Incident:
+def _correlated(
+    incident: Incident, *, trail: Trail, reads: Callable[[], Reads], now: datetime
+) -> tuple[Incident, ActivityRow | None]:
+    """Give the incident under the id of its failure, and the row that tells of the failure if one had to be read."""
     if incident.correlation_id is not None:
-        return incident
+        return incident, None
     evidence = enrichment.enrich(incident, reads(), now=now, own=None)
-    if isinstance(evidence.activity, Found) and evidence.activity.value:
-        row = evidence.activity.value[-1]
+    row = _row_of(incident, evidence)
+    if row is not None:
         correlation = row.correlation_id.lower()
         known = intake.incident_id(incident.resource, correlation)
         failed_at = row.at if incident.source == "sweep" else incident.failed_at
-        return replace(incident, id=known, correlation_id=correlation, failed_at=failed_at)
+        return replace(incident, id=known, correlation_id=correlation, failed_at=failed_at), row
     if isinstance(evidence.resource, Found) and evidence.resource.value.last_modified_at is not None:
         since = evidence.resource.value.last_modified_at
     elif isinstance(evidence.resource, Absent):
         since = incident.failed_at - _SAME_FAILURE
     else:
-        return incident
+        return incident, None
+    same = [
+        other for other in _others(incident, trail) if other.failed_at >= since and _may_join(incident, other, trail)
+    ]
+    return (replace(incident, id=max(same, key=lambda other: other.failed_at).id) if same else incident), None
+
+
+def _row_of(incident: Incident, evidence: Evidence) -> ActivityRow | None:
+    """Give the row of this very failure: dated about as the event dates it, and not from before the last write."""
+    rows = evidence.activity.value if isinstance(evidence.activity, Found) else ()
+    written = evidence.resource.value.last_modified_at if isinstance(evidence.resource, Found) else None
+    earliest = incident.began_at - _SAME_FAILURE
+    since = earliest if written is None else max(earliest, written)
+    fitting = [
+        row
+        for row in rows
+        if row.correlation_id
+        and row.resource.lower() == incident.resource.key
+        and since <= row.at <= incident.failed_at + _LATE_ROW
+    ]
+    return fitting[-1] if fitting else None
+
+
+def _may_join(incident: Incident, other: Incident, trail: Trail) -> bool:
+    """Tell whether an event may join another incident of its resource, though nothing but the time speaks for it.
+
+    An incident that has ended is joined by its own event, and by the sweep: nobody has written since, so the state that
+    the sweep finds is the one that it ended with.
+    """
+    is_its_own = other.event_id == incident.event_id or incident.source == "sweep"
+    return is_its_own or trail.ended(other.id) is None
+
+
+def _told_before(incident: Incident, trail: Trail) -> Incident | None:
+    """Find the open incident of the same failure that was told of without its correlation id."""
+    if incident.correlation_id is None or trail.opened(incident.id) is not None:
+        return None
+    same = [
+        other
+        for other in _others(incident, trail)
+        if other.correlation_id is None
+        and other.began_at - _SAME_FAILURE <= incident.failed_at <= other.failed_at + _SAME_FAILURE
+        and trail.opened(other.id) is not None
+        and trail.ended(other.id) is None
+    ]
+    return max(same, key=lambda other: other.failed_at, default=None)
+
+
+def _others(incident: Incident, trail: Trail) -> tuple[Incident, ...]:
+    """Give the incidents of the very same resource."""
     key = incident.resource.key
-    same = [other for other in trail.incidents_of(key) if other.resource.key == key and other.failed_at >= since]
-    return replace(incident, id=max(same, key=lambda other: other.failed_at).id) if same else incident
+    return tuple(other for other in trail.incidents_of(key) if other.resource.key == key)
+
+
+def _behind(
+    incident: Incident, row: ActivityRow | None, *, trail: Trail, own: Callable[[], Caller | None]
+) -> str | None:
+    """Find the incident whose repair it was that failed: of an event that does not say who wrote."""
+    holder = trail.request(row.client_request_id or "") if row is not None else None
+    if holder is None and incident.correlation_id is not None:
+        ours = [
+            effect.incident_id
+            for effect, outcome in trail.effects_on(incident.resource.key)
+            if outcome is not None and (outcome.correlation_id or "").lower() == incident.correlation_id
+        ]
+        holder = ours[-1] if ours else None
+    if holder is None or row is None or row.caller is None:
+        return holder
+    # Somebody else's write with our ids is somebody else's; told only where Azure and we both name who.
+    us = own()
+    names = {name.lower() for name in (us.oid, us.appid) if name} if us is not None and us.oid is not None else set()
+    return None if names and row.caller not in names else holder
 
 
 def _corroborated(workspace: str, service: str, *, trail: Trail, now: datetime) -> Admission:
@@ -164,14 +263,6 @@ def _corroborated(workspace: str, service: str, *, trail: Trail, now: datetime) 
             words = "Azure ML reports the model as deployed after our repair"
             return Admission(disposition=Disposition.CORROBORATED, words=words, incident_id=incident.id)
     return nothing
-
-
-def _is_worked_on(incident: Incident, trail: Trail) -> bool:
-    """Tell whether an incident has sent something and has not ended."""
-    effects = [
-        outcome for effect, outcome in trail.effects_on(incident.resource.key) if effect.incident_id == incident.id
-    ]
-    return any(outcome is None or outcome.status is Status.ACCEPTED for outcome in effects)
 
 
 def _joined(incident: Incident) -> Joined:

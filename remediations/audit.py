@@ -177,7 +177,7 @@ class Journal(Struct, frozen=True):
             client_request_id=outcome.request_id,
             service_request_id=outcome.service_request_id,
             correlation_id=outcome.correlation_id,
-            codes=[detail.code for detail in outcome.errors if detail.code],
+            codes=outcome.codes,
         )
 
     def verified(self, plan: Plan, verification: Verification) -> None:

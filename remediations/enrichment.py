@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from remediations import codec, spec
 from remediations.codec import mapping, moment, text
-from remediations.messages import parse
+from remediations.messages import parse_redacted
 from remediations.model import (
     Absent,
     ActivityRow,
@@ -42,9 +42,9 @@ CONTAINERS = ("InferenceServer", "StorageInitializer")
 _FIRST_POLL, _LONGEST_POLL = timedelta(seconds=10), timedelta(minutes=5)
 _LOOK_BACK, _LOOK_AHEAD = timedelta(hours=3), timedelta(hours=2)
 _LOG_LINES = 100
-_MAX_TEXT = 4_096
 _MAX_ROWS = 200
 _NETWORKED = ("registry", "network", "storage", "dns", "private")
+_LEADING_CODE = re.compile(r"([A-Z][A-Za-z]{4,60}): ")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _AREAS = ("containerRegistry", "storageAccount", "dnsResolution", "nsg", "udr", "resourceLock", "others")
 
@@ -141,6 +141,7 @@ def resource_state(shown: Mapping[str, Json], resource: ResourceId, own: Caller 
         tags={name: value for name, value in mapping(shown.get("tags")).items() if isinstance(value, str)},
         traffic=traffic,
         environment_names=spec.environment_names(shown),
+        shows_environment=resource.deployment is None or "environmentVariables" in properties,
         spec_digest=rebuilt.digest if isinstance(rebuilt, spec.Spec) else None,
         not_rebuildable=rebuilt.words if isinstance(rebuilt, spec.NotRebuildable) else None,
     )
@@ -150,9 +151,10 @@ def operation_state(shown: Mapping[str, Json]) -> OperationState:
     """Give what the URL of a long-running operation shows."""
     return OperationState(
         status=_status(text(shown.get("status"))),
+        code=code_of(shown.get("error")),
         started_at=moment(shown.get("startTime")),
         ended_at=moment(shown.get("endTime")),
-        errors=_errors(shown.get("error")),
+        errors=parse_redacted(shown.get("error")),
     )
 
 
@@ -162,7 +164,9 @@ def _state(shown: Reading[Json], resource: ResourceId, own: Caller | None) -> Re
 
 def _operation(reads: Reads, incident: Incident, resource: Reading[ResourceState]) -> Reading[OperationState]:
     state = resource.value if isinstance(resource, Found) else None
-    if state is not None and state.last_modified_at is not None and state.last_modified_at > incident.failed_at:
+    is_ours = state is not None and state.modified_by_us is True  # then the operation is our own repair
+    modified = state.last_modified_at if state is not None else None
+    if modified is not None and modified > incident.failed_at and not is_ours:
         return Unknown("the resource was written after the failure")
     url = (state.operation_url if state is not None else None) or incident.operation_url
     if url is None:
@@ -171,7 +175,7 @@ def _operation(reads: Reads, incident: Incident, resource: Reading[ResourceState
     if not isinstance(reading, Found):
         return reading
     operation = operation_state(mapping(reading.value))
-    if operation.started_at is not None and operation.started_at > incident.failed_at:
+    if operation.started_at is not None and operation.started_at > incident.failed_at and not is_ours:
         return Unknown("the resource names a later operation")
     return Found(operation)
 
@@ -225,7 +229,8 @@ def activity_row(shown: Mapping[str, Json]) -> ActivityRow | None:
         correlation_id=text(shown.get("correlationId")),
         caller=_anonymous(text(shown.get("caller"))),
         client_request_id=text(request.get("clientRequestId")) or None,
-        errors=_errors(properties.get("statusMessage")) if status in {"Failed", "Canceled"} else (),
+        code=code_of(properties.get("statusMessage")),
+        errors=parse_redacted(properties.get("statusMessage")) if status in {"Failed", "Canceled"} else (),
     )
 
 
@@ -298,17 +303,31 @@ def _diagnosis(reads: Reads, workspace: str) -> Reading[tuple[str, ...]]:
 # ------------------------------------------------------------------------------------------- the parts
 
 
+def code_of(error: Json) -> str | None:
+    """Give the code that the service wrote into the fields of an error: that of its innermost detail.
+
+    Codes inside of messages are not looked at, but for the one that leads a message whose own code is empty: that is
+    how Azure ML writes some of its own (``ResourceNotFound: …``).
+    """
+    if isinstance(error, str):
+        try:
+            error = codec.parse_json(error)
+        except ValueError:
+            return None
+    shown = {name.lower(): value for name, value in mapping(error).items()}
+    if isinstance(shown.get("error"), dict):
+        return code_of(shown["error"])
+    details = shown.get("details")
+    inner = code_of(details[0]) if isinstance(details, list) and details and isinstance(details[0], dict) else None
+    own = text(shown.get("code"))
+    leading = _LEADING_CODE.match(text(shown.get("message")))
+    return inner or (own if own.lower() != "none" else "") or (leading[1] if leading else None)
+
+
 def _all_errors(evidence: Evidence) -> tuple[ErrorDetail, ...]:
     operation = evidence.operation.value.errors if isinstance(evidence.operation, Found) else ()
     rows = evidence.activity.value if isinstance(evidence.activity, Found) else ()
     return (*operation, *(detail for row in rows for detail in row.errors), *evidence.report)
-
-
-def _errors(value: Json) -> tuple[ErrorDetail, ...]:
-    return tuple(
-        ErrorDetail(code=detail.code, message=redact(detail.message)[:_MAX_TEXT], depth=detail.depth)
-        for detail in parse(value)
-    )
 
 
 def _status(text: str) -> str:

@@ -124,9 +124,7 @@ def execute(
     journal.intended(intent, plan, attempt)
     if journal.clock() - now > send_within / 2:
         words = "not sent: the intent was no longer fresh"
-        return _closed(
-            plan, attempt, Outcome(status=Status.NOT_DONE, words=words, request_id=request_id), trail, journal
-        )
+        return _closed(plan, attempt, Outcome(status=Status.UNSENT, words=words, request_id=request_id), trail, journal)
     reply = writes.send(call, prepared.content, request_id=request_id)
     if reply.status is None or reply.status >= 500:
         words = "no answer came" if reply.status is None else f"Azure answered {reply.status}"
@@ -162,7 +160,7 @@ def outcome_of(reply: Reply, request_id: str) -> Outcome:
         correlation_id=reply.correlation_id,
         operation_url=reply.operation_url,
         retry_after=reply.retry_after,
-        errors=reply.errors,
+        codes=tuple(detail.code for detail in reply.errors if detail.code),
     )
 
 

@@ -123,7 +123,6 @@ def attempts_left(plan: Plan, situation: Situation) -> GuardAnswer:
         effect.counts
         and effect.cause_id == cause
         and effect.action == plan.action
-        and effect.plan != plan.digest
         and situation.now - effect.at < within
         for effect in situation.effects
     )

@@ -11,16 +11,19 @@ https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-common-schema
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
 from remediations import codec
 from remediations.codec import mapping, moment, text
-from remediations.messages import parse
+from remediations.messages import parse_redacted
 from remediations.model import Caller, Incident, Json, Operation, Reception, ResourceId
+from remediations.settings import is_loopback
 
 CI_EVENT_SUFFIX = ".OnlineDeploymentFailed"
 MAX_EVENT_BYTES = 1_048_576  # Event Grid's own limit for one event
+MAX_EVENTS = 5_000  # and for one batch
 _MAX_ID = 200
 _MAX_URL = 2_048
 
@@ -37,6 +40,12 @@ _CLAIMS = {
 }
 _OVER = frozenset({"failed", "canceled", "cancelled"})
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_OPERATION_URL = re.compile(
+    r"(?P<kept>https?://(?:[\w.-]+|\[::1\])(?::\d+)?/subscriptions/(?P<subscription>[\w-]+)"
+    r"/providers/Microsoft\.MachineLearningServices/locations/[\w-]+/mfeOperationsStatus/[\w:-]+)(?:\?(?P<query>[^#]*))?",
+    re.IGNORECASE | re.ASCII,
+)
+_API_VERSION = re.compile(r"(?:^|&)api-version=(\d{4}-\d\d-\d\d(?:-preview)?)(?=&|$)", re.IGNORECASE | re.ASCII)
 
 
 def split(body: Json) -> tuple[Json, ...]:
@@ -76,6 +85,25 @@ def receive(raw: Json, *, received_at: datetime, subscriptions: Iterable[str] = 
         # What was done after the failure could not be told from what was done before.
         return replace(reception, incident=replace(incident, failed_at=received_at))
     return reception
+
+
+def receive_strays(count: int) -> Reception:
+    """Give what so many items of one batch are that are no JSON objects."""
+    words = "it is not a JSON object" if count == 1 else f"{count} items of the batch are not JSON objects"
+    return _ignored({}, words)
+
+
+def left_out(raw: Json, reception: Reception) -> str:
+    """Say which of the URLs that CI named its incident goes without, and why; nothing if it goes without none."""
+    incident = reception.incident
+    if incident is None or incident.source != "ci":
+        return ""
+    data = mapping(mapping(raw).get("data"))
+    why = {
+        "desiredSpecUri": _spec_url(data)[1],
+        "asyncOperationUri": _operation_url(data, incident.resource.subscription)[1],
+    }
+    return "; ".join(f"{name} was left out: {words}" for name, words in why.items() if words)
 
 
 def is_ours(reception: Reception, own: Caller | None) -> bool:
@@ -124,13 +152,12 @@ def _receive_failure(event: _Envelope, source: str, received_at: datetime) -> Re
     data = event.data
     reception = _named(event)
     return _with_incident(
-        replace(reception, report=parse(data.get("error"))) if source == "ci" else reception,
+        replace(reception, report=parse_redacted(data.get("error"))) if source == "ci" else reception,
         source=source,
         status=data.get("status"),
         failed_at=moment(event.time) or received_at,
         correlation_id=data.get("correlationId"),
-        operation_url=_url(data.get("asyncOperationUri")) if source == "ci" else None,
-        desired_spec_url=_url(data.get("desiredSpecUri")) if source == "ci" else None,
+        ci=data if source == "ci" else {},
     )
 
 
@@ -167,8 +194,7 @@ def _with_incident(
     status: Json,
     failed_at: datetime,
     correlation_id: Json,
-    operation_url: str | None = None,
-    desired_spec_url: str | None = None,
+    ci: Mapping[str, Json] = MappingProxyType({}),
 ) -> Reception:
     operation = _OPERATIONS.get((reception.operation_name or "").lower())
     if operation is None:
@@ -191,8 +217,8 @@ def _with_incident(
         source=source,
         correlation_id=known,
         caller=reception.caller,
-        operation_url=operation_url,
-        desired_spec_url=desired_spec_url,
+        operation_url=_operation_url(ci, resource.subscription)[0],
+        desired_spec_url=_spec_url(ci)[0],
     )
     return replace(reception, incident=incident)
 
@@ -251,9 +277,31 @@ def _caller(claims: Json) -> Caller:
     return Caller(oid=first(_CLAIMS["oid"]), appid=first(_CLAIMS["appid"]), tid=first(_CLAIMS["tid"]))
 
 
-def _url(value: Json) -> str | None:
-    url = text(value)
-    return url if 0 < len(url) <= _MAX_URL else None
+def _spec_url(ci: Mapping[str, Json]) -> tuple[str | None, str]:
+    """Give where CI says that its spec lies, or why that is not kept: a query may carry a signature, who signs in too.
+
+    Policy lists no such URL, so nothing is lost.
+    """
+    url = text(ci.get("desiredSpecUri"))
+    if len(url) > _MAX_URL:
+        return None, f"it has more than {_MAX_URL} characters"
+    if "?" in url or "#" in url or "@" in url.split("://", 1)[-1].split("/", 1)[0]:
+        return None, "it has a query, a fragment or a user, which may be a secret"
+    return url or None, ""
+
+
+def _operation_url(ci: Mapping[str, Json], subscription: str) -> tuple[str | None, str]:
+    """Give the operation that CI names, with no query but the API version, or why it is not kept."""
+    url = text(ci.get("asyncOperationUri"))
+    if not url:
+        return None, ""
+    match = _OPERATION_URL.fullmatch(url) if len(url) <= _MAX_URL else None
+    if match is None or match["subscription"].lower() != subscription.lower():
+        return None, "it is not the status of an operation in the incident's own subscription"
+    if not url.lower().startswith("https://") and not is_loopback(url):
+        return None, "it is not https"
+    version = _API_VERSION.search(match["query"] or "")
+    return match["kept"] + (f"?api-version={version[1]}" if version else ""), ""
 
 
 def _same(one: str | None, other: str | None) -> bool:

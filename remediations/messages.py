@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from remediations.model import ErrorDetail
+from remediations.redaction import redact
 
 _MAX_DEPTH: Final = 12
 _MAX_NESTING: Final = 100
 _MAX_SIZE: Final = 256 * 1024
 _MAX_DETAILS: Final = 100
 _MAX_MESSAGE: Final = 8192
+_MAX_KEPT: Final = 4096
 
 
 def parse(text_or_json: object) -> tuple[ErrorDetail, ...]:
@@ -25,6 +27,14 @@ def parse(text_or_json: object) -> tuple[ErrorDetail, ...]:
     reader = _Reader()
     reader.read(text_or_json, 0)
     return _without_repeats(reader.details)
+
+
+def parse_redacted(text_or_json: object) -> tuple[ErrorDetail, ...]:
+    """Return what `parse` returns as it may be kept: without secrets, and each message at most 4096 characters."""
+    return tuple(
+        ErrorDetail(code=detail.code, message=redact(detail.message)[:_MAX_KEPT], depth=detail.depth)
+        for detail in parse(text_or_json)
+    )
 
 
 def deepest(details: tuple[ErrorDetail, ...]) -> ErrorDetail | None:

@@ -238,6 +238,7 @@ class ResourceState(Struct, frozen=True, kw_only=True):
         spec_digest: Digest of the PUT body that this state would be rebuilt to; None if it cannot be rebuilt.
         not_rebuildable: Why it cannot be rebuilt without loss, in words.
         environment_names: Names of the environment variables. Their values are never kept.
+        shows_environment: Whether GET shows environment variables at all, if only that there are none.
     """
 
     path: str
@@ -253,6 +254,7 @@ class ResourceState(Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     traffic: dict[str, int] = {}
     environment_names: tuple[str, ...] = ()
+    shows_environment: bool = True
     spec_digest: str | None = None
     not_rebuildable: str | None = None
 
@@ -263,9 +265,15 @@ class ResourceState(Struct, frozen=True, kw_only=True):
 
 
 class OperationState(Struct, frozen=True, kw_only=True):
-    """What a long-running operation says of itself."""
+    """What a long-running operation says of itself.
+
+    Attributes:
+        code: The code that the service gives in the error's own fields. Codes that stand in its texts may be written by
+            whoever wrote the model; they are in `errors` alone.
+    """
 
     status: str
+    code: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     errors: tuple[ErrorDetail, ...] = ()
@@ -280,6 +288,7 @@ class ActivityRow(Struct, frozen=True, kw_only=True):
 
     Attributes:
         caller: The caller's object id or client id; a digest where Azure shows a name or address.
+        code: The code in the fields of its error, as for an operation.
     """
 
     at: datetime
@@ -289,6 +298,7 @@ class ActivityRow(Struct, frozen=True, kw_only=True):
     correlation_id: str
     caller: str | None = None
     client_request_id: str | None = None
+    code: str | None = None
     errors: tuple[ErrorDetail, ...] = ()
 
 
@@ -408,7 +418,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """What would be done, exactly, and what it was decided on.
 
     Attributes:
-        digest: Of action, target, parameters, calls, policy version and fingerprint; an approval names it.
+        digest: Of incident and try, action, target, parameters, calls, policy version and fingerprint: what an
+            approval names.
         target: Resource IDs (lower case) that the action touches: their desks are claimed.
         fingerprint: What must still be true of the target right before the effect.
         needs_person: Why a person must approve whatever the mode says; None if nothing asks for it.
@@ -521,6 +532,7 @@ class Status(StrEnum):
     REJECTED = "rejected"  # Azure answered no; nothing was done
     FORBIDDEN = "forbidden"  # 401 or 403: nothing was done
     PENDING = "pending"  # somebody created the intent a moment ago; its answer is not there yet
+    UNSENT = "unsent"  # the intent was no longer fresh; nothing was sent
     NOT_DONE = "not-done"  # the answer was lost, and the world shows that nothing was done
     UNCLEAR = "unclear"  # the answer was lost, and the world does not tell
     REFUSED = "refused"  # the guards refused right before the effect
@@ -534,6 +546,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
         intent: Name of the intent on the trail; None if none was created.
         operation_url: The long-running operation to follow, if Azure named one.
         retry_after: How long Azure asks us to wait.
+        codes: The codes of what went wrong; its texts are not kept, they may repeat what was sent.
     """
 
     status: Status
@@ -544,7 +557,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     correlation_id: str | None = None
     operation_url: str | None = None
     retry_after: timedelta | None = None
-    errors: tuple[ErrorDetail, ...] = ()
+    codes: tuple[str, ...] = ()
 
 
 class End(StrEnum):

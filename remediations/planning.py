@@ -82,8 +82,10 @@ def is_over(evidence: Evidence) -> str | None:
 
 
 def plan_digest(plan: Plan) -> str:
-    """Give what an approval names: action, target, parameters, calls, policy version and fingerprint."""
-    parts = [plan.action, plan.target, plan.parameters, plan.calls, plan.policy_version, plan.fingerprint]
+    """Give what an approval names: the failure and the try, action, target, parameters, calls, policy version and
+    fingerprint. An answer to one failure is none to the next, however alike they are."""
+    failure = [plan.diagnosis.incident.id, plan.try_number]
+    parts = [plan.action, plan.target, plan.parameters, plan.calls, plan.policy_version, plan.fingerprint, failure]
     return codec.digest_of(parts)
 
 

@@ -1,10 +1,11 @@
 """policy.yaml -> frozen `Policy`, and its JSON Schema.
 
-The order of modes is off < dry-run < ask < auto. For one action on one resource the first matching rule holds, field by
-field over the action's own settings; ``MEDIC_MODE`` is a ceiling over it all. Nothing that is not written is permitted:
-an action without settings is off.
+The order of modes is off < dry-run < ask < auto. For one action on one resource each field comes from the first
+rule that matches and sets it, else from the action's own settings; ``MEDIC_MODE`` is a ceiling over it all. Nothing is
+permitted that is not written: an action without settings is off.
 """
 
+import difflib
 import re
 from collections.abc import Collection, Iterator
 from datetime import datetime, time, timedelta
@@ -74,7 +75,11 @@ class ActionPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Other settings for some resources. `actions` lists the actions it is about; ``*`` is all of them."""
+    """Other settings for some resources. What it leaves out is left to later rules and to the action's own settings.
+
+    Attributes:
+        actions: The actions it is about; ``*`` is all of them.
+    """
 
     scope: Scope = Scope()
     actions: tuple[str, ...] = ("*",)
@@ -166,15 +171,18 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return codec.digest_of(self)[:12]
 
     def permission(self, action: str, resource: ResourceId, tags: dict[str, str]) -> ActionPolicy:
-        """Give what holds for one action on one resource."""
-        base = self.actions.get(action, ActionPolicy())
-        for rule in self.rules:
+        """Give what holds for one action on one resource: each field from the first rule that matches and sets it.
+
+        A rule hides nothing of the next but what it says itself: one that only limits attempts leaves a later
+        ``mode: ask`` in force.
+        """
+        permission = self.actions.get(action, ActionPolicy())
+        for rule in reversed(self.rules):
             if ("*" in rule.actions or action in rule.actions) and rule.scope.covers(resource, tags):
                 fields = {name: getattr(rule, name) for name in ActionPolicy.__struct_fields__}
-                return msgspec.structs.replace(
-                    base, **{name: value for name, value in fields.items() if value is not None}
-                )
-        return base
+                written = {name: value for name, value in fields.items() if value is not None}
+                permission = msgspec.structs.replace(permission, **written)
+        return permission
 
     def trusts_spec(self, url: str) -> bool:
         """Tell whether a desired spec from there may be deployed without a person."""
@@ -220,8 +228,7 @@ def parse(content: bytes, file: str = "policy.yaml") -> Policy:
         match = _AT.match(str(error))
         words, path = (match["words"], match["path"] or "$") if match else (str(error), "$")
         path = _named(plain, path)
-        fix = 'Write it in quotes, with seconds: "22:00:00".' if "`time`" in words else f"{words}."
-        raise PolicyError(file, path, _at(plain, path), fix) from error
+        raise PolicyError(file, path, _at(plain, path), _fix(words, path)) from error
     _check(policy, file)
     return policy
 
@@ -254,7 +261,7 @@ def refuse_unknown_actions(policy: Policy, known: Collection[str], file: str) ->
         named += [(f"$.rules[{number}].actions", name) for name in rule.actions if name != "*"]
     for path, name in named:
         if name not in known:
-            raise PolicyError(file, path, name, f"There is no such action. There are: {', '.join(sorted(known))}.")
+            raise PolicyError(file, path, name, f"There is no such action. Use one of {', '.join(sorted(known))}.")
 
 
 def schema() -> dict[str, object]:
@@ -309,6 +316,38 @@ def _wrong_waits(policy: Policy) -> Iterator[_Mistake]:
                 yield f"{path}.{name}", str(wait), "Write a duration from PT0S to P30D."
     if not timedelta(0) < policy.approval_window <= _LONGEST_WAIT:
         yield "$.approval_window", str(policy.approval_window), "Write a duration up to P30D."
+
+
+_EXAMPLES = (
+    ("enum value", f"Use one of {', '.join(Mode)}."),
+    ("`time`", 'Write it in quotes, with seconds: "22:00:00".'),
+    ("duration", "Write an ISO 8601 duration, such as PT30S, PT10M or P1D."),
+    ("datetime", "Write a time with its zone, such as 2026-12-01T00:00:00Z."),
+)
+_WORDS = {"int": "a whole number", "str": "a text", "array": "a list", "object": "a mapping"}
+
+
+def _fix(words: str, path: str) -> str:
+    """Give what to write instead, from msgspec's words about what is wrong."""
+    if path == "$" and (words.startswith("Expected `object`") or "required field" in words):
+        return "Write a mapping with actions: `actions: {retry: {mode: ask}}`."
+    for part, fix in _EXAMPLES:
+        if part in words:
+            return fix
+    if match := re.search(r"missing required field `(.*)`", words):
+        return f"Add the field `{match[1]}`."
+    if match := re.search(r"unknown field `(.*)`", words):
+        near = difflib.get_close_matches(match[1], _field_names(), n=1, cutoff=0.8)
+        there_is_none = f"Remove `{match[1]}`: there is no such field."
+        return f"Write `{near[0]}` in place of `{match[1]}`." if near else there_is_none
+    if match := re.match(r"Expected `(\w+)(?: \| null)?`(.*?)(?:, got .*)?$", words, re.DOTALL):
+        return f"Write {_WORDS.get(match[1], match[1])}{match[2]}."
+    return f"{words}."
+
+
+def _field_names() -> list[str]:
+    structs = (Policy, ActionPolicy, Rule, Scope, Pause, Freeze, Window, DesiredSpecs)
+    return [name for struct in structs for name in struct.__struct_fields__]
 
 
 def _below(url: str, containers: tuple[str, ...]) -> bool:

@@ -183,6 +183,6 @@ def _is_secret(name: str, value: str, *, certain: bool) -> bool:
         return True
     if any(space in value for space in " \t\n") or (len(value) < 12 and _COUNT.fullmatch(value)):
         return False
-    if value.startswith(("/", "sha256:")) or "://" in value:
+    if value.lower().startswith(("/subscriptions/", "/tenants/", "/providers/", "sha256:")) or "://" in value:
         return False
     return len(value) >= 16 or (len(value) >= 6 and any(character.isdigit() for character in value))

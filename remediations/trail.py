@@ -134,6 +134,11 @@ class Question(Struct, frozen=True, kw_only=True):
     policy_version: str
     expires_at: datetime
 
+    @property
+    def bell(self) -> str:
+        """The name of its doorbell: an event to the orchestration; the answer itself is in the store."""
+        return bell_of(self.plan)
+
 
 class Answered(Struct, frozen=True, kw_only=True):
     """What a person, or time, answered. `approved` is None when the question was superseded or expired."""
@@ -160,8 +165,15 @@ class Trail:
 
     def intakes(self, day: datetime) -> Iterator[Intake]:
         """Give the deliveries of one UTC day."""
-        for name in self.store.list(f"intake/{day:%Y-%m-%d}/"):
-            yield codec.decode(Intake, self.store.read(name))
+        return map(self.intake, self.intake_names(day))
+
+    def intake_names(self, day: datetime) -> Iterator[str]:
+        """Give the names of one UTC day's deliveries, for whoever is to get past one that cannot be read."""
+        return iter(self.store.list(f"intake/{day:%Y-%m-%d}/"))
+
+    def intake(self, name: str) -> Intake:
+        """Give the delivery of a name; raises ValueError if it cannot be read."""
+        return codec.decode(Intake, self.store.read(name))
 
     def open_incident(self, incident: Incident, nonce: str, now: datetime) -> bool:
         """Claim an incident; False if another nonce holds it. Asking again with the same nonce is True again."""
@@ -274,6 +286,14 @@ class Trail:
                 found.append((effect, self.outcome(effect.plan, effect.step, effect.attempt)))
         return tuple(sorted(found, key=lambda pair: pair[0].at))
 
+    def is_worked_on(self, incident: Incident) -> bool:
+        """Tell whether an incident has sent something and has not ended."""
+        if self.ended(incident.id) is not None:
+            return False
+        effects = self.effects_on(incident.resource.key)
+        outcomes = [outcome for effect, outcome in effects if effect.incident_id == incident.id]
+        return any(outcome is None or outcome.status is Status.ACCEPTED for outcome in outcomes)
+
     def open_intents(self) -> Iterator[Intent]:
         """Give the intents without an outcome, found by their names alone."""
         names = [name.rpartition("/") for name in self.store.list("effects/")]
@@ -382,9 +402,14 @@ def record_at(record: AuditRecord, seq: int) -> AuditRecord:
     return replace(record, seq=seq)
 
 
+def bell_of(plan: str) -> str:
+    """Give the name of the doorbell of the question about a plan."""
+    return f"decided:{plan[:32]}"
+
+
 def counts_as_attempt(outcome: Outcome | None) -> bool:
     """Tell whether an effect counts: not if Azure was busy or throttled us, nor if nothing was sent."""
-    return outcome is None or outcome.status not in {Status.BUSY, Status.THROTTLED, Status.NOT_DONE, Status.REFUSED}
+    return outcome is None or outcome.status not in {Status.BUSY, Status.THROTTLED, Status.UNSENT, Status.REFUSED}
 
 
 def _effect_name(plan: str, step: int, attempt: int) -> str:

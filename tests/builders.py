@@ -122,6 +122,11 @@ def make_endpoint_state(**changes: Any) -> ResourceState:
     return ResourceState(**{**fields, **changes})
 
 
+def with_code(fields: dict[str, Any]) -> dict[str, Any]:
+    """The service writes the code of the (first) error into a field of its own."""
+    return {"code": fields["errors"][0].code if fields["errors"] else None, **fields}
+
+
 def make_row(**changes: Any) -> ActivityRow:
     """The Activity Log's row of the operation's end."""
     fields: dict[str, Any] = {
@@ -133,7 +138,7 @@ def make_row(**changes: Any) -> ActivityRow:
         "caller": SOMEBODY.oid,
         "errors": (CANCELED,),
     }
-    return ActivityRow(**{**fields, **changes})
+    return ActivityRow(**with_code({**fields, **changes}))
 
 
 def make_operation(**changes: Any) -> OperationState:
@@ -143,7 +148,7 @@ def make_operation(**changes: Any) -> OperationState:
         "ended_at": FAILED_AT,
         "errors": (CANCELED,),
     }
-    return OperationState(**{**fields, **changes})
+    return OperationState(**with_code({**fields, **changes}))
 
 
 def make_evidence(**changes: Any) -> Evidence:

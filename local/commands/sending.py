@@ -51,14 +51,19 @@ def _to_host(to: str, payload: Json, times: int) -> int:
 
 def address(to: str, payload: Json) -> str:
     """Give the URL to post to: what `to` names, or below it the app's own route for such a payload."""
+    if urlsplit(checked(to)).path not in {"", "/"}:
+        return to
+    return to.rstrip("/") + (ALERTS if _is_alert(payload) else EVENT_GRID)
+
+
+def checked(to: str) -> str:
+    """Give a URL that may be posted to; raises CommandError."""
     parts = urlsplit(to)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise terminal.CommandError(f"--to {to!r} is no URL. Write http://127.0.0.1:7071.")
     if parts.scheme == "http" and not is_loopback(to):
         raise terminal.CommandError(f"--to {to!r} is plain http to another machine. Use https, or this machine.")
-    if parts.path not in {"", "/"}:
-        return to
-    return to.rstrip("/") + (ALERTS if _is_alert(payload) else EVENT_GRID)
+    return to
 
 
 def headers_of(payload: Json) -> dict[str, str]:

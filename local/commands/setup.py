@@ -1,6 +1,5 @@
 """``medic policy`` and ``medic doctor``: whether what was set up can be used."""
 
-import difflib
 import json
 import os
 import queue
@@ -37,6 +36,7 @@ def policy_check(file: str | None, *, as_json: bool) -> int:
     """Read a policy as the app would, and tell what it says."""
     path = Path(file or os.environ.get("MEDIC_POLICY") or environment.Settings().policy)
     policy = policies.load(path)
+    policies.refuse_unknown_actions(policy, ACTIONS, str(path))
     warnings = tuple(_warnings(policy))
     if as_json:
         actions = {name: {"mode": one.mode, "attempts": one.attempts} for name, one in policy.actions.items()}
@@ -54,14 +54,6 @@ def policy_schema() -> int:
 
 
 def _warnings(policy: Policy) -> Iterator[str]:
-    named = [(f"actions.{name}", name) for name in policy.actions]
-    for number, rule in enumerate(policy.rules):
-        named += [(f"rules[{number}].actions", name) for name in rule.actions if name != "*"]
-    for path, name in named:
-        if name not in ACTIONS:
-            near = difflib.get_close_matches(name, ACTIONS, n=1)
-            fix = f"Did you mean {near[0]}?" if near else f"There is {', '.join(ACTIONS)}."
-            yield f"{path}: there is no action {name!r}. {fix}"
     for name in ACTIONS:
         if name not in policy.actions:
             yield f"actions: {name} is not listed, so it is off. List it as 'off' if that is meant."

@@ -62,12 +62,16 @@ def _put_again(diagnosis: Diagnosis, evidence: Evidence, state: ResourceState, p
         return _none(
             diagnosis, "advised", "the update of an endpoint is never run again: its traffic would be at stake"
         )
-    if state.spec_digest is not None and (was_create or state.spec_digest == incident.sent_digest):
+    is_whole = state.shows_environment and (was_create or state.spec_digest == incident.sent_digest)
+    if state.spec_digest is not None and is_whole:
         return _live(incident, state.spec_digest)
     if isinstance(evidence.desired, Found):
         return _desired(incident, evidence.desired.value, policy)
     if state.spec_digest is None:
         return _none(diagnosis, "advised", f"{label} cannot be rebuilt without loss: {state.not_rebuildable}")
+    if not state.shows_environment:
+        why = "GET shows no environment variables, and those that there are would be lost; CI sent no spec"
+        return _live(incident, state.spec_digest, needs_person=why)
     what = "a failed update" if was_create is False else "whether it was created or updated is not known"
     return _live(incident, state.spec_digest, needs_person=f"{what}: GET may show the old spec, and CI sent none")
 

@@ -30,7 +30,7 @@ from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 
 from remediations import codec
 from remediations.errors import WriteInDryRun
-from remediations.messages import parse
+from remediations.messages import parse_redacted
 from remediations.model import Absent, Call, Caller, Found, Json, Reading, Unknown
 from remediations.ports import Reply
 from remediations.settings import Settings, is_loopback
@@ -193,7 +193,7 @@ class ArmWrites:
             service_request_id=headers.get("x-ms-request-id"),
             correlation_id=headers.get("x-ms-correlation-request-id"),
             permission=_permission(request, response.content) if refused else None,
-            errors=parse(response.text()) if response.status_code >= 400 else (),
+            errors=parse_redacted(response.text()) if response.status_code >= 400 else (),
         )
 
 

@@ -3,36 +3,32 @@
 from datetime import datetime
 
 from remediations.catalogue.cause import Check, Clue
-from remediations.model import ActivityRow, Evidence, Found
+from remediations.model import ActivityRow, Evidence, Found, OperationState
 
 _DELETE = "/delete"
 _TERMINAL = frozenset({"Failed", "Canceled", "Cancelled", "Succeeded"})
 _CANCELED = frozenset({"Canceled", "Cancelled"})
+_CONFLICTS = frozenset({"Conflict", "OperationInProgress"})
 
 
 def operation_was_canceled(evidence: Evidence) -> Clue | None:
-    """The long-running operation's own status: the word of Azure ML, not of an SDK that wraps it."""
-    if not isinstance(evidence.operation, Found) or not evidence.operation.value.is_over:
+    """The long-running operation's own status or code: the word of Azure ML, not of an SDK or a log inside its text."""
+    operation = _ended_operation(evidence)
+    if operation is None:
         return None
-    operation = evidence.operation.value
-    codes = {detail.code for detail in operation.errors}
-    if operation.status == "Canceled" or "OperationCanceled" in codes:
-        return Clue(read="operation", says=f"its status is {operation.status}", supports=True)
-    named = next((detail.code for detail in operation.errors if detail.code), "no code")
-    return Clue(read="operation", says=f"its status is {operation.status} with {named}, not Canceled", supports=False)
+    said = f"its status is {operation.status} ({operation.code or 'no code'})"
+    is_canceled = operation.status == "Canceled" or operation.code == "OperationCanceled"
+    return Clue(read="operation", says=said, supports=is_canceled)
 
 
 def activity_log_shows_cancel(evidence: Evidence) -> Clue | None:
     """The Activity Log's row of the operation's end."""
     row = _last_row(evidence)
-    if row is None:
+    if row is None or (row.status == "Failed" and row.code is None):
         return None
-    if row.status in _CANCELED or any(detail.code == "OperationCanceled" for detail in row.errors):
-        return Clue(read="activity-log", says=f"the operation ended as {row.status} (OperationCanceled)", supports=True)
-    if row.status == "Failed" and not row.errors:
-        return None
-    named = next((detail.code for detail in row.errors if detail.code), "no code")
-    return Clue(read="activity-log", says=f"the operation ended as {row.status} with {named}", supports=False)
+    is_canceled = row.status in _CANCELED or row.code == "OperationCanceled"
+    said = f"the operation ended as {row.status} ({row.code or 'no code'})"
+    return Clue(read="activity-log", says=said, supports=is_canceled)
 
 
 def nobody_deleted(evidence: Evidence) -> Clue | None:
@@ -58,26 +54,28 @@ def somebody_deleted(evidence: Evidence) -> Clue | None:
 def activity_log_shows_conflict(evidence: Evidence) -> Clue | None:
     """The Activity Log's row of a write that Azure refused because another one ran."""
     row = _last_row(evidence)
-    if row is None or not row.errors:
+    if row is None or row.code is None:
         return None
-    if any(detail.code in {"Conflict", "OperationInProgress"} for detail in row.errors):
-        return Clue(read="activity-log", says="the write was refused with Conflict", supports=True)
-    return None
+    return Clue(read="activity-log", says=f"the write ended with {row.code}", supports=row.code in _CONFLICTS)
+
+
+def operation_did_not_fail(evidence: Evidence) -> Clue | None:
+    """Opposes if the operation was taken and failed of something else: then nothing was in its way."""
+    operation = _ended_operation(evidence)
+    if operation is None or operation.status == "Succeeded" or operation.code in _CONFLICTS:
+        return None
+    return Clue(read="operation", says=f"it ran and ended as {operation.status} ({operation.code})", supports=False)
 
 
 def operation_says(*codes: str) -> Check:
-    """Supports if the operation's own error has one of these codes, opposes if it was not an error at all."""
+    """Supports if the code of the operation's error is one of these, opposes if it is another."""
 
     def check(evidence: Evidence) -> Clue | None:
-        if not isinstance(evidence.operation, Found) or not evidence.operation.value.is_over:
+        operation = _ended_operation(evidence)
+        if operation is None or (operation.status != "Succeeded" and operation.code is None):
             return None
-        operation = evidence.operation.value
-        named = next((detail.code for detail in operation.errors if detail.code in codes), None)
-        if named is not None:
-            return Clue(read="operation", says=f"its error is {named}", supports=True)
-        if operation.status == "Succeeded":
-            return Clue(read="operation", says="it succeeded", supports=False)
-        return None
+        said = f"its status is {operation.status} ({operation.code or 'no code'})"
+        return Clue(read="operation", says=said, supports=operation.code in codes)
 
     return check
 
@@ -140,6 +138,12 @@ def began_at(evidence: Evidence) -> datetime | None:
         return evidence.operation.value.started_at
     rows = evidence.activity.value if isinstance(evidence.activity, Found) else ()
     return min((row.at for row in rows if row.status == "Started"), default=None)
+
+
+def _ended_operation(evidence: Evidence) -> OperationState | None:
+    if not isinstance(evidence.operation, Found) or not evidence.operation.value.is_over:
+        return None
+    return evidence.operation.value
 
 
 def _last_row(evidence: Evidence) -> ActivityRow | None:

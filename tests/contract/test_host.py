@@ -186,6 +186,7 @@ def test_a_batch_is_taken_event_by_event(http):
         pytest.param(EVENTS, b"{not json", 400, id="malformed"),
         pytest.param(EVENTS, b"\xff\xfe\x00", 400, id="not-text"),
         pytest.param(EVENTS, b'["text"]', 400, id="not-an-object"),
+        pytest.param(EVENTS, b'{"data":' * 100_000 + b"1" + b"}" * 100_000, 400, id="nested-too-deep"),
         pytest.param("/runtime/webhooks/eventgrid?functionName=nobody", b"[]", 404, id="unknown-function"),
         pytest.param("/runtime/webhooks/eventgrid?functionName=items", b"[]", 404, id="other-trigger"),
         pytest.param("/runtime/webhooks/eventgrid", b"[]", 404, id="no-function"),

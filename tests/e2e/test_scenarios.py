@@ -9,8 +9,10 @@ import jsonschema
 import msgspec
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from local import demo, rehearsal
+from local.cli import app
 from local.rehearsal import Actual, Effect, Expected, Stage, differences
 from remediations.model import Disposition, End
 
@@ -142,3 +144,8 @@ def test_a_file_that_is_no_story_is_refused_with_its_place(tmp_path, text, words
         rehearsal.load(file)
 
     assert str(file) in str(error.value)
+
+
+def test_the_schema_that_the_error_names_is_printed():
+    result = CliRunner().invoke(app, ["rehearse", "--schema"])
+    assert (result.exit_code, json.loads(result.stdout)) == (0, json.loads(json.dumps(rehearsal.schema())))

@@ -172,10 +172,18 @@ def test_a_newer_failure_supersedes_a_question_that_waits():
 
 
 def uncorrelated(**changes):
-    return make_incident(id="inc-raw", correlation_id=None, source="alert", event_id="alert-1", **changes)
+    fields = {"id": "inc-raw", "correlation_id": None, "source": "alert", "event_id": "alert-1"}
+    return make_incident(**{**fields, **changes})
 
 
-def world(rows=(), *, written=FAILED_AT - timedelta(minutes=3)):
+def swept(**changes):
+    """What the sweep finds: dated by the sweep, and its trouble by the last write."""
+    began = FAILED_AT - timedelta(minutes=3)
+    fields = {"id": "inc-swept", "correlation_id": None, "source": "sweep", "event_id": f"sweep-{began}"}
+    return make_incident(**{**fields, "failed_at": NOON, "first_failed_at": began, **changes})
+
+
+def world(rows=(), *, written=FAILED_AT - timedelta(minutes=3), **more):
     body = {
         "properties": {"provisioningState": "Failed"},
         "systemData": {"createdAt": written.isoformat(), "lastModifiedAt": written.isoformat()},
@@ -188,6 +196,7 @@ def world(rows=(), *, written=FAILED_AT - timedelta(minutes=3)):
             "resourceId": DEPLOYMENT,
             "correlationId": correlation,
             "properties": {"statusMessage": '{"error":{"code":"Conflict","message":"in progress"}}'},
+            **more,
         }
         for at, name, correlation in rows
     ]
@@ -208,10 +217,110 @@ def test_the_activity_log_s_row_must_be_of_the_same_kind_and_not_later():
 
 
 def test_what_the_sweep_finds_is_dated_by_the_activity_log():
-    swept = reception(make_incident(id="x", correlation_id=None, source="sweep", failed_at=NOON), caller=Caller())
-    admission = admitted(swept, make_trail(), reads=world([(FAILED_AT, WRITE, CORRELATION)]))
+    found = reception(swept(), caller=Caller())
+    admission = admitted(found, make_trail(), reads=world([(FAILED_AT, WRITE, CORRELATION)]))
     assert admission.incident is not None
     assert admission.incident.failed_at == FAILED_AT
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("at", "written", "belongs"),
+    [
+        pytest.param(FAILED_AT - timedelta(minutes=9), FAILED_AT - HOUR, True, id="a little before"),
+        pytest.param(FAILED_AT + timedelta(minutes=4), FAILED_AT - HOUR, True, id="a little after"),
+        pytest.param(FAILED_AT - timedelta(minutes=11), FAILED_AT - HOUR, False, id="too long before"),
+        pytest.param(FAILED_AT + timedelta(minutes=6), FAILED_AT - HOUR, False, id="too long after"),
+        pytest.param(FAILED_AT - timedelta(minutes=5), FAILED_AT - timedelta(minutes=3), False, id="before a write"),
+    ],
+)
+def test_a_row_tells_of_the_failure_only_if_its_time_fits(at, written, belongs):
+    reads = world([(at, WRITE, CORRELATION)], written=written)
+    admission = admitted(reception(uncorrelated()), make_trail(), reads=reads)
+    assert admission.incident_id == (make_incident().id if belongs else "inc-raw")
+
+
+def test_ci_s_event_does_not_join_an_older_failure_that_has_ended():
+    trail = make_trail()
+    older = make_incident(failed_at=FAILED_AT - HOUR)
+    trail.open_incident(older, "n", NOON - HOUR)
+    trail.end_incident(ended(older))
+    reads = world([(older.failed_at, WRITE, CORRELATION)], written=older.failed_at - HOUR)
+    told = reception(uncorrelated(source="ci"), caller=Caller())
+    admission = admitted(told, trail, reads=reads)
+    assert (admission.disposition, admission.incident_id) == (Disposition.INCIDENT, "inc-raw")
+
+
+def test_the_sweep_s_row_may_be_as_old_as_the_last_write():
+    written = NOON - timedelta(hours=20)
+    found = reception(swept(first_failed_at=written), caller=Caller())
+    row = (written + timedelta(minutes=2), WRITE, CORRELATION)
+    admission = admitted(found, make_trail(), reads=world([row], written=written))
+    assert admission.incident_id == make_incident().id
+    older = (written - timedelta(minutes=2), WRITE, CORRELATION)
+    assert admitted(found, make_trail(), reads=world([older], written=written)).incident_id == "inc-swept"
+
+
+@pytest.mark.parametrize(
+    ("incident", "disposition"),
+    [
+        pytest.param(uncorrelated(), Disposition.INCIDENT, id="another event"),
+        pytest.param(
+            make_incident(id="inc-raw", correlation_id=None, source="ci"), Disposition.DUPLICATE, id="its own event"
+        ),
+        pytest.param(swept(), Disposition.JOINED, id="the sweep, of a state that nobody has changed"),
+    ],
+)
+def test_an_ended_incident_is_joined_by_its_own_event_and_by_the_sweep_alone(incident, disposition):
+    trail = make_trail()
+    trail.open_incident(make_incident(), "n", NOON)
+    trail.end_incident(ended(make_incident()))
+    assert admitted(reception(incident, caller=Caller()), trail, reads=world()).disposition is disposition
+
+
+# -------------------------------------------------------------------------------- the correlation id comes later
+
+
+def test_an_event_with_the_correlation_id_joins_the_open_incident_that_had_none():
+    trail = make_trail()
+    trail.open_incident(uncorrelated(), "n", NOON)
+    spec = "https://stmlops.blob.core.windows.net/desired/green.json"
+    told = make_incident(source="ci", desired_spec_url=spec, failed_at=FAILED_AT + timedelta(minutes=1))
+    admission = admitted(reception(told), trail, report="r" * 64)
+    assert (admission.disposition, admission.incident_id, admission.incident) == (Disposition.JOINED, "inc-raw", None)
+    assert admission.words == "the failure is known from alert, which did not know its correlation id"
+    joined = trail.with_joined(uncorrelated())
+    assert (joined.desired_spec_url, joined.report) == (spec, "r" * 64)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(uncorrelated(failed_at=FAILED_AT - timedelta(minutes=11)), id="at another time"),
+        pytest.param(uncorrelated(resource=make_resource(f"{ENDPOINT}/deployments/blue")), id="of another deployment"),
+        pytest.param(make_incident(id=LATER, correlation_id=OTHER_CORRELATION), id="with an id of its own"),
+    ],
+)
+def test_what_is_not_the_same_failure_is_not_joined(other):
+    trail = make_trail()
+    trail.open_incident(other, "n", NOON)
+    assert admitted(reception(make_incident(event_id="event-7")), trail).disposition is Disposition.INCIDENT
+
+
+def test_an_uncorrelated_incident_that_has_ended_is_not_joined():
+    trail = make_trail()
+    trail.open_incident(uncorrelated(), "n", NOON)
+    trail.end_incident(ended(uncorrelated()))
+    assert admitted(reception(make_incident()), trail).disposition is Disposition.INCIDENT
+
+
+def test_an_event_of_what_the_sweep_found_joins_it_though_the_sweep_dates_it_later():
+    trail = make_trail()
+    trail.open_incident(swept(failed_at=NOON + HOUR), "n", NOON + HOUR)
+    admission = admitted(reception(make_incident()), trail, now=NOON + HOUR)
+    assert (admission.disposition, admission.incident_id) == (Disposition.JOINED, "inc-swept")
 
 
 def test_without_a_row_it_joins_the_incident_that_is_not_older_than_the_last_write():
@@ -280,6 +389,45 @@ def test_an_event_is_ours_by_identity_and_intent(changes, own, disposition):
     admission = admitted(reception(newer(), **changes), trail_with_effect(), own=own)
     assert admission.disposition is disposition
     assert admission.incident_id == {Disposition.LINKED: "inc-ours", Disposition.ALARM: None}.get(disposition, LATER)
+
+
+OWN_WRITE = {"httpRequest": {"clientRequestId": REQUEST}, "caller": US.oid}
+
+
+@pytest.mark.parametrize(
+    ("more", "outcome", "own", "disposition"),
+    [
+        pytest.param(OWN_WRITE, None, US, Disposition.LINKED, id="our request id"),
+        pytest.param({}, CORRELATION.upper(), US, Disposition.LINKED, id="our correlation id"),
+        pytest.param({"caller": US.appid}, CORRELATION, US, Disposition.LINKED, id="our client id"),
+        pytest.param(OWN_WRITE, None, None, Disposition.LINKED, id="while we do not know ourselves"),
+        pytest.param({**OWN_WRITE, "caller": SOMEBODY.oid}, None, US, Disposition.INCIDENT, id="somebody's, forged"),
+        pytest.param({"caller": US.oid}, OTHER_CORRELATION, US, Disposition.INCIDENT, id="of another write"),
+    ],
+)
+def test_the_sweep_opens_nothing_for_a_failed_write_of_ours(more, outcome, own, disposition):
+    trail = trail_with_effect()
+    if outcome is not None:
+        trail.close_intent("p" * 64, 0, 1, make_outcome(correlation_id=outcome))
+    reads = world([(FAILED_AT, WRITE, CORRELATION)], **more)
+    admission = admitted(reception(swept(), caller=Caller()), trail, own=own, reads=reads)
+    assert admission.disposition is disposition
+    assert admission.incident_id == ("inc-ours" if disposition is Disposition.LINKED else make_incident().id)
+
+
+def test_an_older_failed_write_of_ours_explains_no_later_failure():
+    reads = world([(FAILED_AT - HOUR, WRITE, CORRELATION)], **OWN_WRITE)
+    admission = admitted(reception(swept(), caller=Caller()), trail_with_effect(), reads=reads)
+    assert (admission.disposition, admission.incident_id) == (Disposition.INCIDENT, "inc-swept")
+
+
+def test_what_ci_says_of_our_failed_write_is_kept_with_its_incident():
+    trail = trail_with_effect()
+    spec = "https://stmlops.blob.core.windows.net/desired/green.json"
+    told = reception(uncorrelated(source="ci", desired_spec_url=spec), caller=Caller())
+    admission = admitted(told, trail, reads=world([(FAILED_AT, WRITE, CORRELATION)], **OWN_WRITE))
+    assert (admission.disposition, admission.incident_id) == (Disposition.LINKED, "inc-ours")
+    assert trail.with_joined(make_incident(id="inc-ours")).desired_spec_url == spec
 
 
 def test_our_identity_without_any_intent_is_an_alarm_and_repairs_nothing():

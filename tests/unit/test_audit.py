@@ -72,7 +72,7 @@ def record_all(journal):
     journal.asked(question)
     journal.answered(make_incident().id, Answered(at=NOON, plan=plan.digest, approved=True, words="ok", by=SOMEBODY))
     journal.intended(make_intent(), plan, 1)
-    journal.came_of(plan, 1, make_outcome(errors=TOLD, status=Status.REJECTED))
+    journal.came_of(plan, 1, make_outcome(codes=("BadRequest",), status=Status.REJECTED))
     journal.verified(plan, Verification(end=End.REPAIRED, words="green is Succeeded", evidence="e" * 64))
     journal.linked(make_incident().id, "event-1", "Microsoft.Resources.ResourceWriteFailure")
     journal.ended(make_incident().id, End.REPAIRED, "green is Succeeded")

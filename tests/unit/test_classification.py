@@ -7,6 +7,7 @@ import pytest
 from remediations.catalogue import CAUSES
 from remediations.catalogue.cause import Cause, Symptoms, code, either, every, message
 from remediations.classification import classify, nominate, symptoms
+from remediations.enrichment import code_of, operation_state
 from remediations.messages import parse
 from remediations.model import Absent, ErrorDetail, Found, Level, Unknown
 from tests.builders import (
@@ -64,7 +65,8 @@ def confirming(cause, example):
             row = make_row(errors=errors)
             return evidence_of(*errors, status="Canceled", history=Found((deletion(), row)))
         case "conflict-in-progress":
-            return evidence_of(*errors, endpoint=Found(make_endpoint_state(provisioning_state="Updating")))
+            busy = Found(make_endpoint_state(provisioning_state="Updating"))
+            return evidence_of(*errors, endpoint=busy, operation=Unknown("refused at once: there is none"))
         case "role-assignment-pending":
             return evidence_of(*errors, resource=Found(make_state(kind="Kubernetes")))
         case name if name.startswith("canceled"):
@@ -138,9 +140,38 @@ def test_the_wrapper_stays_unknown_when_the_operation_failed_for_another_reason(
     diagnosis = diagnosed(evidence)
     assert diagnosis.cause_id == "unknown"
     assert [finding.says for finding in diagnosis.opposing] == [
-        "its status is Failed with OutOfQuota, not Canceled",
-        "the operation ended as Failed with OutOfQuota",
+        "its status is Failed (OutOfQuota)",
+        "the operation ended as Failed (OutOfQuota)",
     ]
+
+
+FORGED = "Operation was canceled by another operation that has a higher priority."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"User container has crashed: (OperationCanceled) {FORGED}", id="a code in parentheses"),
+        pytest.param(f'crashed: {{"error": {{"code": "OperationCanceled", "message": "{FORGED}"}}}}', id="nested JSON"),
+        pytest.param(f"Code: OperationCanceled\nMessage: {FORGED}", id="as the CLI prints it"),
+        pytest.param("(Conflict) Another operation is in progress on this endpoint.", id="a conflict"),
+        pytest.param(
+            "(DeploymentIdentityError) The role assignment takes some time, please wait and try again.", id="a role"
+        ),
+    ],
+)
+def test_a_code_inside_the_text_of_a_failed_operation_makes_nobody_act(text):
+    error = {"code": "ResourceNotReady", "message": text}
+    operation = operation_state({"status": "Failed", "startTime": "2026-11-22T11:57:00Z", "error": error})
+    row = make_row(status="Failed", errors=operation.errors, code=code_of({"error": error}))
+    evidence = make_evidence(
+        operation=Found(operation),
+        activity=Found((row,)),
+        history=Found((row,)),
+        endpoint=Found(make_endpoint_state(provisioning_state="Updating")),
+        resource=Found(make_state(provisioning_state="Failed", kind="Kubernetes")),
+    )
+    assert (diagnosed(evidence).cause_id, diagnosed(evidence).action) == ("unknown", None)
 
 
 def test_a_container_s_log_cannot_fake_a_cancellation():

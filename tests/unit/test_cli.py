@@ -14,7 +14,20 @@ from remediations.errors import ArmForbidden, SettingsError, StoreUnavailable
 from tests.commands import settle
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("demo", "rehearse", "serve", "send", "scan", "plan", "classify", "causes", "report", "pause", "audit")
+COMMANDS = (
+    "demo",
+    "rehearse",
+    "serve",
+    "send",
+    "scan",
+    "plan",
+    "classify",
+    "causes",
+    "report",
+    "pause",
+    "audit",
+    "approvals",
+)
 
 
 def test_help_names_every_command_and_every_exit_code() -> None:
@@ -37,7 +50,9 @@ def test_help_pays_for_nothing_that_it_does_not_show() -> None:
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("arguments", [["frobnicate"], ["audit", "frobnicate"], ["causes", "--jsno"], ["plan"]])
+@pytest.mark.parametrize(
+    "arguments", [["frobnicate"], ["audit", "frobnicate"], ["causes", "--jsno"], ["plan"], ["rehearse"]]
+)
 def test_wrong_usage_is_exit_2_and_no_traceback(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2

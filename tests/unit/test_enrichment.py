@@ -151,8 +151,16 @@ def test_an_operation_on_another_host_is_the_reader_s_to_refuse():
 
 def test_a_later_operation_is_not_taken_for_the_failed_one():
     later = OPERATION | {"status": "InProgress", "startTime": "2026-11-22T11:56:00Z"}
-    evidence = enriched(reads(answers={OPERATION_URL: Found(later)}))
+    by_ci = shown_deployment() | {"systemData": {"lastModifiedAt": "2026-11-22T11:52:30Z", "lastModifiedBy": "ci"}}
+    evidence = enriched(reads(answers={DEPLOYMENT: Found(by_ci), OPERATION_URL: Found(later)}))
     assert evidence.operation == Unknown("the resource names a later operation")
+
+
+def test_our_own_repair_is_the_operation_to_judge_however_late_it_began():
+    later = OPERATION | {"status": "Canceled", "startTime": "2026-11-22T11:56:00Z"}
+    evidence = enriched(reads(answers={OPERATION_URL: Found(later)}))
+    assert isinstance(evidence.operation, Found)
+    assert evidence.operation.value.status == "Canceled"
 
 
 def test_the_operation_that_the_resource_names_is_asked_before_the_one_that_the_sender_names():

@@ -168,7 +168,7 @@ def test_a_send_after_its_time_is_not_made():
         budget=20,
         send_within=MINUTE,
     )
-    assert (outcome.status, writes.sent) == (Status.NOT_DONE, [])
+    assert (outcome.status, writes.sent) == (Status.UNSENT, [])
     kept = trail.outcome(make_plan().digest, 0, 1)
     assert kept is not None
     assert kept.words == "not sent: the intent was no longer fresh"

@@ -122,7 +122,7 @@ def test_where_there_are_windows_one_must_be_open(windows, answer):
         pytest.param([{}, {}, {"counts": False}], {}, ALLOW, id="one did not count"),
         pytest.param([{}, {}, {"cause_id": "other"}], {}, ALLOW, id="one for another cause"),
         pytest.param([{}, {}, {"action": "other"}], {}, ALLOW, id="one by another action"),
-        pytest.param([{}, {}, {"plan": make_plan().digest}], {}, ALLOW, id="one is this very plan"),
+        pytest.param([{}, {}, {"plan": make_plan().digest}], {}, DENY, id="one is an earlier attempt of this plan"),
         pytest.param([{}, {}, {"incident_id": "inc-other"}], {}, DENY, id="also by another incident"),
         pytest.param([], {"permission": ActionPolicy(mode=Mode.AUTO, attempts=0)}, DENY, id="none is allowed"),
     ],

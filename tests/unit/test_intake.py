@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remediations import codec
-from remediations.intake import incident_id, is_ours, receive, split
+from remediations.intake import incident_id, is_ours, left_out, receive, receive_strays, split
 from remediations.model import Caller, Operation, Reception
 from tests.builders import (
     CORRELATION,
@@ -23,6 +23,9 @@ from tests.builders import (
     make_resource,
 )
 
+LOCATION = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.MachineLearningServices/locations/westeurope"
+OPERATION = f"https://management.azure.com{LOCATION}/mfeOperationsStatus/od:1:2"
+SPEC = "https://stmlops.blob.core.windows.net/desired/green.json"
 CLAIMS = {
     "appid": "aaaaaaaa-1111-4222-8333-bbbbbbbbbbbb",
     "http://schemas.microsoft.com/identity/claims/objectidentifier": "cccccccc-1111-4222-8333-dddddddddddd",
@@ -72,9 +75,9 @@ def ci(**changes):
         "operationName": WRITE,
         "status": "Failed",
         "correlationId": CORRELATION,
-        "asyncOperationUri": "https://management.azure.com/operations/1",
+        "asyncOperationUri": f"{OPERATION}?api-version=2023-04-01-preview",
         "error": {"code": "BadArgument", "message": "the image cannot be pulled"},
-        "desiredSpecUri": "https://stmlops.blob.core.windows.net/desired/green.json",
+        "desiredSpecUri": SPEC,
     } | changes.pop("data", {})
     return {
         "specversion": "1.0",
@@ -241,8 +244,9 @@ def test_ci_brings_its_own_word_and_where_its_spec_lies():
     reception = received(ci())
     assert reception.incident is not None
     assert [detail.code for detail in reception.report] == ["BadArgument"]
-    assert reception.incident.desired_spec_url == "https://stmlops.blob.core.windows.net/desired/green.json"
-    assert reception.incident.operation_url == "https://management.azure.com/operations/1"
+    assert reception.incident.desired_spec_url == SPEC
+    assert reception.incident.operation_url == f"{OPERATION}?api-version=2023-04-01-preview"
+    assert left_out(ci(), reception) == ""
 
 
 def test_only_ci_may_name_a_spec_an_operation_or_an_error():
@@ -260,6 +264,101 @@ def test_a_url_longer_than_any_real_one_is_dropped():
     reception = received(ci(data={"desiredSpecUri": "https://x/" + "a" * 5_000, "asyncOperationUri": ["https://x/"]}))
     assert reception.incident is not None
     assert (reception.incident.desired_spec_url, reception.incident.operation_url) == (None, None)
+
+
+def test_secrets_in_ci_s_own_word_are_not_kept():
+    secret = "Pa55-w0rd-of-the-registry"
+    message = f"docker login failed: password={secret} for ada@contoso.com"
+    reception = received(ci(data={"error": {"code": "BadArgument", "message": message + " x" * 5_000}}))
+    kept = codec.encode(reception).decode()
+    assert secret not in kept
+    assert "ada@contoso.com" not in kept
+    assert len(reception.report[0].message) == 4_096
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param(f"{SPEC}?sv=2024-08-04&sig=c2VjcmV0LXNlY3JldA%3D%3D", id="a signature"),
+        pytest.param(f"{SPEC}?", id="an empty query"),
+        pytest.param(f"{SPEC}#part", id="a fragment"),
+        pytest.param("https://ada:secret@stmlops.blob.core.windows.net/desired/green.json", id="a user"),
+    ],
+)
+def test_a_spec_url_that_may_carry_a_secret_is_left_out_and_that_is_said(url):
+    raw = ci(data={"desiredSpecUri": url})
+    reception = received(raw)
+    assert reception.incident is not None
+    assert reception.incident.desired_spec_url is None
+    assert left_out(raw, reception) == (
+        "desiredSpecUri was left out: it has a query, a fragment or a user, which may be a secret"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        pytest.param(OPERATION, OPERATION, id="no query"),
+        pytest.param(
+            f"{OPERATION}?t=1&api-version=2024-10-01&sig=c2VjcmV0",
+            f"{OPERATION}?api-version=2024-10-01",
+            id="all but the API version goes",
+        ),
+        pytest.param(f"{OPERATION}?api-version=c2VjcmV0", OPERATION, id="an API version that is none"),
+        pytest.param(OPERATION.upper(), OPERATION.upper(), id="in capitals"),
+        pytest.param(
+            f"http://127.0.0.1:7072{LOCATION}/mfeOperationsStatus/od:1",
+            f"http://127.0.0.1:7072{LOCATION}/mfeOperationsStatus/od:1",
+            id="a simulator",
+        ),
+    ],
+)
+def test_an_operation_url_is_kept_with_its_api_version_alone(url, kept):
+    incident = received(ci(data={"asyncOperationUri": url})).incident
+    assert incident is not None
+    assert incident.operation_url == kept
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        pytest.param(OPERATION.replace("https", "http"), "it is not https", id="http"),
+        *(
+            pytest.param(url, "it is not the status of an operation in the incident's own subscription", id=name)
+            for name, url in {
+                "another path": "https://management.azure.com/operations/1",
+                "the resource": f"https://management.azure.com{DEPLOYMENT}",
+                "another subscription": OPERATION.replace(SUBSCRIPTION, "99999999-0000-0000-0000-000000000000"),
+                "another provider": OPERATION.replace("MachineLearningServices", "KeyVault"),
+                "another collection": OPERATION.replace("mfeOperationsStatus", "quotas"),
+                "dots": OPERATION.replace("od:1:2", "../../../secrets"),
+                "something below": f"{OPERATION}/listKeys",
+                "a user": OPERATION.replace("https://", "https://ada:secret@"),
+                "a fragment": f"{OPERATION}#x",
+                "a broken host": OPERATION.replace("management.azure.com", "[::2"),
+                "a path alone": OPERATION.removeprefix("https://management.azure.com"),
+                "too long": f"{OPERATION}{'1' * 3_000}",
+            }.items()
+        ),
+    ],
+)
+def test_an_operation_url_of_anything_else_is_left_out_and_that_is_said(url, words):
+    raw = ci(data={"asyncOperationUri": url})
+    reception = received(raw)
+    assert reception.incident is not None
+    assert reception.incident.operation_url is None
+    assert left_out(raw, reception) == f"asyncOperationUri was left out: {words}"
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        pytest.param(1, "it is not a JSON object", id="one"),
+        pytest.param(4_999, "4999 items of the batch are not JSON objects", id="many"),
+    ],
+)
+def test_what_is_no_object_in_a_batch_is_ignored_in_one_go(count, words):
+    assert receive_strays(count).ignored == words
 
 
 def test_model_deployed_names_what_it_corroborates():

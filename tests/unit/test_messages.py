@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediations.messages import anchors, deepest, parse
+from remediations.messages import anchors, deepest, parse, parse_redacted
 from remediations.model import ErrorDetail
 
 QUOTA = "Not enough quota available for Standard_F4s_v2 in SubscriptionId x. Current usage/limit: 0/6."
@@ -353,3 +353,11 @@ def test_hostile_text_takes_time_in_proportion(unit):
     parse(text)
     anchors(text)
     assert time.process_time() - begin < 2
+
+
+def test_what_is_kept_holds_no_secret_and_is_cut():
+    text = f"login with password=Pa55-w0rd-x by ada@contoso.com failed {'x ' * 5_000}"
+    (detail,) = parse_redacted({"error": {"code": "Unauthorized", "message": text}})
+    assert detail.code == "Unauthorized"
+    assert detail.message.startswith("login with password=<redacted> by <email> failed x x")
+    assert len(detail.message) == 4_096

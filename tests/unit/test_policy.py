@@ -50,29 +50,43 @@ def test_what_is_not_written_is_off():
     [
         pytest.param("actions: [", "$", None, "Write valid YAML.", id="no YAML"),
         pytest.param("\x00", "$", None, "Write valid YAML.", id="no text"),
-        pytest.param("", "$", None, "Expected `object`, got `null`", id="empty"),
-        pytest.param("rules: []", "$", {"rules": []}, "missing required field `actions`", id="no actions"),
+        pytest.param("", "$", None, "Write a mapping with actions: `actions: {retry: {mode: ask}}`.", id="empty"),
+        pytest.param("rules: []", "$", {"rules": []}, "Write a mapping with actions: ", id="no actions"),
         pytest.param(
             "actions: {retry: {mode: automatic}}",
             "$.actions.retry.mode",
             "automatic",
-            "Invalid enum value",
+            "Use one of off, dry-run, ask, auto.",
             id="a mode",
         ),
-        pytest.param("actions: {}\nprotcted: {}", "$", None, "unknown field `protcted`", id="a typo"),
+        pytest.param("actions: {}\nprotcted: {}", "$", None, "Write `protected` in place of `protcted`.", id="a typo"),
         pytest.param(
             "actions: {retry: {attempt: 3}}",
             "$.actions.retry",
             {"attempt": 3},
-            "unknown field `attempt`",
+            "Write `attempts` in place of `attempt`.",
             id="a typo inside",
         ),
-        pytest.param("actions: {retry: {attempts: -1}}", "$.actions.retry.attempts", -1, ">= 0", id="a negative count"),
         pytest.param(
-            "actions: {retry: {attempts: 1001}}", "$.actions.retry.attempts", 1001, "<= 1000", id="a huge count"
+            "actions: {retry: {attempts: -1}}",
+            "$.actions.retry.attempts",
+            -1,
+            "Write a whole number >= 0.",
+            id="a negative count",
         ),
         pytest.param(
-            "actions: {retry: {within: soon}}", "$.actions.retry.within", "soon", "duration", id="no duration"
+            "actions: {retry: {attempts: 1001}}",
+            "$.actions.retry.attempts",
+            1001,
+            "Write a whole number <= 1000.",
+            id="a huge count",
+        ),
+        pytest.param(
+            "actions: {retry: {within: soon}}",
+            "$.actions.retry.within",
+            "soon",
+            "Write an ISO 8601 duration",
+            id="no duration",
         ),
         pytest.param(
             "actions: {retry: {within: -PT1H}}", "$.actions.retry.within", None, "PT0S to P30D", id="negative"
@@ -87,7 +101,11 @@ def test_what_is_not_written_is_off():
             "actions: {}\napproval_window: PT0S", "$.approval_window", None, "up to P30D", id="no time to answer"
         ),
         pytest.param(
-            "actions: {}\nrules: [{mode: ask}, {scope: {region: x}}]", "$.rules[1].scope", None, "region", id="a scope"
+            "actions: {}\nrules: [{mode: ask}, {scope: {region: x}}]",
+            "$.rules[1].scope",
+            None,
+            "Remove `region`: there is no such field.",
+            id="a scope",
         ),
         pytest.param(
             'actions: {}\npauses: [{until: "2026-12-01T00:00:00", reason: x}]',
@@ -100,7 +118,7 @@ def test_what_is_not_written_is_off():
             'actions: {}\npauses: [{until: "2026-12-01T00:00:00Z", reason: ""}]',
             "$.pauses[0].reason",
             "",
-            ">= 1",
+            "Write a text of length >= 1.",
             id="no reason",
         ),
         pytest.param(
@@ -142,9 +160,21 @@ def test_what_is_not_written_is_off():
             'actions: {}\nwindows: [{start: "22:00:00", end: "23:00:00", days: [0]}]',
             "$.windows[0].days[0]",
             None,
-            ">= 1",
+            "Write a whole number >= 1.",
             id="a day",
         ),
+        pytest.param(
+            "actions: {}\npauses: [{reason: x}]", "$.pauses[0]", {"reason": "x"}, "Add the field `until`.", id="no end"
+        ),
+        pytest.param(
+            "actions: {}\npauses: [{until: soon, reason: x}]",
+            "$.pauses[0].until",
+            "soon",
+            "Write a time with its zone, such as 2026-12-01T00:00:00Z.",
+            id="no time",
+        ),
+        pytest.param("actions: {}\nrules: {}", "$.rules", {}, "Write a list.", id="a mapping in place of a list"),
+        pytest.param("- 1", "$", [1], "Write a mapping with actions: ", id="a list in place of it all"),
         pytest.param(
             "actions: {}\ndesired_specs: {containers: [https://a.blob.core.windows.net]}",
             "$.desired_specs.containers[0]",
@@ -228,16 +258,26 @@ rules:
 @pytest.mark.parametrize(
     ("action", "path", "tags", "mode", "attempts"),
     [
-        pytest.param("retry", "mlw-prod", {"env": "prod"}, Mode.ASK, 5, id="the first that matches"),
-        pytest.param("retry", "mlw-prod", {}, Mode.DRY_RUN, 1, id="the second"),
+        pytest.param("retry", "mlw-prod", {"env": "prod"}, Mode.ASK, 1, id="what the first leaves to the second"),
+        pytest.param("retry", "mlw-prod", {}, Mode.DRY_RUN, 1, id="the next that matches"),
         pytest.param("other", "mlw-prod", {}, Mode.OFF, 3, id="a rule for another action does not hold"),
         pytest.param("retry", "elsewhere", {}, Mode.OFF, 5, id="the last, field by field"),
     ],
 )
-def test_the_first_rule_that_matches_holds_field_by_field(action, path, tags, mode, attempts):
+def test_of_each_field_the_first_rule_that_matches_and_sets_it_holds(action, path, tags, mode, attempts):
     resource = make_resource(make_resource().path.replace("mlw-prod", path))
     permission = parsed(RULED).permission(action, resource, tags)
     assert (permission.mode, permission.attempts) == (mode, attempts)
+
+
+def test_a_rule_that_only_limits_does_not_hide_a_later_one_that_asks():
+    asks = "  - {scope: {workspace: mlw-*}, mode: ask, budget_per_hour: 2}"
+    limits = "  - {scope: {tags: {team: fraud}}, attempts: 1}"
+    base = "actions: {retry: {mode: auto, attempts: 5}}\nrules:\n"
+    alone = parsed(f"{base}{asks}").permission("retry", make_resource(), {"team": "fraud"})
+    both = parsed(f"{base}{limits}\n{asks}").permission("retry", make_resource(), {"team": "fraud"})
+    assert (alone.mode, alone.attempts, alone.budget_per_hour) == (Mode.ASK, 5, 2)
+    assert (both.mode, both.attempts, both.budget_per_hour) == (Mode.ASK, 1, 2)
 
 
 # ----------------------------------------------------------------------------------------------------- windows

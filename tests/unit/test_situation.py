@@ -117,7 +117,8 @@ def test_tags_that_cannot_be_read_protect():
         (Status.ACCEPTED, True, False),
         (Status.REJECTED, True, False),
         (Status.BUSY, False, False),
-        (Status.NOT_DONE, False, False),
+        (Status.NOT_DONE, True, False),
+        (Status.UNSENT, False, False),
     ],
 )
 def test_an_effect_on_the_target_counts_and_is_open_by_its_outcome(status, counts, is_open):

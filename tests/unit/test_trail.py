@@ -91,6 +91,21 @@ def test_every_delivery_leaves_its_own_record():
         )
     assert [intake.event_id for intake in trail.intakes(NOON)] == ["../../e 1", "../../e 1"]
     assert list(trail.intakes(NOON + DAY)) == []
+    assert [trail.intake(name).event_id for name in trail.intake_names(NOON)] == ["../../e 1", "../../e 1"]
+
+
+def test_an_incident_is_worked_on_from_its_first_call_that_azure_took_to_its_end():
+    trail, incident = make_trail(), make_incident()
+    seen = []
+    trail.open_incident(incident, "n", NOON)
+    seen.append(trail.is_worked_on(incident))
+    trail.open_intent(make_effect(), make_intent(), (KEY,))
+    seen.append(trail.is_worked_on(incident))
+    trail.close_intent(make_effect().plan, 0, 1, make_outcome())
+    seen += [trail.is_worked_on(incident), trail.is_worked_on(make_incident(id="inc-other"))]
+    trail.end_incident(Ended(at=NOON, end=End.REPAIRED, words="", incident=incident))
+    seen.append(trail.is_worked_on(incident))
+    assert seen == [False, True, True, False, False]
 
 
 # --------------------------------------------------------------------------------------------------- records
@@ -185,7 +200,8 @@ def test_a_request_id_that_is_no_name_belongs_to_nobody(request_id):
         (Status.FORBIDDEN, True),
         (Status.BUSY, False),
         (Status.THROTTLED, False),
-        (Status.NOT_DONE, False),
+        (Status.NOT_DONE, True),
+        (Status.UNSENT, False),
         (Status.REFUSED, False),
     ],
 )

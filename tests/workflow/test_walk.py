@@ -1,20 +1,27 @@
 """The walk on the real app: what may happen to it from outside, and what must come of it all the same."""
 
+import json
+import os
+import shlex
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from durabletask.client import OrchestrationStatus
 from durabletask.entities import EntityInstanceId
+from structlog.testing import capture_logs
 
 from local.arm.faults import Reset
 from remediations import codec, desk
-from tests.workflow.theatre import UPDATED, Clock, eventually
+from tests.workflow.theatre import KEY, UPDATED, Clock, eventually
 
 CI_EVENT = "com.example.mlops.OnlineDeploymentFailed"
 WRITE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/write"
 LASTING = {"hazards": [{"kind": "higher-priority", "remaining": 1}, {"kind": "slow", "after": 1, "lasts": 600}]}
 PRIORITY = {"kind": "higher-priority"}
+BUSY = "Cannot create a deployment in endpoint credit-scoring because it is in Updating provisioning state."
 
 
 def ci_event(story, **data):
@@ -145,6 +152,33 @@ def test_a_hub_lost_while_our_operation_runs_sends_nothing_twice(tell):
     assert story.ending() == ("repaired", "mlw-demo/credit-scoring/green is Succeeded: the failure is over")
     assert story.effects() == ["PUT green"]
     assert len(story.sends()) == 1
+    story.check_promises()
+
+
+def test_who_deploys_between_our_repair_and_the_sweep_comes_after_us(tell):
+    hazards = [{**PRIORITY, "remaining": 3}]  # CI's, ours, the person's
+    story = tell({"hazards": hazards, "events": "none", "activity_log_delay": 0.0})
+    lost: list[str] = []
+
+    def lose(kind, name, _):
+        if name == "verify" and not lost:
+            lost.append(kind)
+            story.host.backend.lose_hub()
+
+    story.host.backend.on_hand_out = lose
+    story.put()
+    eventually(lambda: story.state() == "Canceled", "CI's was not canceled")
+    story.submit(ci_event(story))
+    eventually(lambda: lost, "the hub was not lost")
+    story.put(who="person", spec={"tags": {"fixed": "by hand"}})
+    eventually(lambda: not story.world.hazards[0].remaining and story.state() == "Canceled", "it was not canceled")
+
+    story.sweep()
+    end, words = story.ending()
+    assert end == "nothing-to-do"
+    assert words.startswith("mlw-demo/credit-scoring/green was deployed again at ")
+    assert story.effects() == ["PUT green"]
+    assert story.state() == "Canceled"
     story.check_promises()
 
 
@@ -364,6 +398,53 @@ def test_what_was_parked_at_a_lost_desk_is_found_by_the_sweep(tell):
     story.check_promises()
 
 
+def test_what_was_parked_at_a_lost_desk_waits_until_the_work_on_its_resource_is_over(tell):
+    clock = Clock()
+    story = tell(LASTING, clock=clock)
+    story.put()
+    story.wait_until_sent()
+    story.put(spec={"tags": {"by": "ci"}})
+    assert story.dispositions(2) == ["incident", "parked"]
+    story.host.backend.lose_hub()
+    time.sleep(3.5)  # an event's five minutes are three seconds here
+    for _ in range(2):
+        story.sweep()
+    time.sleep(0.5)
+    assert len(story.incidents()) == 1
+    clock.jump(700)
+
+    eventually(lambda: story.sweep() or len(story.incidents()) == 2, "the sweep did not find what was parked")
+    assert [str(one.end) for one in story.endings(2)] == ["repaired", "nothing-to-do"]
+    assert story.effects() == ["PUT green"]
+    story.check_promises()
+
+
+@pytest.mark.parametrize("record", ["intake", "opened"])
+def test_a_record_that_cannot_be_read_stops_no_other_walk(tell, record):
+    story = tell()
+    lost: list[str] = []
+
+    def lose(kind, name, _):
+        if name == "collect" and not lost:
+            lost.append(kind)
+            story.host.backend.lose_hub()
+
+    story.host.backend.on_hand_out = lose
+    story.put()
+    eventually(lambda: lost, "the hub was not lost")
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    name = f"intake/{day}/0-broken" if record == "intake" else "incidents/inc-0/opened"
+    story.trail.store.create(name, b'{"at": ')
+
+    with capture_logs() as logs:
+        story.sweep()
+    (incident,) = [one for one in story.trail.incidents() if one != "inc-0"]
+    eventually(lambda: story.trail.ended(incident), "it did not go on")
+    assert story.effects() == ["PUT green"]
+    told = ("intake.unreadable", name) if record == "intake" else ("incident.unreadable", "inc-0")
+    assert [(one["event"], one["name"]) for one in logs if one["log_level"] == "error"] == [told]
+
+
 # ------------------------------------------------------------------------------------------------ the loop guard
 
 
@@ -495,6 +576,22 @@ def test_a_link_that_was_not_signed_for_an_open_question_changes_nothing(tell):
     assert story.effects() == []
 
 
+def test_what_medic_approvals_prints_answers_the_question(tell):
+    story = tell(UPDATED)
+    story.put("blue")
+    asked = story.question()
+    environment = {"MEDIC_STORE": str(story.theatre.folder), "MEDIC_APPROVAL_KEYS": json.dumps({"k1": KEY})}
+    command = [sys.executable, "-m", "local.cli", "approvals", "--json", "--to", story.host.url]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, check=True, timeout=60)
+    (one,) = json.loads(done.stdout)["questions"]
+    assert (one["incident"], one["plan"]) == (asked.incident_id, asked.plan)
+    _, _, _, url, _, body = shlex.split(one["approve"])
+    answer = story.http.post(url, content=body, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert (answer.status_code, answer.json()) == (200, {"words": "approved on this machine"})
+    assert story.ending()[0] == "repaired"
+    assert story.effects() == ["PUT blue"]
+
+
 def test_a_link_counts_once(tell):
     story = tell(UPDATED)
     story.put("blue")
@@ -602,3 +699,28 @@ def test_a_worker_that_starts_with_an_invalid_policy_does_nothing_until_it_is_me
     assert [str(one.end) for one in story.endings(2)] == ["repaired", "repaired"]
     assert story.effects() == ["PUT green", "PUT red"]
     story.check_promises()
+
+
+def test_an_answer_to_one_failure_is_none_to_the_next_that_looks_alike(tell):
+    rejecting = {"kind": "broken", "at": "request", "status": 409, "code": "Conflict", "message": BUSY}
+    spec = {
+        "location": "westeurope",
+        "kind": "Managed",
+        "sku": {"name": "Default", "capacity": 1},
+        "properties": {"endpointComputeType": "Managed", "instanceType": "Standard_DS3_v2", "environmentVariables": {}},
+    }
+    story = tell({"hazards": [{**rejecting, "remaining": 2}], "activity_log_delay": 0.0})
+    container = f"{story.theatre.server.url}/blobs/desired"
+    story.world.seed.blobs["desired/green.json"] = {**spec, "id": f"{story.resource}/deployments/green"}
+    story.theatre.write_policy({"desired_specs": {"containers": [container]}})
+    url = f"{container}/green.json"
+    story.put()
+    story.submit(ci_event(story, desiredSpecUri=url))
+    first = story.question()
+    story.http.post(story.link(first), json={"decision": "reject"})
+    assert [str(one.end) for one in story.endings(1)] == ["rejected"]
+    story.put()
+    story.submit({**ci_event(story, desiredSpecUri=url), "id": "ci-run-4712"})
+    second = story.question(after=[first])
+    assert second.plan != first.plan
+    assert story.effects() == []

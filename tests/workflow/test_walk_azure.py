@@ -263,3 +263,34 @@ def test_a_sweep_of_an_idle_app_starts_nothing(tell):
     story.sweep()
     assert story.incidents() == []
     eventually(lambda: story.http.get("/api/health").json()["status"] == "ok", "it is not well")
+
+
+def test_an_azure_that_never_answers_is_asked_no_more_often_than_policy_permits(tell):
+    failing = {"kind": "error", "method": "PUT", "path": "*/deployments/green", "principal": "medic", "status": 503}
+    story = tell({"faults": [{**failing, "times": None}]}, policy={"actions": {"retry": {"attempts": 2}}})
+    story.put()
+    end, words = story.ending()
+    assert end == "refused"
+    assert "attempts-left: repaired 2 times" in words
+    assert [status for _, status in story.intents()] == ["not-done", "not-done"]
+    assert len(story.sends()) == 2
+    story.check_promises()
+
+
+def test_a_rejected_repair_is_sent_anew_and_told_as_what_it_was(tell):
+    rejecting = {
+        "kind": "broken",
+        "at": "request",
+        "status": 400,
+        "code": "ValidationError",
+        "message": "no",
+        "after": 1,
+    }
+    story = tell({"hazards": [{"kind": "higher-priority", "remaining": 1}, {**rejecting, "after": 1}]})
+    story.put()
+    end, words = story.ending()
+    assert end == "not-repaired"
+    assert "Azure rejected the call with 400 (ValidationError)" in words
+    sent = [entry.client_request_id for entry in story.sends()]
+    assert len(sent) == len(set(sent)) == len(story.intents())
+    story.check_promises()

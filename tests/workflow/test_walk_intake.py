@@ -139,6 +139,61 @@ def test_each_event_of_a_batch_has_its_own_end(tell):
     assert story.ending()[0] == "repaired"
 
 
+def test_a_batch_of_more_than_event_grid_s_own_limit_is_refused(tell):
+    story = tell()
+    answer = story.http.post("/api/events", json=[{}] * 5_001)
+    assert answer.status_code == 413
+    assert answer.json()["error"] == "a batch has at most 5000 events; this has 5001"
+    assert_told_nothing_else(answer)
+    assert list(story.trail.store.list("intake/")) == []
+
+
+def test_what_is_no_object_in_a_batch_is_one_record_with_the_count(tell):
+    story = tell()
+    answer = story.http.post("/api/events", json=[None, {"hello": "world"}, *[7] * 4_998])
+    assert answer.status_code == 202
+    words = [one["words"] for one in answer.json()["events"]]
+    assert words[1:] == ["4999 items of the batch are not JSON objects"]
+    assert sorted(taken.words for taken in story.intakes(2)) == sorted(words)
+
+
+def test_a_handshake_in_a_batch_drops_no_other_event(tell):
+    story = tell()
+    validation = {
+        "id": "v1",
+        "data": {"validationCode": "512d38b6"},
+        "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+    }
+    answer = story.http.post("/api/events", json=[{"hello": "a"}, validation, {"hello": "b"}])
+    assert answer.status_code == 200
+    assert answer.json()["validationResponse"] == "512d38b6"
+    assert [one["disposition"] for one in answer.json()["events"]] == ["ignored", "handshake", "ignored"]
+    assert sorted(story.dispositions(3)) == ["handshake", "ignored", "ignored"]
+
+
+def test_a_spec_url_with_a_signature_is_kept_nowhere_and_that_is_said(tell):
+    story = tell()
+    told = story.submit(
+        {
+            "specversion": "1.0",
+            "id": "gh-1",
+            "source": "ci",
+            "type": "com.contoso.mlops.OnlineDeploymentFailed",
+            "time": "2026-11-22T14:05:31Z",
+            "data": {
+                **failure(story)["data"],
+                "desiredSpecUri": "https://st.blob.core.windows.net/desired/green.json?sig=c2VjcmV0",
+                "error": {"code": "BadArgument", "message": "password=Pa55-w0rd-x"},
+            },
+        }
+    )
+    assert told["disposition"] == "incident"
+    assert told["words"].endswith("it has a query, a fragment or a user, which may be a secret")
+    kept = [story.trail.store.read(name) for name in story.trail.store.list("")]
+    assert kept
+    assert not any(secret in content for content in kept for secret in (b"c2VjcmV0", b"Pa55-w0rd-x"))
+
+
 def test_both_handshakes_are_answered(tell):
     story = tell()
     validation = {
