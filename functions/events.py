@@ -6,9 +6,11 @@ Event Grid deliver it again, and the second delivery is a duplicate.
 
 import asyncio
 import uuid
+from typing import Any
 
 import azure.durable_functions as df
 import azure.functions as func
+import grpc  # type: ignore[import-untyped]
 import structlog
 from durabletask.client import OrchestrationStatus
 from durabletask.entities import EntityInstanceId
@@ -148,7 +150,7 @@ async def schedule(client: df.DurableFunctionsClient, instance_id: str, order: d
         return False
     try:
         await client.schedule_new_orchestration("remediate", input=order, instance_id=instance_id)
-    except Exception as error:
+    except grpc.RpcError as error:
         if not _says(error, "ALREADY_EXISTS", "already exists"):
             raise
         return False
@@ -170,7 +172,7 @@ async def ring(client: df.DurableFunctionsClient, incident_id: str, plan: str) -
     """Ring the doorbell of one question. Nobody hears it if the hub was lost: the sweep's new walk reads the answer."""
     try:
         await client.raise_orchestration_event(incident_id, bell_of(plan))
-    except Exception as error:
+    except grpc.RpcError as error:
         if not _says(error, "NOT_FOUND", "not found"):
             raise
         log.warning("bell.unheard", incident_id=incident_id, plan=plan[:12])
@@ -227,7 +229,7 @@ def _plain(event: func.EventGridEvent | func.CloudEvent) -> Json:
     }
 
 
-def _says(error: Exception, code_name: str, words: str) -> bool:
+def _says(error: Any, code_name: str, words: str) -> bool:
     """Tell one of gRPC's codes; the Functions host reports the same as an internal error with those words."""
     code = getattr(error, "code", None)
     name = getattr(code(), "name", "") if callable(code) else ""
