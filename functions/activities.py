@@ -294,10 +294,10 @@ def finish(step: Order) -> Order:
             again = _again(own, step, incident)
             log.info("repair.failed", words=words, next_try=again["try"])
             return {"again": again, "end": end}
-        if step["try"] > 1 and end in {End.REFUSED, End.ADVISED}:
-            last = f", the last of which ended so: {step['last']}" if "last" in step else ""
-            end, words = End.NOT_REPAIRED, f"after {step['try'] - 1} repairs{last}. Now: {words}"
         effects = sum(effect.incident_id == incident.id for effect, _ in own.trail.effects_on(incident.resource.key))
+        if effects and end in {End.REFUSED, End.ADVISED}:  # something was tried and did not help: a person has to look
+            last = f", the last of which ended so: {step['last']}" if "last" in step else ""
+            end, words = End.NOT_REPAIRED, f"after {effects} call{'s' if effects > 1 else ''}{last}. Now: {words}"
         age = own.clock() - incident.began_at
         if step.get("failure") == _PASSING and effects == 0 and age < _RESUMED_FOR:
             log.warning("incident.left", words=words)  # nothing was done yet: the sweep goes on with it
