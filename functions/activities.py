@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import structlog
-from msgspec.structs import replace
 from structlog.contextvars import bound_contextvars
 
 from remediations import codec, desk, enrichment, execution, guards, planning, situation, verification
@@ -164,24 +163,14 @@ def execute(step: Order) -> Order:
     own = services()
     decision = own.evidence.get(Decision, step["decision"])
     plan, attempt = decision.plan, step["attempt"]
-    action = ACTIONS[plan.action]
-    incident = plan.diagnosis.incident
-    with _bound(incident):
-        outcome = execution.found(
-            plan,
-            attempt,
-            action=action,
-            trail=own.trail,
-            journal=own.journal,
-            world=partial(_evidence, own, incident),
-            send_within=own.settings.send_within,
-        )
+    with _bound(plan.diagnosis.incident):
+        outcome = _found(own, plan, attempt)
         if outcome is None:
             refused, budget = _refused_now(own, plan, step)
             outcome = refused or execution.execute(
                 plan,
                 attempt,
-                action=action,
+                action=ACTIONS[plan.action],
                 reads=own.reads(),
                 writes=own.writes,
                 trail=own.trail,
@@ -214,19 +203,24 @@ def _closed(own: Services, intent: Intent) -> bool:
     decision = own.evidence.find(Decision, intent.decision)
     if decision is None:
         return False  # its evidence is gone with its time
-    outcome = execution.found(
-        decision.plan,
-        intent.attempt,
-        action=ACTIONS[decision.plan.action],
-        trail=own.trail,
-        journal=own.journal,
-        world=partial(_evidence, own, decision.plan.diagnosis.incident),
-        send_within=own.settings.send_within,
-    )
+    outcome = _found(own, decision.plan, intent.attempt)
     if outcome is None or outcome.status is Status.PENDING:
         return False
     log.warning("intent.closed", incident_id=intent.incident_id, status=str(outcome.status))
     return True
+
+
+def _found(own: Services, plan: Plan, attempt: int) -> Outcome | None:
+    """Give what came of an attempt that somebody has begun; None if nobody has."""
+    return execution.found(
+        plan,
+        attempt,
+        action=ACTIONS[plan.action],
+        trail=own.trail,
+        journal=own.journal,
+        world=partial(_evidence, own, plan.diagnosis.incident),
+        send_within=own.settings.send_within,
+    )
 
 
 def _closed_own(own: Services, incident: Incident) -> bool:
@@ -430,14 +424,8 @@ def _again(own: Services, step: Order, incident: Incident) -> Order:
     """Give the order of the next try: the failure to judge is now that of our own repair."""
     decision = own.evidence.get(Decision, step["decision"])
     outcome = codec.load(Outcome, step["outcome"])
-    next_incident = replace(
-        incident,
-        failed_at=codec.load(datetime, step["failed_at"]),
-        first_failed_at=incident.began_at,
-        correlation_id=(outcome.correlation_id or "").lower() or None,
-        operation_url=outcome.operation_url,
-        sent_digest=decision.plan.calls[0].body_digest,
-        report=None,
-    )
+    failed_at = codec.load(datetime, step["failed_at"])
+    sent = decision.plan.calls[0].body_digest
+    next_incident = execution.next_failure(incident, outcome, failed_at=failed_at, sent_digest=sent)
     order = {name: step[name] for name in ("walk", "nonce", "scale")}
     return {**order, "incident": codec.dump(next_incident), "try": step["try"] + 1, "last": step["words"]}

@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 import azure.durable_functions as df
 import structlog
 from durabletask.client import OrchestrationStatus
-from msgspec.structs import replace
 
 from functions import activities
 from functions.events import order_of, schedule, start
-from remediations import admission, discovery
+from remediations import admission, discovery, execution
 from remediations.model import Disposition, Incident, Json, Reception
 from remediations.services import Services, services
 from remediations.trail import Intake
@@ -74,8 +73,7 @@ def _unclaimed(own: Services, record: Intake, now: datetime) -> Iterator[tuple[s
     if incident is None or not is_old or own.trail.opened(incident.id) is not None:
         return
     if record.disposition is Disposition.PARKED:
-        key = incident.resource.key
-        others = [other for other in own.trail.incidents_of(key) if other.resource.key == key]
+        others = own.trail.incidents_on(incident.resource.key)
         if any(other.id != incident.id and own.trail.is_worked_on(other) for other in others):
             return
     yield incident.id, order_of(incident, own)
@@ -97,15 +95,9 @@ def _resumed(own: Services, incident: Incident) -> tuple[Incident, int]:
         return incident, 0
     effect, outcome = effects[-1]
     intent = own.trail.intent(effect.plan, effect.step, effect.attempt)
-    resumed = replace(
-        incident,
-        failed_at=effect.at,  # who has written since then came after us
-        first_failed_at=incident.began_at,
-        correlation_id=(outcome.correlation_id or "").lower() or None if outcome is not None else None,
-        operation_url=outcome.operation_url if outcome is not None else None,
-        sent_digest=intent.body_digest if intent is not None else None,
-        report=None,
-    )
+    sent = intent.body_digest if intent is not None else None
+    # Who has written since our effect came after us.
+    resumed = execution.next_failure(incident, outcome, failed_at=effect.at, sent_digest=sent)
     return resumed, len({other.plan for other, _ in effects})
 
 

@@ -105,10 +105,8 @@ def _placed(incident: Incident, reception: Reception, trail: Trail) -> Admission
         disposition = Disposition.DUPLICATE if same else Disposition.JOINED
         return Admission(disposition=disposition, words=words, incident_id=incident.id)
     superseded: list[tuple[str, str]] = []
-    for other in trail.incidents_of(incident.resource.key):
-        if other.id == incident.id or other.resource.key != incident.resource.key or trail.opened(other.id) is None:
-            continue
-        if trail.ended(other.id) is not None:
+    for other in trail.incidents_on(incident.resource.key):
+        if other.id == incident.id or trail.opened(other.id) is None or trail.ended(other.id) is not None:
             continue
         if trail.is_worked_on(other):
             words = f"incident {other.id} is working on this resource; judged again when it ends"
@@ -177,7 +175,9 @@ def _correlated(
     else:
         return incident, None
     same = [
-        other for other in _others(incident, trail) if other.failed_at >= since and _may_join(incident, other, trail)
+        other
+        for other in trail.incidents_on(incident.resource.key)
+        if other.failed_at >= since and _may_join(incident, other, trail)
     ]
     return (replace(incident, id=max(same, key=lambda other: other.failed_at).id) if same else incident), None
 
@@ -214,19 +214,13 @@ def _told_before(incident: Incident, trail: Trail) -> Incident | None:
         return None
     same = [
         other
-        for other in _others(incident, trail)
+        for other in trail.incidents_on(incident.resource.key)
         if other.correlation_id is None
         and other.began_at - _SAME_FAILURE <= incident.failed_at <= other.failed_at + _SAME_FAILURE
         and trail.opened(other.id) is not None
         and trail.ended(other.id) is None
     ]
     return max(same, key=lambda other: other.failed_at, default=None)
-
-
-def _others(incident: Incident, trail: Trail) -> tuple[Incident, ...]:
-    """Give the incidents of the very same resource."""
-    key = incident.resource.key
-    return tuple(other for other in trail.incidents_of(key) if other.resource.key == key)
 
 
 def _behind(

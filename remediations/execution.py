@@ -6,12 +6,14 @@ reads the world: done, not done (the next attempt may send), or unclear (a perso
 """
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from remediations import codec
 from remediations.actions.action import Action, Changed
 from remediations.audit import Journal
-from remediations.model import Evidence, Found, Outcome, Plan, Status
+from remediations.model import Evidence, Found, Incident, Outcome, Plan, Status
 from remediations.ports import Reads, Reply, Writes
 from remediations.trail import Effect, Intent, Slot, Trail
 
@@ -161,6 +163,22 @@ def outcome_of(reply: Reply, request_id: str) -> Outcome:
         operation_url=reply.operation_url,
         retry_after=reply.retry_after,
         codes=tuple(detail.code for detail in reply.errors if detail.code),
+    )
+
+
+def next_failure(
+    incident: Incident, outcome: Outcome | None, *, failed_at: datetime, sent_digest: str | None
+) -> Incident:
+    """Give the incident whose failure to judge is now that of our own repair; what began it is kept."""
+    correlation_id = outcome.correlation_id if outcome is not None else None
+    return replace(
+        incident,
+        failed_at=failed_at,
+        first_failed_at=incident.began_at,
+        correlation_id=correlation_id.lower() if correlation_id else None,
+        operation_url=outcome.operation_url if outcome is not None else None,
+        sent_digest=sent_digest,
+        report=None,
     )
 
 

@@ -226,6 +226,10 @@ class Trail:
         for name in self.store.list(f"resources/{_short(resource_key)}/"):
             yield codec.decode(Incident, self.store.read(name))
 
+    def incidents_on(self, resource_key: str) -> tuple[Incident, ...]:
+        """Give the incidents of the very same resource."""
+        return tuple(incident for incident in self.incidents_of(resource_key) if incident.resource.key == resource_key)
+
     # --- audit records ---
 
     def append_record(self, record: AuditRecord) -> None:
