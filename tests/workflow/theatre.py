@@ -85,6 +85,7 @@ class Theatre:
         self.store = store
         self.output = folder / "worker.log"
         self.policy_file = folder / "policy.yaml"
+        self.told: set[str] = set()  # the subscriptions of all stories so far
         self._mode, self._scale, self._backend = mode, scale, backend
         self._extra = env or {}
         self._resources = ExitStack()
@@ -143,6 +144,7 @@ class Theatre:
         """Begin a story: `world` is laid over a plain one, `policy` over the shipped one."""
         self.clear()
         subscription = str(uuid.uuid4())
+        self.told.add(subscription)
         self.write_policy(policy or {})
         seed = {**WORLD, **(world or {}), "subscription": subscription}
         made = World.from_dict(seed, clock=clock) if clock is not None else World.from_dict(seed)
@@ -209,7 +211,10 @@ class Story:
 
     def incidents(self) -> list[Opened]:
         found = [self.trail.opened(one) for one in self.trail.incidents()]
-        return sorted((one for one in found if one is not None), key=lambda one: one.at)
+        # A walk of the story before may still have been on its way when the stage was cleared.
+        earlier = self.theatre.told - {self.subscription}
+        own = (one for one in found if one is not None and one.incident.resource.subscription not in earlier)
+        return sorted(own, key=lambda one: one.at)
 
     def incident(self) -> str:
         """The id of the only incident, as soon as there is one."""
