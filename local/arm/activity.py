@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Literal
 
-from local.arm.resources import PROVIDER, Json, Operation, Refusal, stamp
+from local.arm.resources import Deed, Json, Operation, Refusal, stamp
 
 FIELDS = ("resourceGroupName", "resourceUri", "resourceProvider", "correlationId")
 WORDS = {"write": "Create/Update", "delete": "Delete", "action": "Run action on"}
@@ -92,7 +92,7 @@ class ActivityLog:
 
     def add(
         self,
-        operation: Operation,
+        operation: Operation | Deed,
         status: RowStatus,
         at: datetime,
         *,
@@ -130,7 +130,7 @@ class ActivityLog:
 
 
 def row_body(
-    operation: Operation,
+    operation: Operation | Deed,
     status: RowStatus,
     at: datetime,
     *,
@@ -163,9 +163,9 @@ def row_body(
         "submissionTimestamp": stamp(visible_at),
         "level": "Error" if status in {"Failed", "Canceled"} else "Informational",
         "operationId": call.correlation_id,
-        "operationName": _named(operation.name, f"{WORDS[operation.kind]} {_noun(operation)}"),
+        "operationName": _named(operation.name, f"{WORDS[operation.kind]} {target.noun}"),
         "resourceGroupName": target.resource_group,
-        "resourceProviderName": _named(PROVIDER),
+        "resourceProviderName": _named(target.provider),
         "resourceType": _named(target.type),
         "resourceId": target.id,
         "status": _named(status),
@@ -200,11 +200,6 @@ def terminal_message(operation: Operation) -> Json | None:
 def phrase(status: int) -> str:
     """The status code as the Activity Log spells it: ``BadRequest``, ``OK``."""
     return "OK" if status == HTTPStatus.OK else HTTPStatus(status).phrase.replace(" ", "")
-
-
-def _noun(operation: Operation) -> str:
-    target = operation.target
-    return "online deployment" if target.deployment else "online endpoint" if target.endpoint else "workspace"
 
 
 def _named(value: str, localized: str | None = None) -> Json:

@@ -101,7 +101,19 @@ def stable_id(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
 
 
+def principal_of(identity: str) -> str:
+    """The object id of a user-assigned identity, of which only the resource id is known."""
+    return stable_id(identity.lower() + "#principal")
+
+
+def client_of(identity: str) -> str:
+    """Its application id."""
+    return stable_id(identity.lower() + "#client")
+
+
 def _hide_variables(properties: Json, shown: str) -> None:
+    if "environmentVariables" in properties and properties["environmentVariables"] is None:
+        properties["environmentVariables"] = {}  # a null in a spec sets none
     variables = properties.get("environmentVariables")
     if not variables or shown == "plain":
         return
@@ -122,8 +134,8 @@ def _identity(target: Target, identity: Json | None, tenant: str) -> Json | None
     if users:
         shown["userAssignedIdentities"] = {
             each: {
-                "principalId": stable_id(each.lower() + "#principal"),
-                "clientId": stable_id(each.lower() + "#client"),
+                "principalId": principal_of(each),
+                "clientId": client_of(each),
             }
             for each in users
         }

@@ -28,7 +28,11 @@ class Request(Struct, frozen=True, kw_only=True):
     def who(self) -> str:
         """The name in the bearer token; empty if there is none."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        return token.removeprefix("sim-") if scheme.lower() == "bearer" and token.startswith("sim-") else ""
+        if scheme.lower() != "bearer":
+            return ""
+        if token.startswith("acr-access~"):  # what a registry issues; see registries.py
+            return token.split("~")[1]
+        return token.removeprefix("sim-") if token.startswith("sim-") else ""
 
 
 class Answer(Struct, frozen=True, kw_only=True):

@@ -135,4 +135,105 @@ class Clear(Happening, frozen=True, kw_only=True, tag="clear"):
         world.clear_condition(self.condition)
 
 
-AnyHappening = Put | Delete | Route | Set | Clear
+class Request(Happening, frozen=True, kw_only=True, tag="request"):
+    """Somebody scores with a deployment, once, traffic or not; the metrics tell."""
+
+    deployment: str
+
+    @override
+    def act(self, world: World) -> None:
+        world.meters.request(world.endpoint_target(self.endpoint).child(self.deployment))
+
+
+class OnRegistry(Happening, frozen=True, kw_only=True):
+    """Base of what is done to a registry: that of the first workspace if none is named."""
+
+    registry: str | None = None
+
+
+class DeleteRegistry(OnRegistry, frozen=True, kw_only=True, tag="delete-registry"):
+    """Delete a registry."""
+
+    @override
+    def act(self, world: World) -> None:
+        world.registries.delete(self.who, self.registry)
+
+
+class AdminUser(OnRegistry, frozen=True, kw_only=True, tag="admin-user"):
+    """Turn the admin user of a registry on or off."""
+
+    enabled: bool
+
+    @override
+    def act(self, world: World) -> None:
+        world.registries.set_admin_user(self.who, self.registry, enabled=self.enabled)
+
+
+class RegenerateKeys(OnRegistry, frozen=True, kw_only=True, tag="regenerate-keys"):
+    """Regenerate the keys of a registry, of which its workspaces do not hear."""
+
+    @override
+    def act(self, world: World) -> None:
+        world.registries.regenerate_keys(self.who, self.registry)
+
+
+class Network(OnRegistry, frozen=True, kw_only=True, tag="network"):
+    """Close or open the way to a registry."""
+
+    reachable: bool
+
+    @override
+    def act(self, world: World) -> None:
+        world.registries.set_network(self.who, self.registry, reachable=self.reachable)
+
+
+class PutImage(OnRegistry, frozen=True, kw_only=True, tag="image"):
+    """Push an image (``repository:tag``) to a registry, or remove it there."""
+
+    image: str
+    there: bool = True
+
+    @override
+    def act(self, world: World) -> None:
+        world.registries.set_image(self.image, self.registry, there=self.there)
+
+
+class AssignRole(Happening, frozen=True, kw_only=True, tag="assign-role"):
+    """Assign a role; it is written as under ``role_assignments``."""
+
+    principal: str
+    role: str
+    scope: str
+
+    @override
+    def act(self, world: World) -> None:
+        world.roles.assign(self.who, self.principal, self.role, self.scope)
+
+
+class UnassignRole(Happening, frozen=True, kw_only=True, tag="unassign-role"):
+    """Take a role away, under whatever name it was assigned."""
+
+    principal: str
+    role: str
+    scope: str
+
+    @override
+    def act(self, world: World) -> None:
+        world.roles.unassign(self.who, self.principal, self.role, self.scope)
+
+
+AnyHappening = (
+    Put
+    | Delete
+    | Route
+    | Set
+    | Clear
+    | Request
+    | DeleteRegistry
+    | AdminUser
+    | RegenerateKeys
+    | Network
+    | PutImage
+    | AssignRole
+    | UnassignRole
+)

@@ -21,10 +21,11 @@ SEE = "Please see troubleshooting guide, available here: https://aka.ms/oe-tsg"
 
 
 class Verdict(Struct, frozen=True):
-    """How an operation ends, if not well."""
+    """How an operation ends, if not well; ``logs`` is what its containers said, for getLogs."""
 
     status: Literal["Failed", "Canceled"]
     error: Error
+    logs: dict[str, str] = {}
 
 
 class Hazard(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):

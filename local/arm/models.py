@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, Self
+from http import HTTPStatus
+from typing import Any, Literal, Self
 
 import msgspec
 from msgspec import Struct
@@ -24,12 +25,19 @@ from msgspec import Struct
 from local.arm import schema
 from local.arm.activity import ActivityLog, Filter, Row, phrase
 from local.arm.agenda import Agenda
+from local.arm.assets import Assets
+from local.arm.authorization import Roles
 from local.arm.bodies import operation_url, resource_body, with_host
 from local.arm.events import Deliver, EventSettings, Schema, Subscription, resource_event, webhook
 from local.arm.happenings import Observed, Trigger
 from local.arm.hazards import Hazard, Verdict, canceled_by_priority
+from local.arm.metrics import Meters
+from local.arm.quota import Quota, QuotaShort
+from local.arm.registries import Registries
 from local.arm.resources import (
     Call,
+    Deed,
+    Elsewhere,
     Json,
     Operation,
     OperationKind,
@@ -37,11 +45,14 @@ from local.arm.resources import (
     Refusal,
     Resource,
     Target,
+    WorldError,
     merged,
+    not_found,
     parse_id,
     utc_now,
 )
-from local.arm.seeding import WorldError, check, populate
+from local.arm.seeding import check, populate
+from local.arm.startup import ImageBuild, KeySync, Startup
 
 READ_ONLY = ("id", "name", "type", "systemData")
 DEFAULTED = (
@@ -53,6 +64,7 @@ DEFAULTED = (
     "scaleSettings",
 )
 READ_ONLY_PROPERTIES = ("provisioningState", "scoringUri", "swaggerUri")
+SINGULAR = {"registries": "registry", "roleAssignments": "role-assignment"}
 DIAGNOSES = (
     "userDefinedRouteResults",
     "networkSecurityRuleResults",
@@ -130,6 +142,12 @@ class World:
         self._sent = itertools.count()
         self._started = False
         populate(self)
+        self.registries = Registries(self)
+        self.assets = Assets(self)
+        self.roles = Roles(self)
+        self.quota = Quota(self)
+        self.meters = Meters(self)
+        self._laws: tuple[Hazard, ...] = (QuotaShort(), KeySync(), ImageBuild(), Startup())
         check(self)
 
     @classmethod
@@ -265,14 +283,31 @@ class World:
                 raise not_found()
             return with_host(body, self.base_url)
 
+    def places(self) -> list[Resource]:
+        """The workspaces, in the order of the world file."""
+        with self.lock:
+            return [each for each in self.resources.values() if each.target.endpoint is None]
+
+    def identities(self) -> list[str]:
+        """The ids of the user-assigned identities that endpoints have."""
+        with self.lock:
+            found = [each.spec.get("identity") or {} for each in self.resources.values()]
+            return sorted({user for identity in found for user in identity.get("userAssignedIdentities") or {}})
+
     def children(self, parent: Target) -> list[Json]:
         """The bodies of the endpoints of a workspace, or of the deployments of an endpoint, by name."""
         self.settle()
         with self.lock:
             if parent.key not in self.resources:
                 raise not_found()
-            found = [each.target for each in self.resources.values() if each.target.parent == self._spelled(parent)]
-            return [self.read(target) for target in sorted(found, key=lambda target: target.key)]
+            return [self.read(target) for target in self.inside(parent)]
+
+    def inside(self, parent: Target) -> list[Target]:
+        """The endpoints of a workspace, or the deployments of an endpoint, by name."""
+        with self.lock:
+            spelled = self.spelled(parent)
+            found = [each.target for each in self.resources.values() if each.target.parent == spelled]
+            return sorted(found, key=lambda target: target.key)
 
     def workspaces(self, subscription: str, resource_group: str | None = None) -> list[Json]:
         """The bodies of the workspaces of a subscription, or of one of its groups, by id."""
@@ -314,13 +349,16 @@ class World:
     def logs(self, target: Target, container: str, tail: int | None) -> str:
         """The last lines of a container's log."""
         resource = self._existing(target)
-        lines = resource.logs.get(container, "").splitlines(keepends=True)
+        text = resource.failure_logs.get(container) or resource.logs.get(container, "")
+        lines = text.splitlines(keepends=True)
         return "".join(lines if tail is None else lines[-tail:] if tail > 0 else [])
 
     def diagnosis(self, target: Target) -> Json:
         """The result of diagnose: nine lists."""
-        found = self._existing(target).diagnose
-        return {"value": {name: found.get(name, []) for name in DIAGNOSES}}
+        found = {name: list(self._existing(target).diagnose.get(name, [])) for name in DIAGNOSES}
+        with self.lock:
+            found["containerRegistryResults"] += self.registries.findings(self.spelled(target))
+        return {"value": found}
 
     # Writing
 
@@ -354,7 +392,7 @@ class World:
         self.settle()
         with self.lock:
             existing = self.find(target)
-            operation = self.new_operation(call, existing.target if existing else self._spelled(target), "write")
+            operation = self.new_operation(call, existing.target if existing else self.spelled(target), "write")
             operation.created = existing is None
             with self._tracing(operation):
                 self.authorize(call, operation.name, operation.target.id)
@@ -374,13 +412,15 @@ class World:
         self.settle()
         with self.lock:
             existing = self.find(target)
-            operation = self.new_operation(call, existing.target if existing else self._spelled(target), "delete")
+            operation = self.new_operation(call, existing.target if existing else self.spelled(target), "delete")
             with self._tracing(operation):
                 self.authorize(call, operation.name, operation.target.id)
                 if existing is None:
                     return None
-                if target.deployment and self._weight(target) > 0:
-                    raise Refusal(409, "Conflict", f"Deployment '{target.deployment}' still receives traffic.")
+                if target.deployment and self.weight(target) > 0:
+                    raise Refusal(
+                        409, "Conflict", f"Can't delete deployment [{target.deployment}] with non-zero traffic weight"
+                    )
                 blocker = self._admit(operation)
             if blocker is not None:
                 self._end(blocker, canceled_by_priority())
@@ -395,7 +435,7 @@ class World:
         self.settle()
         with self.lock:
             existing = self.find(target)
-            operation = self.new_operation(call, existing.target if existing else self._spelled(target), "action", name)
+            operation = self.new_operation(call, existing.target if existing else self.spelled(target), "action", name)
             with self._tracing(operation):
                 self.authorize(call, operation.name, operation.target.id)
                 if existing is None:
@@ -407,6 +447,39 @@ class World:
                 self.log.add(operation, "Started", self.now())
                 self._end(operation, None)
             return operation
+
+    def did_elsewhere(self, who: str, method: str, target: Elsewhere, action: str, *, tail: str = "") -> None:
+        """Leave the traces of what a principal did to a resource of another provider: ledger, log, watchers."""
+        self.settle()
+        with self.lock:
+            path = target.id + tail
+            call = self.call(who, method, path)
+            self.trace(call, target, action, HTTPStatus.OK)
+            self.record(
+                Entry(
+                    at=self.now(),
+                    method=method,
+                    path=path,
+                    principal=who,
+                    client_request_id=None,
+                    correlation_id=call.correlation_id,
+                    status=200,
+                    took_effect=True,
+                )
+            )
+        route = target.type.rpartition("/")[2]
+        self.observe(Observed(method=method, path=path, route=SINGULAR.get(route, route), who=who, status=200))
+
+    def trace(self, call: Call, target: Elsewhere, action: str, http_status: int, message: Json | None = None) -> None:
+        """Rows of the Activity Log about a resource of another provider; ``message`` is why it was refused.
+
+        No event is raised: a subscription to the failures of deployments filters on their operations (API.md A).
+        """
+        kinds: dict[str, OperationKind] = {"write": "write", "delete": "delete"}
+        deed = Deed(kind=kinds.get(action.rpartition("/")[2], "action"), name=action, target=target, call=call)
+        self.log.add(deed, "Started", self.now())
+        status: Literal["Succeeded", "Failed"] = "Failed" if message else "Succeeded"
+        self.log.add(deed, status, self.now(), code=phrase(http_status), message=message)
 
     def record(self, entry: Entry) -> None:
         """Put a write request in the ledger."""
@@ -606,9 +679,11 @@ class World:
         operation.ended_at = self.now()
         if operation.kind != "action":
             self._running.pop(operation.target.at_endpoint.key, None)
+            self.quota.ended(operation)
             self._take_effect(operation)
+            self._leave_logs(operation, verdict)
         if verdict is None:
-            for hazard in self.hazards:
+            for hazard in (*self.hazards, *self._laws):
                 hazard.done(self, operation)
         self.log.add_end(operation, self.now())
         self._raise(operation, operation.status)
@@ -622,7 +697,7 @@ class World:
         if operation.kind == "delete" and succeeded:
             inside = operation.target.key + "/"
             for key in [key for key in self.resources if key == operation.target.key or key.startswith(inside)]:
-                del self.resources[key]
+                self.quota.freed(self.resources.pop(key))
                 self._versions[key].append(None)
             return
         resource.state = operation.status
@@ -632,10 +707,16 @@ class World:
                 resource.spec = operation.before
         self.changed(resource)
 
-    def _hazards_of(self, operation: Operation) -> Iterator[Hazard]:
-        return (hazard for hazard in list(self.hazards) if hazard.concerns(self, operation))
+    def _leave_logs(self, operation: Operation, verdict: Verdict | None) -> None:
+        resource = self.find(operation.target)
+        if resource is not None and operation.kind == "write":
+            resource.failure_logs = verdict.logs if verdict else {}
 
-    def _weight(self, target: Target) -> int:
+    def _hazards_of(self, operation: Operation) -> Iterator[Hazard]:
+        return (hazard for hazard in (*self.hazards, *self._laws) if hazard.concerns(self, operation))
+
+    def weight(self, target: Target) -> int:
+        """The traffic and mirror traffic that an endpoint gives a deployment, in percent."""
         properties = self._existing(target.at_endpoint).spec["properties"]
         name = (target.deployment or "").lower()
         weights = (properties.get("traffic") or {}, properties.get("mirrorTraffic") or {})
@@ -745,20 +826,15 @@ class World:
             raise not_found()
         return resource
 
-    def _spelled(self, target: Target) -> Target:
-        """The target with its existing ancestors in the case they were created with."""
+    def spelled(self, target: Target) -> Target:
+        """A target with its existing ancestors in the case they were created with."""
         existing = self.find(target)
         if existing is not None:
             return existing.target
-        return target if target.parent is None else self._spelled(target.parent).child(target.name)
+        return target if target.parent is None else self.spelled(target.parent).child(target.name)
 
     def _snapshot(self, target: Target) -> Json | None:
         try:
             return self.read(target)
         except Refusal:
             return None
-
-
-def not_found() -> Refusal:
-    """The 404 of the ML front end."""
-    return Refusal(404, "UserError", "The specified resource was not found.")

@@ -14,6 +14,12 @@ from msgspec import Struct
 type Json = dict[str, Any]
 
 PROVIDER = "Microsoft.MachineLearningServices"
+IDENTITIES = "Microsoft.ManagedIdentity/userAssignedIdentities"
+
+NOUNS = {
+    "microsoft.containerregistry/registries": "container registry",
+    "microsoft.authorization/roleassignments": "role assignment",
+}
 
 OperationKind = Literal["write", "delete", "action"]
 Status = Literal["InProgress", "Succeeded", "Failed", "Canceled"]
@@ -99,6 +105,16 @@ class Target(Struct, frozen=True, kw_only=True):
         return f"{PROVIDER}/workspaces{tail}"
 
     @property
+    def provider(self) -> str:
+        """The resource provider."""
+        return PROVIDER
+
+    @property
+    def noun(self) -> str:
+        """What people call it."""
+        return "online deployment" if self.deployment else "online endpoint" if self.endpoint else "workspace"
+
+    @property
     def parent(self) -> "Target | None":
         """The resource it lives in; None above a workspace."""
         if self.deployment:
@@ -147,6 +163,53 @@ def parse_id(text: str) -> Target:
     return Target(**match.groupdict())
 
 
+class Elsewhere(Struct, frozen=True):
+    """A resource of another provider, by its id: a registry, a role assignment."""
+
+    id: str
+
+    @property
+    def key(self) -> str:
+        """What two spellings of one id have in common."""
+        return self.id.lower()
+
+    @property
+    def name(self) -> str:
+        """The last name of the id."""
+        return self.id.rpartition("/")[2]
+
+    @property
+    def subscription(self) -> str:
+        """The subscription it is in; empty above subscriptions."""
+        return self._after("subscriptions")
+
+    @property
+    def resource_group(self) -> str:
+        """The resource group it is in; empty above groups."""
+        return self._after("resourcegroups")
+
+    @property
+    def provider(self) -> str:
+        """The resource provider."""
+        return self.type.partition("/")[0]
+
+    @property
+    def type(self) -> str:
+        """The resource type: every other part of what follows the last ``providers``."""
+        provider, *rest = re.split("/providers/", self.id, flags=re.IGNORECASE)[-1].split("/")
+        return "/".join([provider, *rest[::2]])
+
+    @property
+    def noun(self) -> str:
+        """What people call it."""
+        return NOUNS.get(self.type.lower(), "resource")
+
+    def _after(self, collection: str) -> str:
+        parts = self.id.split("/")
+        places = [each.lower() for each in parts[:-1]]
+        return parts[places.index(collection) + 1] if collection in places else ""
+
+
 @dataclass(kw_only=True)
 class Resource:
     """Something that GET shows.
@@ -154,6 +217,7 @@ class Resource:
     Attributes:
         spec: What the last accepted write asked for, in the shape of a PUT body.
         ever_succeeded: False marks a deployment that failed in its first provisioning.
+        failure_logs: What containers said as the last write failed; shown instead of ``logs``.
     """
 
     target: Target
@@ -167,6 +231,7 @@ class Resource:
     ever_succeeded: bool = False
     operation_path: str | None = None
     logs: Mapping[str, str] = field(default_factory=dict)
+    failure_logs: Mapping[str, str] = field(default_factory=dict)
     diagnose: Json = field(default_factory=dict)
 
 
@@ -195,6 +260,16 @@ class Operation:
     error: Error | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Deed:
+    """What was done at once to a resource of another provider: all that the Activity Log needs of it."""
+
+    kind: OperationKind
+    name: str
+    target: Elsewhere
+    call: Call
+
+
 class Refusal(Exception):
     """The service says no, at once: status, code and text of the answer."""
 
@@ -208,6 +283,25 @@ class Refusal(Exception):
     def body(self) -> Json:
         """The error envelope of ARM and of the ML front end."""
         return {"error": {"code": self.code, "message": self.message, "details": self.details, "additionalInfo": []}}
+
+
+class WorldError(ValueError):
+    """A world file that cannot be meant; the text says what and where."""
+
+
+def not_found() -> Refusal:
+    """The 404 of the ML front end."""
+    return Refusal(404, "UserError", "The specified resource was not found.")
+
+
+def not_there(target: Elsewhere) -> Refusal:
+    """The 404 of Resource Manager."""
+    return Refusal(
+        404,
+        "ResourceNotFound",
+        f"The Resource '{target.type}/{target.name}' under resource group '{target.resource_group}' was not found. "
+        "For more details please go to https://aka.ms/ARMResourceNotFoundFix",
+    )
 
 
 def utc_now() -> datetime:

@@ -4,22 +4,33 @@
 simulator is one function from request to answer, faults included; server.py puts it on a socket.
 """
 
-import base64
-import re
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
+from local.arm import assets, authorization, metrics, quota, registries
 from local.arm.activity import parse_filter
 from local.arm.bodies import error_body, operation_body, operation_url
 from local.arm.faults import Answer, Fault, Request, Stale
 from local.arm.happenings import Observed
 from local.arm.models import Entry, World
-from local.arm.resources import PROVIDER, Call, Json, Operation, Refusal, Target
+from local.arm.resources import PROVIDER, Call, Json, Operation, Refusal
+from local.arm.routing import (
+    DEPLOYMENT,
+    ENDPOINT,
+    LOCATION,
+    SUBSCRIPTION,
+    WORKSPACE,
+    Ask,
+    Route,
+    next_link,
+    opened,
+    page,
+)
+
+__all__ = ["ROUTES", "Route", "Simulator"]
 
 WRITES = {"PUT", "PATCH", "DELETE", "POST"}
 CONTAINERS = ("InferenceServer", "StorageInitializer")
@@ -28,63 +39,6 @@ REMAINING = {"reads": "249", "writes": "199", "deletes": "199"}
 _ML = f"{PROVIDER}/workspaces"
 _ENDPOINT = f"{_ML}/onlineEndpoints"
 _DEPLOYMENT = f"{_ENDPOINT}/deployments"
-_S = "/subscriptions/{subscription}"
-_W = _S + "/resourceGroups/{resource_group}/providers/" + _ML + "/{workspace}"
-_E = _W + "/onlineEndpoints/{endpoint}"
-_P = _E + "/deployments/{deployment}"
-_L = _S + "/providers/" + PROVIDER + "/locations/{location}"
-
-
-class Ask(Struct, frozen=True, kw_only=True):
-    """A request that found its route: what a handler gets."""
-
-    world: World
-    call: Call
-    request: Request
-    route: "Route"
-    names: dict[str, str]
-    versions_ago: int = 0
-
-    @property
-    def target(self) -> Target:
-        """The resource that the path names."""
-        known = {name: self.names[name] for name in structs.asdict(_NOWHERE) if name in self.names}
-        return structs.replace(_NOWHERE, **known)
-
-    def json(self) -> Any:
-        """The body; a Refusal (400) if it is not JSON. An empty body is None."""
-        if not self.request.body:
-            return None
-        try:
-            return msgspec.json.decode(self.request.body)
-        except msgspec.DecodeError as error:
-            raise Refusal(400, "InvalidRequestContent", f"The request content was invalid: {error}") from error
-
-    def query(self, name: str) -> str | None:
-        """A query parameter; names without case."""
-        found = {key.lower(): value for key, value in self.request.query.items()}
-        return found.get(name.lower())
-
-
-class Route(Struct, frozen=True):
-    """One row of the table: ``action`` is what RBAC calls it; reads are authorized here, writes by the world."""
-
-    method: str
-    name: str
-    template: str
-    action: str
-    handler: Callable[[Ask], Answer]
-
-    def match(self, method: str, path: str) -> dict[str, str] | None:
-        """The names in the path, if it is this route's."""
-        if method != self.method:
-            return None
-        pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(self.template))
-        found = re.fullmatch(pattern, path.rstrip("/"), re.IGNORECASE)
-        return found.groupdict() if found else None
-
-
-_NOWHERE = Target(subscription="", resource_group="", workspace="")
 
 
 class Simulator:
@@ -98,8 +52,6 @@ class Simulator:
         """Answer a request; its faults, its ledger entry and those who watch for it included."""
         world = self.world
         world.settle()
-        if request.method == "GET" and request.path.startswith("/blobs/"):
-            return self._blob(request)
         route, names = self._route(request)
         call, refusal = self._call(request)
         fault, effect = self._fault(request), False
@@ -107,7 +59,7 @@ class Simulator:
         versions_ago = fault.versions if isinstance(fault, Stale) else 0
         if answer is None:
             try:
-                if refusal is not None:
+                if refusal is not None and not (route and route.is_open):
                     raise refusal
                 ask = self._admitted(request, route, names, call, versions_ago)
                 answer = ask.route.handler(ask)
@@ -118,7 +70,7 @@ class Simulator:
         answer = structs.replace(answer, headers=_common_headers(call) | answer.headers)
         name = route.name if route else "unknown"
         status = answer.status if answer.wire == "whole" else None
-        if request.method in WRITES:
+        if request.method in WRITES and not (route and route.is_open):
             world.record(
                 Entry(
                     at=world.now(),
@@ -135,7 +87,8 @@ class Simulator:
         else:
             with world.lock:
                 world.reads[request.method, name] += 1
-        world.observe(Observed(method=request.method, path=request.path, route=name, who=request.who, status=status))
+        who = request.who or "anyone"
+        world.observe(Observed(method=request.method, path=request.path, route=name, who=who, status=status))
         return answer
 
     def _fault(self, request: Request) -> Fault | None:
@@ -172,36 +125,15 @@ class Simulator:
     def _admitted(
         self, request: Request, route: Route | None, names: dict[str, str], call: Call, versions_ago: int
     ) -> Ask:
-        if not call.api_version:
+        if not call.api_version and not (route and route.is_open):
             text = "The api-version query parameter (?api-version=) is required for all requests."
             raise Refusal(400, "MissingApiVersionParameter", text)
         if route is None:
             text = f"No registered resource provider route for {request.method} {request.path}."
             raise Refusal(404, "InvalidResourceType", text)
-        if route.method == "GET":
+        if route.method == "GET" and not route.is_open:
             self.world.authorize(call, route.action, request.path)
         return Ask(world=self.world, call=call, request=request, route=route, names=names, versions_ago=versions_ago)
-
-    def _blob(self, request: Request) -> Answer:
-        """A desired spec as CI leaves it: no api-version, no token; or a redirect, which nobody should follow."""
-        name = request.path.removeprefix("/blobs/")
-        seed, fault = self.world.seed, self._fault(request)
-        with self.world.lock:
-            self.world.reads[request.method, "blob"] += 1
-        answer = fault.before() if fault else None
-        if answer is None and name in seed.redirects:
-            answer = Answer(status=302, headers={"Location": seed.redirects[name]})
-        if answer is None and name in seed.blobs:
-            answer = Answer(status=200, body=seed.blobs[name])
-        answer = answer or Answer(
-            status=404, body={"error": {"code": "BlobNotFound", "message": "The specified blob does not exist."}}
-        )
-        answer = fault.spoil(answer) if fault else answer
-        status = answer.status if answer.wire == "whole" else None
-        self.world.observe(
-            Observed(method=request.method, path=request.path, route="blob", who=request.who or "anyone", status=status)
-        )
-        return answer
 
 
 # Handlers
@@ -212,11 +144,11 @@ def _get(ask: Ask) -> Answer:
 
 
 def _list_children(ask: Ask) -> Answer:
-    return _page(ask, ask.world.children(ask.target))
+    return page(ask, ask.world.children(ask.target))
 
 
 def _list_workspaces(ask: Ask) -> Answer:
-    return _page(ask, ask.world.workspaces(ask.names["subscription"], ask.names.get("resource_group")))
+    return page(ask, ask.world.workspaces(ask.names["subscription"], ask.names.get("resource_group")))
 
 
 def _put(ask: Ask) -> Answer:
@@ -262,6 +194,16 @@ def _resync_keys(ask: Ask) -> Answer:
     return _accepted(ask, operation, "workspaceOperationResults")
 
 
+def _blob(ask: Ask) -> Answer:
+    """A desired spec as CI leaves it: no api-version, no token; or a redirect, which nobody should follow."""
+    name, seed = ask.names["name"], ask.world.seed
+    if name in seed.redirects:
+        return Answer(status=302, headers={"Location": seed.redirects[name]})
+    if name in seed.blobs:
+        return Answer(status=200, body=seed.blobs[name])
+    raise Refusal(404, "BlobNotFound", "The specified blob does not exist.")
+
+
 def _operation_status(ask: Ask) -> Answer:
     """The body of Azure-AsyncOperation: 200 with a status."""
     operation = ask.world.operation(ask.names["operation"])
@@ -283,49 +225,11 @@ def _operation_result(ask: Ask) -> Answer:
     return Answer(status=204 if operation.kind == "delete" else 200)
 
 
-def _usages(ask: Ask) -> Answer:
-    rows = []
-    for usage in ask.world.seed.usages:
-        if usage.location is not None and usage.location.lower() != ask.names["location"].lower():
-            continue
-        total = usage.name == "Total Cluster Dedicated Regional vCPUs"
-        place = f"/subscriptions/{ask.names['subscription']}/usages"
-        rows.append(
-            {
-                "id": place if total else f"{place}/{usage.name.replace(' ', '_')}",
-                "type": f"{PROVIDER}/{'dedicatedCores' if total else 'vmFamily'}/usages",
-                "currentValue": usage.used,
-                "limit": usage.limit,
-                "name": {"localizedValue": usage.name, "value": usage.name},
-                "unit": "Count",
-            }
-        )
-    return Answer(status=200, body={"value": rows})
-
-
-def _vm_sizes(ask: Ask) -> Answer:
-    rows = [
-        {
-            "name": size.name,
-            "family": size.family,
-            "vCPUs": size.cores,
-            "gpus": size.gpus,
-            "osVhdSizeMB": 1047552,
-            "maxResourceVolumeMB": int(size.memory_gb * 2048),
-            "memoryGB": size.memory_gb,
-            "lowPriorityCapable": True,
-            "premiumIO": True,
-        }
-        for size in ask.world.seed.vm_sizes
-    ]
-    return Answer(status=200, body={"value": rows})
-
-
 def _activity_log(ask: Ask) -> Answer:
     rows = ask.world.activity(parse_filter(ask.query("$filter")), ask.names["subscription"])
     token = ask.query("$skipToken")
     if token:
-        at, _, number = _opened(token).partition("#")
+        at, _, number = opened(token).partition("#")
         rows = [row for row in rows if (row.at.isoformat(), row.number) < (at, int(number or 0))]
     size = ask.world.seed.activity_log_page_size
     chosen = {field.strip() for field in (ask.query("$select") or "").split(",") if field.strip()}
@@ -335,59 +239,67 @@ def _activity_log(ask: Ask) -> Answer:
     ]
     body: Json = {"value": page}
     if len(rows) > size:
-        body["nextLink"] = _next_link(ask, f"{rows[size - 1].at.isoformat()}#{rows[size - 1].number}")
+        body["nextLink"] = next_link(ask, f"{rows[size - 1].at.isoformat()}#{rows[size - 1].number}")
     return Answer(status=200, body=body)
 
 
 ROUTES = (
-    Route("GET", "workspaces", _S + f"/providers/{_ML}", f"{_ML}/read", _list_workspaces),
+    Route("GET", "workspaces", SUBSCRIPTION + f"/providers/{_ML}", f"{_ML}/read", _list_workspaces),
     Route(
-        "GET", "workspaces", _S + "/resourceGroups/{resource_group}/providers/" + _ML, f"{_ML}/read", _list_workspaces
+        "GET",
+        "workspaces",
+        SUBSCRIPTION + "/resourceGroups/{resource_group}/providers/" + _ML,
+        f"{_ML}/read",
+        _list_workspaces,
     ),
-    Route("GET", "workspace", _W, f"{_ML}/read", _get),
-    Route("POST", "resync-keys", _W + "/resyncKeys", f"{_ML}/resynckeys/action", _resync_keys),
-    Route("POST", "diagnose", _W + "/diagnose", f"{_ML}/diagnose/action", _diagnose),
-    Route("GET", "endpoints", _W + "/onlineEndpoints", f"{_ENDPOINT}/read", _list_children),
-    Route("GET", "endpoint", _E, f"{_ENDPOINT}/read", _get),
-    Route("PUT", "endpoint", _E, f"{_ENDPOINT}/write", _put),
-    Route("PATCH", "endpoint", _E, f"{_ENDPOINT}/write", _patch),
-    Route("DELETE", "endpoint", _E, f"{_ENDPOINT}/delete", _delete),
-    Route("GET", "deployments", _E + "/deployments", f"{_DEPLOYMENT}/read", _list_children),
-    Route("GET", "deployment", _P, f"{_DEPLOYMENT}/read", _get),
-    Route("PUT", "deployment", _P, f"{_DEPLOYMENT}/write", _put),
-    Route("PATCH", "deployment", _P, f"{_DEPLOYMENT}/write", _patch),
-    Route("DELETE", "deployment", _P, f"{_DEPLOYMENT}/delete", _delete),
-    Route("POST", "logs", _P + "/getLogs", f"{_DEPLOYMENT}/getLogs/action", _get_logs),
+    Route("GET", "workspace", WORKSPACE, f"{_ML}/read", _get),
+    Route("POST", "resync-keys", WORKSPACE + "/resyncKeys", f"{_ML}/resynckeys/action", _resync_keys),
+    Route("POST", "diagnose", WORKSPACE + "/diagnose", f"{_ML}/diagnose/action", _diagnose),
+    Route("GET", "endpoints", WORKSPACE + "/onlineEndpoints", f"{_ENDPOINT}/read", _list_children),
+    Route("GET", "endpoint", ENDPOINT, f"{_ENDPOINT}/read", _get),
+    Route("PUT", "endpoint", ENDPOINT, f"{_ENDPOINT}/write", _put),
+    Route("PATCH", "endpoint", ENDPOINT, f"{_ENDPOINT}/write", _patch),
+    Route("DELETE", "endpoint", ENDPOINT, f"{_ENDPOINT}/delete", _delete),
+    Route("GET", "deployments", ENDPOINT + "/deployments", f"{_DEPLOYMENT}/read", _list_children),
+    Route("GET", "deployment", DEPLOYMENT, f"{_DEPLOYMENT}/read", _get),
+    Route("PUT", "deployment", DEPLOYMENT, f"{_DEPLOYMENT}/write", _put),
+    Route("PATCH", "deployment", DEPLOYMENT, f"{_DEPLOYMENT}/write", _patch),
+    Route("DELETE", "deployment", DEPLOYMENT, f"{_DEPLOYMENT}/delete", _delete),
+    Route("POST", "logs", DEPLOYMENT + "/getLogs", f"{_DEPLOYMENT}/getLogs/action", _get_logs),
     Route(
         "GET",
         "operation",
-        _L + "/mfeOperationsStatus/{operation}",
+        LOCATION + "/mfeOperationsStatus/{operation}",
         f"{PROVIDER}/locations/mfeOperationsStatus/read",
         _operation_status,
     ),
     Route(
         "GET",
         "operation-result",
-        _L + "/mfeOperationResults/{operation}",
+        LOCATION + "/mfeOperationResults/{operation}",
         f"{PROVIDER}/locations/mfeOperationResults/read",
         _operation_result,
     ),
     Route(
         "GET",
         "operation-result",
-        _L + "/workspaceOperationResults/{operation}",
+        LOCATION + "/workspaceOperationResults/{operation}",
         f"{PROVIDER}/locations/workspaceOperationResults/read",
         _operation_result,
     ),
-    Route("GET", "usages", _L + "/usages", f"{PROVIDER}/locations/usages/read", _usages),
-    Route("GET", "vm-sizes", _L + "/vmSizes", f"{PROVIDER}/locations/vmSizes/read", _vm_sizes),
     Route(
         "GET",
         "activity-log",
-        _S + "/providers/Microsoft.Insights/eventtypes/management/values",
+        SUBSCRIPTION + "/providers/Microsoft.Insights/eventtypes/management/values",
         "Microsoft.Insights/eventtypes/values/read",
         _activity_log,
     ),
+    Route("GET", "blob", "/blobs/{name:path}", "", _blob, is_open=True),
+    *assets.ROUTES,
+    *registries.ROUTES,
+    *authorization.ROUTES,
+    *quota.ROUTES,
+    *metrics.ROUTES,
 )
 
 
@@ -405,30 +317,6 @@ def _accepted(ask: Ask, operation: Operation, collection: str) -> Answer:
 
 def _operation_url(ask: Ask, operation: Operation, collection: str = "mfeOperationsStatus") -> str:
     return ask.world.base_url + operation_url(operation, collection)
-
-
-def _page(ask: Ask, rows: list[Json]) -> Answer:
-    """One page of a list sorted by name; the token is the last name seen, so that deletions shift nothing."""
-    top = ask.query("$top")
-    size = min(int(top), ask.world.seed.page_size) if top and top.isdecimal() and int(top) else ask.world.seed.page_size
-    token = ask.query("$skipToken")
-    left = [row for row in rows if row["id"].lower() > _opened(token)] if token else rows
-    link = _next_link(ask, left[size - 1]["id"].lower()) if len(left) > size else None
-    return Answer(status=200, body={"value": left[:size], "nextLink": link})
-
-
-def _next_link(ask: Ask, last: str) -> str:
-    token = base64.urlsafe_b64encode(last.encode()).decode()
-    kept = {name: value for name, value in ask.request.query.items() if name.lower() != "$skiptoken"}
-    query = urlencode(kept | {"$skipToken": token}, safe="$", quote_via=quote)
-    return f"{ask.world.base_url}{ask.request.path}?{query}"
-
-
-def _opened(token: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(token).decode()
-    except ValueError as error:
-        raise Refusal(400, "BadRequest", "The $skipToken is invalid.") from error
 
 
 def _common_headers(call: Call) -> dict[str, str]:

@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING
 
 from local.arm import schema
 from local.arm.bodies import operation_url
-from local.arm.happenings import Trigger
-from local.arm.resources import Error, Json, Resource, Target, merged
+from local.arm.happenings import AssignRole, OnRegistry, Trigger, UnassignRole
+from local.arm.resources import IDENTITIES, Error, Json, Resource, Target, WorldError, merged
 
 if TYPE_CHECKING:
     from local.arm.models import World
-
-
-class WorldError(ValueError):
-    """A world file that cannot be meant; the text says what and where."""
 
 
 def populate(world: World) -> None:
@@ -50,6 +46,10 @@ def check(world: World) -> None:
                 raise WorldError(f"happens: {error}") from error
         if happening.endpoint is not None:
             world.endpoint_target(happening.endpoint)
+        if isinstance(happening, OnRegistry):
+            world.registries.named(happening.registry)
+        if isinstance(happening, AssignRole | UnassignRole):
+            world.roles.check(happening.principal, happening.role, happening.scope)
     for denial in seed.denied:
         if denial.principal != "*" and denial.principal not in world.principals:
             raise WorldError(f"denied: {denial.principal!r} is no principal of this world.")
@@ -57,6 +57,10 @@ def check(world: World) -> None:
 
 def _endpoint(world: World, target: Target, location: str, seed: schema.EndpointSeed) -> None:
     spec = merged(schema.plain_endpoint(location), seed.spec)
+    if seed.identities:
+        group = target.id.partition("/providers/")[0]
+        users = [each if each.startswith("/") else f"{group}/providers/{IDENTITIES}/{each}" for each in seed.identities]
+        spec["identity"] = {"type": "UserAssigned", "userAssignedIdentities": {each: {} for each in users}}
     spec["properties"] |= {"traffic": dict(seed.traffic), "mirrorTraffic": dict(seed.mirror_traffic)}
     place = _place(world, target, location, spec, by=seed.by, age=seed.age)
     _past(world, place, seed)

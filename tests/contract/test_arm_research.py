@@ -20,6 +20,7 @@ WORKSPACE = f"{SUBSCRIPTION}/resourceGroups/rg-ml-prod/providers/Microsoft.Machi
 ENDPOINT = f"{WORKSPACE}/onlineEndpoints/credit-scoring"
 GREEN = f"{ENDPOINT}/deployments/green"
 PLACE = f"{SUBSCRIPTION}/providers/Microsoft.MachineLearningServices/locations/westeurope"
+REGISTRY = f"{SUBSCRIPTION}/resourceGroups/rg-ml-prod/providers/Microsoft.ContainerRegistry/registries/crmlwprod"
 IDENTITY = (
     f"{SUBSCRIPTION}/resourceGroups/rg-ml-prod/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-credit"
 )
@@ -110,12 +111,48 @@ def differences(real: Any, ours: Any, at: str = "$", *, optional: frozenset[str]
         ("deployment_list.json", f"{ENDPOINT}/deployments"),
         ("vmsizes_list.json", f"{PLACE}/vmSizes"),
         ("spec_usages_list.json", f"{PLACE}/usages"),
+        ("acr_get_role_mode.json", REGISTRY),
     ],
 )
 def test_reads_have_the_shape_of_azures(file: str, path: str) -> None:
     answer = Bench().ask("GET", path)
     assert answer.status == 200
     assert differences(known(f"responses/{file}", "responses", "200", "body"), answer.body) == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "requests"),
+    [
+        ("200_with_traffic", None),
+        ("200_idle_no_series", "none"),
+        ("200_idle_empty_points", "no-points"),
+        ("200_idle_zero", "zero"),
+    ],
+)
+def test_metrics_have_the_shape_of_azures(shape: str, requests: str | None) -> None:
+    deployment = {"name": "blue", "metrics": {"requests": requests}}
+    endpoint = {"name": "credit-scoring", "traffic": {"blue": 100}, "deployments": [deployment]}
+    bench = Bench(workspaces=[{"name": "mlw-prod", "endpoints": [endpoint]}])
+    query = known("responses/metrics_requests_by_deployment.json", "request", "query")
+    answer = bench.ask("GET", f"{ENDPOINT}/providers/Microsoft.Insights/metrics", **query)
+    real = known("responses/metrics_requests_by_deployment.json", "responses", shape, "body")
+    assert answer.status == 200
+    assert differences(real, answer.body) == []
+
+
+def test_a_role_assignment_has_the_shape_of_azures() -> None:
+    bench = Bench()
+    request = known("responses/roleassignment_create.json", "request")
+    path = request["url"].removeprefix("https://management.azure.com")
+    made, again = (bench.ask("PUT", path, request["body"]) for _ in range(2))
+    other = bench.ask("PUT", path[:-1] + "0", request["body"])
+    real = known("responses/roleassignment_create.json", "responses")
+    assert (made.status, again.status, other.status) == (201, 200, 409)
+    assert made.body is not None
+    properties = made.body["properties"]
+    assert differences(real["201"]["body"], made.body | {"properties": properties | {"createdBy": None}}) == []
+    assert other.body is not None
+    assert other.body["error"]["code"] == real["409_RoleAssignmentExists"]["body"]["error"]["code"]
 
 
 def test_a_deployment_that_is_not_there_is_missed_in_azures_words() -> None:

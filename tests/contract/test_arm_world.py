@@ -449,14 +449,12 @@ def test_a_repair_takes_effect_when_its_operation_ends() -> None:
 
 def test_another_part_of_azure_is_another_row_of_the_table() -> None:
     bench = Bench()
-    registry = f"{GROUP}/providers/Microsoft.ContainerRegistry/registries/crmlwprod"
-    assert bench.ask("GET", registry).status == 404
-    row = Route(
-        "GET", "registry", registry, "Microsoft.ContainerRegistry/registries/read", lambda ask: Answer(status=200)
-    )
+    vault = f"{GROUP}/providers/Microsoft.KeyVault/vaults/kvmlwprod"
+    assert bench.ask("GET", vault).status == 404
+    row = Route("GET", "vault", vault, "Microsoft.KeyVault/vaults/read", lambda ask: Answer(status=200))
     bench.simulator = Simulator(bench.world, (*ROUTES, row))
-    assert bench.ask("GET", registry.lower()).status == 200
-    assert bench.world.reads == {("GET", "unknown"): 1, ("GET", "registry"): 1}
+    assert bench.ask("GET", vault.lower()).status == 200
+    assert bench.world.reads == {("GET", "unknown"): 1, ("GET", "vault"): 1}
 
 
 # Others at work
