@@ -11,14 +11,17 @@ from functools import partial
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 from structlog.contextvars import bound_contextvars
 
-from remediations import codec, desk, enrichment, execution, guards, planning, situation, verification
+from remediations import codec, desk, enrichment, execution, guards, planning, situation, surroundings, verification
 from remediations.actions import ACTIONS
+from remediations.actions.action import Go, NotYet, Stop, Unneeded
 from remediations.catalogue import CAUSES
-from remediations.classification import classify
+from remediations.classification import classify, wanted
 from remediations.model import (
     Absent,
+    Answer,
     Decision,
     End,
     ErrorDetail,
@@ -30,11 +33,14 @@ from remediations.model import (
     Outcome,
     Plan,
     ProvisioningState,
+    ResourceId,
     Status,
     Verdict,
 )
+from remediations.ports import Reads
 from remediations.services import Services, services
-from remediations.trail import Answered, Ended, Intent, Question, Result
+from remediations.situation import Situation
+from remediations.trail import Answered, Ended, Intent, Question, Result, Settled, counts_as_attempt
 
 log = structlog.get_logger()
 
@@ -48,7 +54,8 @@ _WOULD = {Verdict.RUN: "would", Verdict.ASK: "would ask to", Verdict.DRY_RUN: "i
 _NO_ANSWER = "nobody answered in time"
 _BUSY_WAIT_S = 30.0
 _LONGEST_BUSY_WAIT_S = 300.0
-_DESK_WAIT = timedelta(seconds=30)
+_TURN_WAIT = timedelta(seconds=30)
+_DESK_HELD = "another incident works on the target"
 _OPERATION_POLLS = 130  # a minute each: a little more than two hours
 
 
@@ -72,11 +79,16 @@ def collect(step: Order) -> Order:
     own, incident = services(), _incident(step)
     with _bound(incident):
         closed = _closed_own(own, incident)
-        evidence = _evidence(own, own.trail.with_joined(incident))
-        digest = own.evidence.put(evidence)
+        reads = own.reads()
+        evidence = _evidence(own, own.trail.with_joined(incident), reads)
         polls = step["polls"]
         is_last = polls >= _MOST_POLLS
         settled = (closed and enrichment.is_settled(evidence) and not _awaits_spec(own, evidence, polls)) or is_last
+        if settled:  # what lies around is read once the failure itself is known: it tells what to look for
+            areas = wanted(evidence, CAUSES)
+            evidence = surroundings.with_surroundings(evidence, areas, reads, policy=own.policy, own=own.own)
+            settled = surroundings.is_complete(evidence.surroundings, areas) or is_last
+        digest = own.evidence.put(evidence)
         if settled:
             own.journal.collected(evidence, digest, polls + 1)
             log.info("evidence.collected", polls=polls + 1, complete=not is_last)
@@ -101,7 +113,7 @@ def judge(step: Order) -> Order:
             end = End.REPAIRED if _stands_by_us(evidence) else End(plan.end)
             log.info("plan.none", end=str(end), words=plan.words)
             return {**judged, "verdict": "none", "end": str(end), "words": plan.words}
-        decision = _decide(own, plan, evidence)
+        decision = _decide(own, plan, _survey(own, plan, evidence))
         journal.decided(decision, when="deciding")
         log.info("plan.decided", action=plan.action, verdict=str(decision.verdict), plan=plan.digest[:12])
         return {
@@ -109,7 +121,7 @@ def judge(step: Order) -> Order:
             "verdict": str(decision.verdict),
             "decision": own.evidence.put(decision),
             "plan": plan.digest,
-            "desks": [desk.key_of(target) for target in plan.target],
+            "desks": desk.keys_of(plan.target),
             "wait_s": plan.wait.total_seconds() / step["scale"],
             **_end_of(decision),
         }
@@ -159,16 +171,18 @@ def settle(step: Order) -> Order:
 
 
 def execute(step: Order) -> Order:
-    """Decide again on fresh reads, then create the intent and send once; or find out what an earlier send came to."""
+    """Take the turn of one step: look, decide again, then create the intent and send once; or find out what an earlier
+    send came to."""
     own = services()
     decision = own.evidence.get(Decision, step["decision"])
-    plan, attempt = decision.plan, step["attempt"]
+    plan, number, attempt = decision.plan, step["number"], step["attempt"]
     with _bound(plan.diagnosis.incident):
-        outcome = _found(own, plan, attempt)
+        outcome = _found(own, plan, number, attempt)
         if outcome is None:
-            refused, budget = _refused_now(own, plan, step)
-            outcome = refused or execution.execute(
+            passed, budget = _turn(own, plan, step)
+            outcome = passed or execution.execute(
                 plan,
+                number,
                 attempt,
                 action=ACTIONS[plan.action],
                 reads=own.reads(),
@@ -176,14 +190,20 @@ def execute(step: Order) -> Order:
                 trail=own.trail,
                 journal=own.journal,
                 nonce=uuid.uuid4().hex,
+                keep=own.evidence.put,
                 decision=step["decision"],
                 budget=budget,
                 send_within=own.settings.send_within,
             )
         log.info(
-            "action.executed", action=plan.action, attempt=attempt, status=str(outcome.status), words=outcome.words
+            "action.executed",
+            action=plan.action,
+            step=number,
+            attempt=attempt,
+            status=str(outcome.status),
+            words=outcome.words,
         )
-        return _after(step, outcome)
+        return _after(own, step, plan, outcome)
 
 
 def close_intents() -> int:
@@ -203,22 +223,23 @@ def _closed(own: Services, intent: Intent) -> bool:
     decision = own.evidence.find(Decision, intent.decision)
     if decision is None:
         return False  # its evidence is gone with its time
-    outcome = _found(own, decision.plan, intent.attempt)
+    outcome = _found(own, decision.plan, intent.step, intent.attempt)
     if outcome is None or outcome.status is Status.PENDING:
         return False
     log.warning("intent.closed", incident_id=intent.incident_id, status=str(outcome.status))
     return True
 
 
-def _found(own: Services, plan: Plan, attempt: int) -> Outcome | None:
-    """Give what came of an attempt that somebody has begun; None if nobody has."""
+def _found(own: Services, plan: Plan, number: int, attempt: int) -> Outcome | None:
+    """Give what came of an attempt at a step that somebody has begun; None if nobody has."""
     return execution.found(
         plan,
+        number,
         attempt,
         action=ACTIONS[plan.action],
         trail=own.trail,
         journal=own.journal,
-        world=partial(_evidence, own, plan.diagnosis.incident),
+        world=partial(_evidence_for, own, plan, number),
         send_within=own.settings.send_within,
     )
 
@@ -232,42 +253,53 @@ def _closed_own(own: Services, incident: Incident) -> bool:
 
 
 def check(step: Order) -> Order:
-    """Look whether the long-running operation is over."""
+    """Look whether the long-running operation of a step is over, and whether it failed."""
     own = services()
     outcome = codec.load(Outcome, step["outcome"])
     if step["polls"] >= _OPERATION_POLLS:
         return {"over": True}
+    plan = own.evidence.get(Decision, step["decision"]).plan
+    taken = plan.steps[step["number"]]
     reads = own.reads()
     if outcome.operation_url is not None:
-        shown = reads.get(outcome.operation_url)
+        shown = reads.poll(outcome.operation_url)
         if isinstance(shown, Found) and isinstance(shown.value, dict) and "status" in shown.value:
-            return {"over": enrichment.operation_state(shown.value).is_over}
-    resource = _incident(step).resource
-    shown = reads.get(f"{resource.path}?api-version={enrichment.API_VERSION}")
-    if not isinstance(shown, Found) or not isinstance(shown.value, dict):
-        return {"over": reads.refused() != ()}
-    return {"over": not enrichment.resource_state(shown.value, resource, own.own).is_running}
+            state = enrichment.operation_state(shown.value)
+            failed = state.is_over and state.status != "Succeeded"
+            return {"over": state.is_over, "failed": f"{state.status} ({state.code or 'no code'})" if failed else None}
+    if taken.call.via != "arm":
+        return {"over": outcome.operation_url is None or reads.refused() != ()}
+    match enrichment.read_resource(reads, ResourceId.parse(taken.call.path), own.own):
+        case Found(resource):
+            return {"over": not resource.is_running}
+        case Absent():
+            return {"over": True}
+        case _:
+            return {"over": reads.refused() != ()}
 
 
 def verify(step: Order) -> Order:
-    """Read afresh and tell whether the repair holds."""
+    """Read afresh and tell whether a step holds: the end of the repair, or the next step's turn."""
     own = services()
     decision = own.evidence.get(Decision, step["decision"])
-    plan, outcome = decision.plan, codec.load(Outcome, step["outcome"])
-    incident = plan.diagnosis.incident
-    with _bound(incident):
-        after = _evidence(own, incident)
+    plan, outcome, number = decision.plan, codec.load(Outcome, step["outcome"]), step["number"]
+    with _bound(plan.diagnosis.incident):
+        after = _evidence(own, plan.diagnosis.incident, own.reads(), wants_logs=False)
         digest = own.evidence.put(after)
-        verified = verification.verify(plan, outcome, after, ACTIONS, evidence_digest=digest)
-        own.journal.verified(plan, verified)
-        log.info("repair.verified", end=str(verified.end), words=verified.words)
-        failed_at = codec.dump(after.collected_at)
+        failed = step["seen"].get("failed")
+        verified = verification.verify(plan, number, outcome, after, ACTIONS, evidence_digest=digest, failed=failed)
+        own.journal.verified(plan, number, verified)
+        log.info("repair.verified", step=number, end=str(verified.end), words=verified.words)
+        held = Settled(at=own.clock(), held=verified.end in {None, End.REPAIRED})
+        own.trail.settle(plan.digest, number, step["attempt"], held)
+        if verified.end is None:
+            return _next(step, plan)
         return {
             **step,
             "verdict": "verified",
             "end": str(verified.end),
             "words": verified.words,
-            "failed_at": failed_at,
+            "failed_at": codec.dump(after.collected_at),
         }
 
 
@@ -288,7 +320,10 @@ def finish(step: Order) -> Order:
             again = _again(own, step, incident)
             log.info("repair.failed", words=words, next_try=again["try"])
             return {"again": again, "end": end}
-        effects = sum(effect.incident_id == incident.id for effect, _ in own.trail.effects_on(incident.resource.key))
+        effects = sum(
+            effect.incident_id == incident.id and counts_as_attempt(outcome)
+            for effect, outcome in own.trail.effects_on(incident.resource.key)
+        )
         if effects and end in {End.REFUSED, End.ADVISED}:  # something was tried and did not help: a person has to look
             last = f", the last of which ended so: {step['last']}" if "last" in step else ""
             end, words = End.NOT_REPAIRED, f"after {effects} call{'s' if effects > 1 else ''}{last}. Now: {words}"
@@ -325,17 +360,30 @@ def _incident(order: Order) -> Incident:
     return codec.load(Incident, order["incident"])
 
 
-def _evidence(own: Services, incident: Incident) -> Evidence:
+def _evidence(own: Services, incident: Incident, reads: Reads, *, wants_logs: bool = True) -> Evidence:
     report = own.evidence.find(tuple[ErrorDetail, ...], incident.report) if incident.report else None
     url = incident.desired_spec_url
     return enrichment.enrich(
         incident,
-        own.reads(),
+        reads,
         now=own.clock(),
         own=own.own,
         report=report or (),
         wants_spec=url is not None and own.policy.lists_spec(url),
+        wants_logs=wants_logs,
     )
+
+
+def _evidence_for(own: Services, plan: Plan, number: int) -> Evidence:
+    """Read afresh what the action of a plan decides on, and what a step touches besides the failed resource."""
+    reads = own.reads()
+    incident, call = plan.diagnosis.incident, plan.calls[number]
+    evidence = _evidence(own, incident, reads, wants_logs=False)
+    if call.via == "arm" and call.path.lower() != incident.resource.key:
+        target = enrichment.read_resource(reads, ResourceId.parse(call.path), own.own)
+        evidence = replace(evidence, target=target)
+    asks = ACTIONS[plan.action].asks
+    return surroundings.with_surroundings(evidence, asks, reads, policy=own.policy, own=own.own)
 
 
 def _awaits_spec(own: Services, evidence: Evidence, polls: int) -> bool:
@@ -344,20 +392,23 @@ def _awaits_spec(own: Services, evidence: Evidence, polls: int) -> bool:
     return expected and isinstance(evidence.resource, Absent) and polls < _POLLS_FOR_SPEC
 
 
-def _decide(own: Services, plan: Plan, evidence: Evidence, *, desk: str = "free") -> Decision:
-    action = ACTIONS[plan.action]
-    seen = situation.survey(
+def _survey(own: Services, plan: Plan, evidence: Evidence, *, step: int = 0, desk: str = "free") -> Situation:
+    return situation.survey(
         plan,
         evidence,
-        action.fingerprint(evidence.resource),
+        ACTIONS[plan.action].fingerprint(plan.steps[step:], evidence),
         policy=own.policy,
         ceiling=own.settings.mode,
         trail=own.trail,
         own=own.own,
         now=own.clock(),
+        step=step,
         desk=desk,
     )
-    return guards.decide(plan, seen, action.guards, situation_digest=own.evidence.put(seen))
+
+
+def _decide(own: Services, plan: Plan, seen: Situation) -> Decision:
+    return guards.decide(plan, seen, ACTIONS[plan.action].guards, situation_digest=own.evidence.put(seen))
 
 
 def _stands_by_us(evidence: Evidence) -> bool:
@@ -383,33 +434,67 @@ def _refusal(decision: Decision) -> str:
     return "; ".join(f"{answer.guard}: {answer.words}" for answer in decision.refusals)
 
 
-def _refused_now(own: Services, plan: Plan, step: Order) -> tuple[Outcome | None, int]:
-    """Run the guards again, on fresh reads: no outcome if the effect is still permitted, and the budget that holds."""
-    evidence = _evidence(own, plan.diagnosis.incident)
-    decision = _decide(own, plan, evidence, desk=step["desk"])
-    own.journal.decided(decision, when=f"before effect {step['attempt']}")
+def _turn(own: Services, plan: Plan, step: Order) -> tuple[Outcome | None, int]:
+    """Ask on fresh reads whether a step is still needed, and run the guards again.
+
+    Gives no outcome if the effect is to be, and the budget that then holds.
+    """
+    number, attempt = step["number"], step["attempt"]
+    seen = _survey(own, plan, _evidence_for(own, plan, number), step=number, desk=step["desk"])
+    turn = NotYet(_DESK_HELD) if seen.desk == "held" else ACTIONS[plan.action].turn(plan, number, seen)
+    match turn:
+        case Unneeded(words):
+            outcome = Outcome(status=Status.UNNEEDED, words=words)
+            own.journal.came_of(plan, number, attempt, outcome)
+            return outcome, 0
+        case NotYet(words):
+            own.journal.waits(plan, number, words)
+            late = guards.in_time(plan, seen)
+            if late.answer is not Answer.ALLOW:
+                return Outcome(status=Status.REFUSED, words=f"{words}, and {late.words}"), 0
+            return Outcome(status=Status.PENDING, words=words, retry_after=_TURN_WAIT / step["scale"]), 0
+        case Stop(words):
+            return Outcome(status=Status.REFUSED, words=words), 0
+        case Go():
+            pass
+    decision = _decide(own, plan, seen)
+    own.journal.decided(decision, when=f"before effect {number + 1}.{attempt}")
     if decision.verdict is Verdict.RUN or (decision.verdict is Verdict.ASK and step.get("approved") is True):
         return None, decision.budget
-    if [answer.guard for answer in decision.refusals] == ["desk-is-ours"]:
-        return Outcome(status=Status.PENDING, words=_refusal(decision), retry_after=_DESK_WAIT / step["scale"]), 0
     words = _refusal(decision) if decision.verdict is Verdict.REFUSE else f"{decision.mode_words}: nobody approved it"
     return Outcome(status=Status.REFUSED, words=words), 0
 
 
-def _after(step: Order, outcome: Outcome) -> Order:
-    """Give the step that follows an outcome: wait and look or try again, verify, or end."""
+def _next(step: Order, plan: Plan) -> Order:
+    """Give the order for the turn of the next step of a plan."""
+    number = step["number"] + 1
+    return {
+        **step,
+        "verdict": "run",
+        "number": number,
+        "attempt": 1,
+        "sent": False,
+        "desks": desk.keys_of(plan.target_from(number)),
+        "wait_s": plan.steps[number].wait.total_seconds() / step["scale"],
+    }
+
+
+def _after(own: Services, step: Order, plan: Plan, outcome: Outcome) -> Order:
+    """Give the order that follows an outcome: wait and look or try again, verify, go on, or end."""
     asked = outcome.retry_after.total_seconds() if outcome.retry_after is not None else 0.0
     busy_s = max(min(_BUSY_WAIT_S * 2.0 ** min(step["attempt"] - 1, 8), _LONGEST_BUSY_WAIT_S) / step["scale"], asked)
     done = {**step, "outcome": codec.dump(outcome), "sent": False, "wait_s": 0.0}
     match outcome.status:
         case Status.PENDING:
             return {**done, "wait_s": max(asked, 0.1)}
-        case Status.BUSY | Status.THROTTLED | Status.UNSENT | Status.NOT_DONE:
+        case Status.UNNEEDED:
+            return _next(done, plan)
+        case Status.BUSY | Status.THROTTLED | Status.UNSENT | Status.NOT_DONE | Status.AGAIN:
             return {**done, "attempt": step["attempt"] + 1, "wait_s": max(busy_s, 0.1)}
         case Status.ACCEPTED:
             return {**done, "sent": True}
         case Status.REJECTED:
-            failed_at = codec.dump(services().clock())
+            failed_at = codec.dump(own.clock())
             end = {"verdict": "verified", "end": End.NOT_REPAIRED, "words": outcome.words, "failed_at": failed_at}
             return {**done, **end}
         case Status.FORBIDDEN:
@@ -421,11 +506,11 @@ def _after(step: Order, outcome: Outcome) -> Order:
 
 
 def _again(own: Services, step: Order, incident: Incident) -> Order:
-    """Give the order of the next try: the failure to judge is now that of our own repair."""
+    """Give the order of the next try: the failure to judge is now that of our own re-run, if it came to one."""
     decision = own.evidence.get(Decision, step["decision"])
-    outcome = codec.load(Outcome, step["outcome"])
-    failed_at = codec.load(datetime, step["failed_at"])
-    sent = decision.plan.calls[0].body_digest
-    next_incident = execution.next_failure(incident, outcome, failed_at=failed_at, sent_digest=sent)
+    plan, outcome = decision.plan, codec.load(Outcome, step["outcome"])
+    if plan.steps[step["number"]].is_rerun:
+        failed_at, sent = codec.load(datetime, step["failed_at"]), plan.rerun.body_digest
+        incident = execution.next_failure(incident, outcome, failed_at=failed_at, sent_digest=sent)
     order = {name: step[name] for name in ("walk", "nonce", "scale")}
-    return {**order, "incident": codec.dump(next_incident), "try": step["try"] + 1, "last": step["words"]}
+    return {**order, "incident": codec.dump(incident), "try": step["try"] + 1, "last": step["words"]}

@@ -40,7 +40,7 @@ def remediate(ctx: OrchestrationContext, order: Order) -> Steps:
         if step["verdict"] == "run":
             if step["wait_s"] > 0:
                 yield ctx.create_timer(timedelta(seconds=step["wait_s"]))
-            step = yield ctx.call_sub_orchestrator("repair", input={**step, "attempt": 1})
+            step = yield ctx.call_sub_orchestrator("repair", input={**step, "number": 0, "attempt": 1})
     except TaskFailedError as error:
         for key in step.get("desks", ()):
             ctx.signal_entity(EntityInstanceId("desk", key), "release", {"owner": order["incident"]["id"]})
@@ -68,37 +68,42 @@ def gather(ctx: OrchestrationContext, order: Order) -> Steps:
 
 
 def repair(ctx: OrchestrationContext, step: Order) -> Steps:
-    """Claim the desks, send once, wait for Azure, verify, leave the desks. A busy Azure is a further attempt."""
-    desks = [EntityInstanceId("desk", key) for key in sorted(step["desks"])]
+    """One turn of a plan: claim the desks, send once, wait for Azure, look. What follows is a further generation."""
+    desks = [EntityInstanceId("desk", key) for key in step["desks"]]
     now = ctx.current_utc_datetime.replace(tzinfo=UTC)
-    owner = step["incident"]["id"]
-    claim = {"owner": owner, "now": now.isoformat(), "until": (now + _LEASE).isoformat()}
-    granted = True
+    claim = {"owner": step["incident"]["id"], "now": now.isoformat(), "until": (now + _LEASE).isoformat()}
+    granted: list[EntityInstanceId] = []
     for desk in desks:
         answer = yield ctx.call_entity(desk, "claim", claim)
-        granted = granted and answer["granted"]
-    step = yield ctx.call_activity(
-        "execute", input={**step, "desk": "ours" if granted else "held"}, retry_policy=_retries(step)
-    )
-    if (
-        step["wait_s"] > 0
-    ):  # busy, throttled, or an answer that is not known yet: nothing is held meanwhile but the desk
-        yield ctx.create_timer(timedelta(seconds=step["wait_s"]))
-        ctx.continue_as_new(step)
-        return None
-    if step["sent"]:
-        yield ctx.call_sub_orchestrator("follow", input={**step, "polls": 0})
-        step = yield ctx.call_activity("verify", input=step, retry_policy=_retries(step))
-    for desk in desks:
+        if not answer["granted"]:
+            break
+        granted.append(desk)
+    is_ours = granted == desks
+    for desk in () if is_ours else granted:  # nobody waits for a desk while holding another's
         yield ctx.call_entity(desk, "release", claim)
-    return step
+    step = yield ctx.call_activity(
+        "execute", input={**step, "desk": "ours" if is_ours else "held"}, retry_policy=_retries(step)
+    )
+    if step["sent"]:
+        seen = yield ctx.call_sub_orchestrator("follow", input={**step, "polls": 0})
+        step = yield ctx.call_activity("verify", input={**step, "seen": seen}, retry_policy=_retries(step))
+    goes_on = step["verdict"] == "run"
+    for desk in desks:
+        if not (goes_on and desk.key in step["desks"]):
+            yield ctx.call_entity(desk, "release", claim)
+    if not goes_on:
+        return step
+    if step["wait_s"] > 0:  # until the next step, or because Azure is busy: nothing is held meanwhile but the desks
+        yield ctx.create_timer(timedelta(seconds=step["wait_s"]))
+    ctx.continue_as_new(step)
+    return None
 
 
 def follow(ctx: OrchestrationContext, step: Order) -> Steps:
-    """Wait until the long-running operation is over, or its time is up."""
+    """Wait until the long-running operation is over, or its time is up; give how it ended."""
     seen = yield ctx.call_activity("check", input=step, retry_policy=_retries(step))
     if seen["over"]:
-        return None
+        return seen
     wait_s = min(_FIRST_POLL_S * 2 ** min(step["polls"], 8), _LONGEST_POLL_S)
     yield ctx.create_timer(timedelta(seconds=wait_s / step["scale"]))
     ctx.continue_as_new({**step, "polls": step["polls"] + 1})

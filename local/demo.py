@@ -75,7 +75,7 @@ def schema() -> int:
 
 def as_plain(reports: Sequence[Report]) -> dict[str, object]:
     """Give the JSON form of some reports."""
-    names = ("name", "expected", "actual", "as_expected", "effects", "seconds")
+    names = ("name", "expected", "actual", "as_expected", "effects", "calls", "seconds")
     plain = [{name: msgspec.to_builtins(getattr(report, name)) for name in names} for report in reports]
     return {"scenarios": plain, "as_expected": all(report.as_expected for report in reports)}
 

@@ -19,7 +19,7 @@ import msgspec
 import yaml
 from msgspec import Struct
 
-from local.arm.models import World
+from local.arm.models import Entry, World
 from local.arm.resources import parse_id
 from local.arm.server import Server
 from local.host import Host
@@ -143,6 +143,13 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     steps: tuple[Step, ...] = ()
 
 
+class Calls(Struct, frozen=True, kw_only=True):
+    """How often we called Azure: to read (getLogs and diagnose included), and to write."""
+
+    read: int
+    write: int
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """How one rehearsal went."""
 
@@ -152,6 +159,7 @@ class Report(Struct, frozen=True, kw_only=True):
     actual: dict[str, Any]
     as_expected: bool
     effects: tuple[Effect, ...]
+    calls: Calls
     seconds: float
     differences: tuple[str, ...] = ()
     incidents: tuple[str, ...] = ()
@@ -240,6 +248,7 @@ class Stage:
             actual=actual.shown(scenario.expect),
             as_expected=not found,
             effects=actual.effects,
+            calls=_calls(world),
             seconds=round(time.monotonic() - began, 2),
             differences=found,
             incidents=tuple(one for one in self.trail.incidents() if self._is_of(one, subscription)),
@@ -407,11 +416,30 @@ def _laid_over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def _effects(world: World, actions: dict[str, str]) -> Iterator[Effect]:
     """Give our writes that took effect, by the ledger; one that no intent on the trail explains is named so."""
     for entry in list(world.ledger):
-        is_read = entry.path.lower().endswith(("/getlogs", "/diagnose"))
-        if entry.principal == "medic" and entry.took_effect and not is_read:
+        if entry.principal == "medic" and entry.took_effect and not _is_read(entry):
             action = actions.get(entry.client_request_id or "", "not on the trail")
-            resource = entry.path.split("/onlineEndpoints/")[-1].replace("/deployments/", "/")
-            yield Effect(action=action, call=f"{entry.method} {resource}")
+            yield Effect(action=action, call=f"{entry.method} {_shortened(entry.path)}")
+
+
+def _calls(world: World) -> Calls:
+    """Count our calls; nobody but us reads over HTTP."""
+    posted = [entry for entry in list(world.ledger) if entry.principal == "medic"]
+    asked = sum(_is_read(entry) for entry in posted)
+    return Calls(read=sum(world.reads.values()) + asked, write=len(posted) - asked)
+
+
+def _is_read(entry: Entry) -> bool:
+    return entry.path.lower().endswith(("/getlogs", "/diagnose"))
+
+
+def _shortened(path: str) -> str:
+    """Give what a call was to, for people: ``credit-scoring/green``, ``mlw-demo/resyncKeys``, ``stprod role``."""
+    scope, is_role, _ = path.partition("/providers/Microsoft.Authorization/roleAssignments/")
+    if is_role:
+        return f"{scope.rsplit('/', 1)[-1]} role"
+    _, _, inside = path.partition("/workspaces/")
+    _, is_deployment, resource = inside.partition("/onlineEndpoints/")
+    return resource.replace("/deployments/", "/") if is_deployment else inside
 
 
 def _states(world: World, subscription: str) -> Iterator[tuple[str, str]]:

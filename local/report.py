@@ -166,7 +166,7 @@ def _done(records: Iterable[AuditRecord]) -> tuple[Done, ...]:
     intents: dict[tuple[str, ...], AuditRecord] = {}
     outcomes: dict[tuple[str, ...], AuditRecord] = {}
     for record in records:
-        key = (record.incident, str(record.facts.get("plan")), str(record.facts.get("attempt")))
+        key = (record.incident, *(str(record.facts.get(name)) for name in ("plan", "step", "attempt")))
         if record.stage in {"intent", "outcome"}:
             (intents if record.stage == "intent" else outcomes)[key] = record
     found: list[Done] = []

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from remediations import codec, discovery, enrichment, guards, intake, planning, situation
+from remediations import codec, discovery, enrichment, guards, intake, planning, situation, surroundings
 from remediations.actions import ACTIONS
 from remediations.catalogue import CAUSES
-from remediations.classification import classify
+from remediations.classification import classify, wanted
 from remediations.errors import MedicError
 from remediations.model import (
     ActivityRow,
@@ -198,7 +198,10 @@ def judge(incident: Incident, bench: Bench, *, report: tuple[ErrorDetail, ...] =
     """Enrich, classify, propose, survey and decide, as the app would now; nothing is written."""
     now, url = bench.clock(), incident.desired_spec_url
     wants_spec = url is not None and bench.policy.lists_spec(url)
-    evidence = enrichment.enrich(incident, bench.reads(), now=now, own=bench.own, report=report, wants_spec=wants_spec)
+    reads = bench.reads()
+    evidence = enrichment.enrich(incident, reads, now=now, own=bench.own, report=report, wants_spec=wants_spec)
+    areas = wanted(evidence, CAUSES)
+    evidence = surroundings.with_surroundings(evidence, areas, reads, policy=bench.policy, own=bench.own)
     diagnosis = classify(evidence, CAUSES, evidence_digest=codec.digest_of(evidence))
     plan = planning.propose(diagnosis, evidence, ACTIONS, bench.policy)
     if isinstance(plan, NoPlan):
@@ -207,7 +210,7 @@ def judge(incident: Incident, bench: Bench, *, report: tuple[ErrorDetail, ...] =
     seen = situation.survey(
         plan,
         evidence,
-        action.fingerprint(evidence.resource),
+        action.fingerprint(plan.steps, evidence),
         policy=bench.policy,
         ceiling=bench.settings.mode,
         trail=bench.trail,

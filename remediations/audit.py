@@ -152,24 +152,32 @@ class Journal(Struct, frozen=True):
             by=answered.by,
         )
 
+    def waits(self, plan: Plan, number: int, words: str) -> None:
+        """Keep why a step waits; the same reason once."""
+        key = f"{plan.digest}:{number}:{words}"
+        self.record(plan.diagnosis.incident.id, "wait", key, plan=plan.digest, step=number, words=words)
+
     def intended(self, intent: Intent, plan: Plan, attempt: int) -> None:
         self.record(
             intent.incident_id,
             "intent",
-            f"{plan.digest}:{attempt}",
+            f"{plan.digest}:{intent.step}:{attempt}",
             plan=plan.digest,
+            step=intent.step,
             attempt=attempt,
             action=plan.action,
             call=intent.call,
             client_request_id=intent.request_id,
+            receipt=intent.receipt,
         )
 
-    def came_of(self, plan: Plan, attempt: int, outcome: Outcome) -> None:
+    def came_of(self, plan: Plan, number: int, attempt: int, outcome: Outcome) -> None:
         self.record(
             plan.diagnosis.incident.id,
             "outcome",
-            f"{plan.digest}:{attempt}",
+            f"{plan.digest}:{number}:{attempt}",
             plan=plan.digest,
+            step=number,
             attempt=attempt,
             action=plan.action,
             status=outcome.status,
@@ -180,12 +188,13 @@ class Journal(Struct, frozen=True):
             codes=outcome.codes,
         )
 
-    def verified(self, plan: Plan, verification: Verification) -> None:
+    def verified(self, plan: Plan, number: int, verification: Verification) -> None:
         self.record(
             plan.diagnosis.incident.id,
             "verification",
-            plan.digest,
+            f"{plan.digest}:{number}",
             plan=plan.digest,
+            step=number,
             end=verification.end,
             words=verification.words,
             evidence=verification.evidence,

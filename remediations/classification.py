@@ -7,11 +7,12 @@ rule out what the texts say, or when two causes stand; an answer with advice, ne
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from remediations.catalogue.cause import Cause, Clue, Facts, Symptoms
-from remediations.catalogue.checks import is_kubernetes
+from remediations.catalogue.checks import is_kubernetes, is_managed
 from remediations.messages import deepest
-from remediations.model import Diagnosis, ErrorDetail, Evidence, Finding, Found, Level
+from remediations.model import Area, Diagnosis, ErrorDetail, Evidence, Finding, Found, Level
 
 UNKNOWN_CAUSE = "unknown"
 UNKNOWN_CODE = "Unknown"
@@ -32,9 +33,25 @@ def symptoms(evidence: Evidence) -> Symptoms:
 
 
 def nominate(texts: Symptoms, causes: Sequence[Cause]) -> tuple[tuple[Cause, Facts], ...]:
-    """Give the causes that the texts alone speak for, with the facts that they name."""
-    found = ((cause, cause.matches(texts)) for cause in causes)
-    return tuple((cause, facts) for cause, facts in found if facts is not None)
+    """Give the causes that the texts alone speak for, with the facts that they name.
+
+    A cause that they only hint at needs a read that supports it, as if it always did.
+    """
+    found: list[tuple[Cause, Facts]] = []
+    for cause in causes:
+        if (facts := cause.matches(texts)) is not None:
+            found.append((cause, facts))
+        elif cause.hints is not None and (facts := cause.hints(texts)) is not None:
+            found.append((replace(cause, needs_support=True), facts))
+    return tuple(found)
+
+
+def wanted(evidence: Evidence, causes: Sequence[Cause]) -> frozenset[Area]:
+    """Give the surroundings to read: what tells apart the causes that the texts speak of and nothing rules out yet."""
+    nominated = nominate(symptoms(evidence), causes)
+    return frozenset(
+        area for cause, _ in nominated if all(clue.supports for clue in _clues(cause, evidence)) for area in cause.asks
+    )
 
 
 class TextDiagnosis(Struct, frozen=True, kw_only=True):
@@ -60,14 +77,16 @@ def classify_text(texts: Symptoms, causes: Sequence[Cause], *, compute: str | No
     """Give the one cause that some texts speak for; `unknown` if there is none, or more than one.
 
     Args:
-        compute: ``managed`` rules out what happens on Kubernetes alone; anything else rules out nothing.
+        compute: ``managed`` rules out what happens on Kubernetes alone, and ``kubernetes`` what happens on managed
+            compute alone; anything else rules out nothing.
     """
     told = deepest(texts.details)
     words = "" if told is None else told.message
+    elsewhere = {"managed": is_kubernetes, "kubernetes": is_managed}.get(compute or "")
     nominated = [
         (cause, facts)
         for cause, facts in nominate(texts, causes)
-        if not cause.needs_support and not (compute == "managed" and is_kubernetes in cause.checks)
+        if not cause.needs_support and elsewhere not in cause.checks
     ]
     if len(nominated) != 1:
         rivals = tuple(cause.id for cause, _ in nominated)
@@ -87,7 +106,7 @@ def classify_text(texts: Symptoms, causes: Sequence[Cause], *, compute: str | No
         code=cause.code,
         cause_id=cause.id,
         level=Level.TEXT_ONLY,
-        action=cause.action,
+        action=cause.action if cause.may_help(facts) else None,
         advice=_filled(cause.advice, facts),
         source=cause.source,
         message=words,
@@ -104,13 +123,14 @@ def classify(evidence: Evidence, causes: Sequence[Cause], *, evidence_digest: st
     words = "" if told is None else told.message
     if len(standing) == 1:
         cause, facts, clues = standing[0]
+        level = _level(clues)
         ruled_out = [(other, clue) for other, _, others in nominated if other is not cause for clue in others]
         return Diagnosis(
             incident=evidence.incident,
             evidence=evidence_digest,
             cause_id=cause.id,
             code=cause.code,
-            level=_level(clues),
+            level=level,
             advice=_filled(cause.advice, facts),
             source=cause.source,
             message=words,
@@ -121,7 +141,7 @@ def classify(evidence: Evidence, causes: Sequence[Cause], *, evidence_digest: st
                 for other, clue in ruled_out
                 if not clue.supports
             ),
-            action=cause.action,
+            action=cause.action if level is not Level.TEXT_ONLY or cause.may_help(facts) else None,
         )
     clues = [clue for _, _, found in nominated for clue in found]
     return Diagnosis(

@@ -3,6 +3,7 @@
 A desk is claimed right before an effect and never held while a person thinks. A lease that ends frees it by itself.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -56,3 +57,8 @@ def park(desk: Desk, order: Order, now: datetime) -> tuple[Desk, tuple[Order, ..
 def key_of(target: str) -> str:
     """Give the key of the desk of a target: no character that an entity's id cannot hold."""
     return codec.digest(target.lower())[:32]
+
+
+def keys_of(targets: Iterable[str]) -> list[str]:
+    """Give the keys of several targets in the order in which all incidents claim them."""
+    return sorted(map(key_of, targets))

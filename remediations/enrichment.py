@@ -1,7 +1,7 @@
 """Enrich: Incident -> Evidence. Reads through a port; every read is a value, absent or unknown.
 
 The order is that of what tells most soonest: the resource, the long-running operation that it names, the Activity Log
-by correlation id, then by resource, and, where those do not settle it, container logs and the workspace's diagnosis.
+by correlation id, then by resource, and, where those do not settle it, container logs.
 The Activity Log lags by seconds to minutes, so one round may not settle it: `is_settled` and `next_poll` tell.
 
 https://learn.microsoft.com/rest/api/monitor/activity-logs/list
@@ -25,6 +25,7 @@ from remediations.model import (
     ErrorDetail,
     Evidence,
     Found,
+    Identity,
     Incident,
     Json,
     OperationState,
@@ -43,10 +44,8 @@ _FIRST_POLL, _LONGEST_POLL = timedelta(seconds=10), timedelta(minutes=5)
 _LOOK_BACK, _LOOK_AHEAD = timedelta(hours=3), timedelta(hours=2)
 _LOG_LINES = 100
 _MAX_ROWS = 200
-_NETWORKED = ("registry", "network", "storage", "dns", "private")
 _LEADING_CODE = re.compile(r"([A-Z][A-Za-z]{4,60}): ")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_AREAS = ("containerRegistry", "storageAccount", "dnsResolution", "nsg", "udr", "resourceLock", "others")
 
 
 def next_poll(polls: int) -> timedelta:
@@ -62,6 +61,7 @@ def enrich(
     own: Caller | None,
     report: tuple[ErrorDetail, ...] = (),
     wants_spec: bool = False,
+    wants_logs: bool = True,
 ) -> Evidence:
     """Give what one round of reads shows.
 
@@ -69,13 +69,13 @@ def enrich(
         own: Our identity, to tell our own writes from a person's.
         report: What the sender of the event said.
         wants_spec: Whether policy lets CI's desired spec be fetched.
+        wants_logs: Whether the logs of the containers may say something new.
     """
     shown = reads.get(f"{incident.resource.path}?api-version={API_VERSION}")
     resource = _state(shown, incident.resource, own)
     endpoint = resource
     if incident.resource.deployment is not None:
-        above = reads.get(f"{incident.resource.endpoint_path}?api-version={API_VERSION}")
-        endpoint = _state(above, incident.resource.endpoint_id, own)
+        endpoint = read_resource(reads, incident.resource.endpoint_id, own)
     operation = _operation(reads, incident, resource)
     activity = _activity(reads, incident, now) if incident.correlation_id else Unknown("no correlation id")
     history = _history(reads, incident, resource, now)
@@ -93,7 +93,7 @@ def enrich(
         report=report,
         missing_permissions=reads.refused(),
     )
-    if _needs_logs(evidence):
+    if wants_logs and _needs_logs(evidence):
         evidence = _with_logs(evidence, reads)
     return evidence
 
@@ -121,11 +121,16 @@ def is_settled(evidence: Evidence) -> bool:
 # ------------------------------------------------------------------------------------------- the ladder
 
 
+def read_resource(reads: Reads, resource: ResourceId, own: Caller | None) -> Reading[ResourceState]:
+    """Give what a GET of a deployment or endpoint shows."""
+    return _state(reads.get(f"{resource.path}?api-version={API_VERSION}"), resource, own)
+
+
 def resource_state(shown: Mapping[str, Json], resource: ResourceId, own: Caller | None) -> ResourceState:
     """Give what a GET of a deployment or endpoint shows, without the values of its environment variables."""
     properties, system = mapping(shown.get("properties")), mapping(shown.get("systemData"))
     rebuilt = spec.rebuild(shown, is_endpoint=resource.deployment is None)
-    traffic = {name: share for name, share in mapping(properties.get("traffic")).items() if isinstance(share, int)}
+    identity = mapping(shown.get("identity"))
     capacity = mapping(shown.get("sku")).get("capacity")
     return ResourceState(
         path=resource.path,
@@ -138,8 +143,12 @@ def resource_state(shown: Mapping[str, Json], resource: ResourceId, own: Caller 
         instance_type=text(properties.get("instanceType")) or None,
         capacity=capacity if isinstance(capacity, int) else None,
         environment=text(properties.get("environmentId")) or None,
+        model=text(properties.get("model")) or None,
+        identity=text(identity.get("type")) or None,
+        identities=_identities(identity),
         tags={name: value for name, value in mapping(shown.get("tags")).items() if isinstance(value, str)},
-        traffic=traffic,
+        traffic=_shares(properties.get("traffic")),
+        mirror_traffic=_shares(properties.get("mirrorTraffic")),
         environment_names=spec.environment_names(shown),
         shows_environment=resource.deployment is None or "environmentVariables" in properties,
         spec_digest=rebuilt.digest if isinstance(rebuilt, spec.Spec) else None,
@@ -160,6 +169,18 @@ def operation_state(shown: Mapping[str, Json]) -> OperationState:
 
 def _state(shown: Reading[Json], resource: ResourceId, own: Caller | None) -> Reading[ResourceState]:
     return Found(resource_state(mapping(shown.value), resource, own)) if isinstance(shown, Found) else shown
+
+
+def _identities(shown: Mapping[str, Json]) -> tuple[Identity, ...]:
+    """Give the user-assigned identities, their ids in the casing that Azure shows."""
+    return tuple(
+        Identity(path=path, principal_id=text(mapping(ids).get("principalId")) or None)
+        for path, ids in mapping(shown.get("userAssignedIdentities")).items()
+    )
+
+
+def _shares(shown: Json) -> dict[str, int]:
+    return {name: share for name, share in mapping(shown).items() if isinstance(share, int)}
 
 
 def _operation(reads: Reads, incident: Incident, resource: Reading[ResourceState]) -> Reading[OperationState]:
@@ -280,24 +301,7 @@ def _with_logs(evidence: Evidence, reads: Reads) -> Evidence:
         reading = reads.ask(f"{path}/getLogs?api-version={API_VERSION}", body)
         content = text(mapping(reading.value).get("content")) if isinstance(reading, Found) else ""
         logs[container] = Found(tail(redact(content))) if isinstance(reading, Found) else reading
-    said = " ".join(detail.message for detail in _all_errors(evidence)).lower()
-    diagnostics: Reading[tuple[str, ...]] = Unknown("not asked: nothing speaks of the network")
-    if any(word in said for word in _NETWORKED):
-        diagnostics = _diagnosis(reads, evidence.incident.resource.workspace_path)
-    return replace(evidence, logs=logs, diagnostics=diagnostics, missing_permissions=reads.refused())
-
-
-def _diagnosis(reads: Reads, workspace: str) -> Reading[tuple[str, ...]]:
-    asked: Json = {"value": {area: {} for area in _AREAS}}
-    reading = reads.ask(f"{workspace}/diagnose?api-version={API_VERSION}", asked)
-    if not isinstance(reading, Found):
-        return reading
-    found: list[str] = []
-    for area, results in mapping(mapping(reading.value).get("value")).items():
-        for result in results if isinstance(results, list) else []:
-            shown = mapping(result)
-            found.append(f"{area}: {text(shown.get('code'))}: {redact(text(shown.get('message')))[:500]}")
-    return Found(tuple(found))
+    return replace(evidence, logs=logs, missing_permissions=reads.refused())
 
 
 # ------------------------------------------------------------------------------------------- the parts
@@ -322,12 +326,6 @@ def code_of(error: Json) -> str | None:
     own = text(shown.get("code"))
     leading = _LEADING_CODE.match(text(shown.get("message")))
     return inner or (own if own.lower() != "none" else "") or (leading[1] if leading else None)
-
-
-def _all_errors(evidence: Evidence) -> tuple[ErrorDetail, ...]:
-    operation = evidence.operation.value.errors if isinstance(evidence.operation, Found) else ()
-    rows = evidence.activity.value if isinstance(evidence.activity, Found) else ()
-    return (*operation, *(detail for row in rows for detail in row.errors), *evidence.report)
 
 
 def _status(text: str) -> str:

@@ -1,8 +1,8 @@
 """Execute: Plan -> Outcome. The only module that writes to Azure.
 
-The order is the promise: index, intent, audit record, one send, outcome. Whoever creates the intent sends, once, and
-only while the intent is fresh; whoever finds it never sends, but waits until its creator cannot send any more and then
-reads the world: done, not done (the next attempt may send), or unclear (a person is asked).
+The order is the promise: receipt, index, intent, audit record, one send, outcome. Whoever creates the intent sends,
+once, and only while the intent is fresh; whoever finds it never sends, but waits until its creator cannot send any more
+and then reads the world: done, not done (the next attempt may send), or unclear (a person is asked).
 """
 
 from collections.abc import Callable
@@ -17,11 +17,10 @@ from remediations.model import Evidence, Found, Incident, Outcome, Plan, Status
 from remediations.ports import Reads, Reply, Writes
 from remediations.trail import Effect, Intent, Slot, Trail
 
-STEP = 0  # plans have one call so far; the trail's names have room for more
-
 
 def found(
     plan: Plan,
+    number: int,
     attempt: int,
     *,
     action: Action,
@@ -30,38 +29,42 @@ def found(
     world: Callable[[], Evidence],
     send_within: timedelta,
 ) -> Outcome | None:
-    """Give what came of an attempt that somebody has begun; None if nobody has.
+    """Give what came of an attempt at a step that somebody has begun; None if nobody has.
 
     Args:
+        number: Of the step in the plan.
         world: Reads fresh evidence; asked only when the answer was lost.
         send_within: The longest that one send may take. After twice that, the creator cannot send any more.
     """
-    intent = trail.intent(plan.digest, STEP, attempt)
+    intent = trail.intent(plan.digest, number, attempt)
     if intent is None:
         return None
     journal.intended(intent, plan, attempt)  # its creator may have died before it could
-    outcome = trail.outcome(plan.digest, STEP, attempt)
+    outcome = trail.outcome(plan.digest, number, attempt)
     if outcome is not None:
-        journal.came_of(plan, attempt, outcome)
+        journal.came_of(plan, number, attempt, outcome)
         return outcome
     wait = intent.at + 2 * send_within - journal.clock()
     if wait > timedelta(0):
         words = "the call was begun a moment ago; its answer is not there"
         return Outcome(status=Status.PENDING, words=words, request_id=intent.request_id, retry_after=wait)
     after = world()
-    status = action.landed(plan, after)
+    status = action.landed(plan, number, after)
     words = {
         Status.ACCEPTED: "the answer was lost; Azure shows that the call took effect",
         Status.NOT_DONE: "the answer was lost; Azure shows that nothing was done",
+        Status.AGAIN: "the answer was lost; sending it again does no harm",
     }.get(status, "the answer was lost, and Azure does not show whether the call took effect")
     shown = after.resource.value if isinstance(after.resource, Found) else None
-    url = shown.operation_url if shown is not None and status is Status.ACCEPTED else None
+    is_shown = status is Status.ACCEPTED and plan.steps[number].is_rerun
+    url = shown.operation_url if shown is not None and is_shown else None
     read = Outcome(status=status, words=words, request_id=intent.request_id, operation_url=url)
-    return _closed(plan, attempt, read, trail, journal)
+    return _closed(plan, number, attempt, read, trail=trail, journal=journal)
 
 
 def execute(
     plan: Plan,
+    number: int,
     attempt: int,
     *,
     action: Action,
@@ -70,13 +73,16 @@ def execute(
     trail: Trail,
     journal: Journal,
     nonce: str,
+    keep: Callable[[object], str],
     decision: str,
     budget: int,
     send_within: timedelta,
 ) -> Outcome:
-    """Take a slot of the budget, create the intent, send the call once, and give what came of it.
+    """Take a slot of the budget, create the intent, send the call of a step once, and give what came of it.
 
     Args:
+        number: Of the step in the plan.
+        keep: Puts a receipt into the evidence store, and gives its digest.
         decision: Digest of the decision, so that whoever finds the intent open can read back what was planned.
         budget: Effects of this action that policy permits in one subscription and hour.
         send_within: The longest that the send may take.
@@ -85,23 +91,27 @@ def execute(
         StoreError: the trail cannot be written; then nothing was sent, or the intent stands and is read back later.
         WriteInDryRun: there is no client that could write.
     """
-    incident = plan.diagnosis.incident
+    incident, step = plan.diagnosis.incident, plan.steps[number]
+    writes.ready(step.call)
     now = journal.clock()
-    prepared = action.prepare(plan, reads)
+    prepared = action.prepare(plan, number, reads)
+    receipt = action.receipt(plan, number, reads)
     if isinstance(prepared, Changed):
         return Outcome(status=Status.REFUSED, words=prepared.words)
+    if isinstance(receipt, Changed):
+        return Outcome(status=Status.REFUSED, words=receipt.words)
     slot = Slot(plan=plan.digest, incident_id=incident.id)
     if not trail.take_budget(incident.resource.subscription, plan.action, now, slot, budget):
         return Outcome(status=Status.REFUSED, words=f"the budget of {budget} effects of {plan.action} an hour is spent")
-    call = plan.calls[STEP]
-    request_id = request_id_of(plan.digest, STEP, attempt)
+    call = step.call
+    request_id = request_id_of(plan.digest, number, attempt)
     effect = Effect(
         at=now,
         incident_id=incident.id,
         action=plan.action,
         cause_id=plan.diagnosis.cause_id,
         plan=plan.digest,
-        step=STEP,
+        step=number,
         attempt=attempt,
     )
     intent = Intent(
@@ -115,8 +125,11 @@ def execute(
         call=str(call),
         request_id=request_id,
         body_digest=call.body_digest,
+        step=number,
+        receipt=None if receipt is None else keep({"taken_at": now, "receipt": receipt}),
     )
-    if not trail.open_intent(effect, intent, plan.target):
+    targets = tuple({*step.target, incident.resource.key})  # by the resource, a walk finds what it left open
+    if not trail.open_intent(effect, intent, targets):
         return Outcome(
             status=Status.PENDING,
             words="somebody else has just begun this call",
@@ -126,7 +139,8 @@ def execute(
     journal.intended(intent, plan, attempt)
     if journal.clock() - now > send_within / 2:
         words = "not sent: the intent was no longer fresh"
-        return _closed(plan, attempt, Outcome(status=Status.UNSENT, words=words, request_id=request_id), trail, journal)
+        unsent = Outcome(status=Status.UNSENT, words=words, request_id=request_id)
+        return _closed(plan, number, attempt, unsent, trail=trail, journal=journal)
     reply = writes.send(call, prepared.content, request_id=request_id)
     if reply.status is None or reply.status >= 500:
         words = "no answer came" if reply.status is None else f"Azure answered {reply.status}"
@@ -136,11 +150,16 @@ def execute(
             request_id=request_id,
             retry_after=intent.at + 2 * send_within - journal.clock(),
         )
-    return _closed(plan, attempt, outcome_of(reply, request_id), trail, journal)
+    outcome = outcome_of(reply, request_id, meaning=action.answer(step, reply))
+    return _closed(plan, number, attempt, outcome, trail=trail, journal=journal)
 
 
-def outcome_of(reply: Reply, request_id: str) -> Outcome:
-    """Give what an answer below 500 means for an effect."""
+def outcome_of(reply: Reply, request_id: str, *, meaning: tuple[Status, str] | None = None) -> Outcome:
+    """Give what an answer below 500 means for an effect.
+
+    Args:
+        meaning: What it means for this action, where that is something of its own.
+    """
     status = reply.status
     told = next((detail for detail in reply.errors if detail.code), None)
     because = f" ({told.code})" if told is not None else ""
@@ -150,7 +169,9 @@ def outcome_of(reply: Reply, request_id: str) -> Outcome:
         409: (Status.BUSY, "another operation runs on the endpoint"),
         429: (Status.THROTTLED, "Azure asks us to slow down"),
     }
-    if status is not None and status < 300:
+    if meaning is not None:
+        kind, words = meaning
+    elif status is not None and status < 300:
         kind, words = Status.ACCEPTED, f"Azure took the call ({status})"
     else:
         kind, words = kinds.get(status or 0, (Status.REJECTED, f"Azure rejected the call with {status}{because}"))
@@ -187,7 +208,7 @@ def request_id_of(plan: str, step: int, attempt: int) -> str:
     return f"medic-{codec.digest(f'{plan}/{step}/{attempt}')[:32]}"
 
 
-def _closed(plan: Plan, attempt: int, outcome: Outcome, trail: Trail, journal: Journal) -> Outcome:
-    kept = trail.close_intent(plan.digest, STEP, attempt, outcome)
-    journal.came_of(plan, attempt, kept)
+def _closed(plan: Plan, number: int, attempt: int, outcome: Outcome, *, trail: Trail, journal: Journal) -> Outcome:
+    kept = trail.close_intent(plan.digest, number, attempt, outcome)
+    journal.came_of(plan, number, attempt, kept)
     return kept

@@ -16,14 +16,17 @@ from remediations.model import (
     GuardAnswer,
     Mode,
     Plan,
+    Status,
     Unknown,
     Verdict,
     tags_match,
 )
-from remediations.situation import Situation
+from remediations.situation import PastEffect, Situation
 
 type Guard = Callable[[Plan, Situation], GuardAnswer]
 
+_MOST_SENDS = 3
+_OF_A_WRITE = frozenset({"state", "last modified", "operation"})  # of a fingerprint: what any write changes
 _BEGINNING = frozenset({"Started", "Accepted", "Succeeded", "Failed", "Canceled"})
 
 
@@ -79,10 +82,8 @@ def not_paused(_plan: Plan, situation: Situation) -> GuardAnswer:
     """Nothing is done in a paused scope."""
     for pause in situation.pauses:
         if pause.until > situation.now:
-            return _deny(
-                "not-paused", f"{pause.scope} is paused until {pause.until:%Y-%m-%d %H:%M} UTC: {pause.reason}"
-            )
-    return _allow("not-paused", "no pause holds")
+            return deny("not-paused", f"{pause.scope} is paused until {pause.until:%Y-%m-%d %H:%M} UTC: {pause.reason}")
+    return allow("not-paused", "no pause holds")
 
 
 def not_protected(_plan: Plan, situation: Situation) -> GuardAnswer:
@@ -90,117 +91,130 @@ def not_protected(_plan: Plan, situation: Situation) -> GuardAnswer:
     shown = [reading.value.tags for reading in (situation.resource, situation.endpoint) if isinstance(reading, Found)]
     for name, value in situation.protected.items():
         if any(tags_match(tags, {name: value}) for tags in (situation.tags, *shown)):
-            return _deny("not-protected", f"tag {name}={value} protects it")
+            return deny("not-protected", f"tag {name}={value} protects it")
     if isinstance(situation.resource, Unknown) or isinstance(situation.endpoint, Unknown):
-        return _unknown("not-protected", "the tags of the resource and its endpoint cannot all be read")
-    return _allow("not-protected", "no protected tag")
+        return unknown("not-protected", "the tags of the resource and its endpoint cannot all be read")
+    return allow("not-protected", "no protected tag")
 
 
 def not_frozen(_plan: Plan, situation: Situation) -> GuardAnswer:
     """Nothing is done between the two times of a freeze."""
     for freeze in situation.freezes:
         if freeze.start <= situation.now < freeze.end:
-            return _deny(
+            return deny(
                 "not-frozen", f"{freeze.scope} is frozen until {freeze.end:%Y-%m-%d %H:%M} UTC: {freeze.reason}"
             )
-    return _allow("not-frozen", "no freeze holds")
+    return allow("not-frozen", "no freeze holds")
 
 
 def inside_window(_plan: Plan, situation: Situation) -> GuardAnswer:
-    """A scope that has maintenance windows is acted on only inside one."""
-    if not situation.windows:
-        return _allow("inside-window", "no maintenance window is set")
-    if any(window.is_open(situation.now) for window in situation.windows):
-        return _allow("inside-window", "a maintenance window is open")
-    return _deny("inside-window", "no maintenance window is open")
+    """Whatever has maintenance windows is touched only inside one of them."""
+    windowed = [windows for windows in situation.windows if windows]
+    if not windowed:
+        return allow("inside-window", "no maintenance window is set")
+    if all(any(window.is_open(situation.now) for window in windows) for windows in windowed):
+        return allow("inside-window", "a maintenance window is open")
+    return deny("inside-window", "no maintenance window is open")
 
 
 def attempts_left(plan: Plan, situation: Situation) -> GuardAnswer:
-    """One resource is repaired only so often for one cause."""
-    limit, within = situation.permission.attempts, situation.permission.within
-    cause = plan.diagnosis.cause_id
-    made = sum(
-        effect.counts
-        and effect.cause_id == cause
-        and effect.action == plan.action
+    """One resource is repaired only so often for one cause, and one call sent anew only so often for a lost answer."""
+    name, limit, within = "attempts-left", situation.permission.attempts, situation.permission.within
+    cause, effects = plan.diagnosis.cause_id, _on_resource(plan, situation)
+    sends = sum(effect.plan == plan.digest and effect.step == situation.step for effect in effects)
+    if sends >= _MOST_SENDS:
+        return deny(name, f"this call was sent {sends} times, and every answer was lost")
+    others = {
+        effect.plan
+        for effect in effects
+        if effect.plan != plan.digest
+        and (effect.cause_id, effect.action) == (cause, plan.action)
         and situation.now - effect.at < within
-        for effect in situation.effects
-    )
-    made = max(made, plan.try_number - 1)
+    }
+    made = max(len(others), plan.try_number - 1)
     words = f"repaired {made} times for {cause} in {_span(within)}; the limit is {limit}"
-    return _allow("attempts-left", words) if made < limit else _deny("attempts-left", words)
+    return allow(name, words) if made < limit else deny(name, words)
 
 
 def cooled_down(plan: Plan, situation: Situation) -> GuardAnswer:
     """Another incident's repair of the same resource has had its time."""
     cooldown, incident = situation.permission.cooldown, plan.diagnosis.incident.id
-    others = [effect.at for effect in situation.effects if effect.counts and effect.incident_id != incident]
+    others = [effect.at for effect in _on_resource(plan, situation) if effect.incident_id != incident]
     ready_at = max(others, default=situation.now) + cooldown
     if others and situation.now < ready_at:
-        return _deny("cooled-down", f"repaired for another incident; the cooldown ends at {ready_at:%H:%M:%S} UTC")
-    return _allow("cooled-down", "no other incident's repair is recent")
+        return deny("cooled-down", f"repaired for another incident; the cooldown ends at {ready_at:%H:%M:%S} UTC")
+    return allow("cooled-down", "no other incident's repair is recent")
 
 
 def budget_left(plan: Plan, situation: Situation) -> GuardAnswer:
     """Only so many effects in one subscription and hour. The slot is taken when it comes to the effect."""
     limit, used = situation.permission.budget_per_hour, situation.budget_used
     words = f"{used} of {limit} effects of {plan.action} are taken in this hour"
-    return _allow("budget-left", words) if used < limit else _deny("budget-left", words)
+    return allow("budget-left", words) if used < limit else deny("budget-left", words)
 
 
 def in_time(plan: Plan, situation: Situation) -> GuardAnswer:
     """Nothing is tried any more when the failure is too old."""
     age, ceiling = situation.now - plan.diagnosis.incident.began_at, situation.permission.ceiling
     words = f"the failure is {_span(age)} old; the ceiling is {_span(ceiling)}"
-    return _allow("in-time", words) if age < ceiling else _deny("in-time", words)
+    return allow("in-time", words) if age < ceiling else deny("in-time", words)
 
 
 def no_open_intent(plan: Plan, situation: Situation) -> GuardAnswer:
-    """No earlier effect on the target is still without an answer."""
+    """No earlier effect on the target is still without an answer.
+
+    What another incident has under way on something that both need, its desk waits for.
+    """
+    key = plan.diagnosis.incident.resource.key
     open_plans = sorted(
-        {effect.plan[:12] for effect in situation.effects if effect.is_open and effect.plan != plan.digest}
+        {
+            effect.plan[:12]
+            for effect in situation.effects
+            if effect.is_open
+            and effect.plan != plan.digest
+            and (key in effect.targets or effect.status is not None or situation.desk == "ours")
+        }
     )
     if open_plans:
-        return _deny("no-open-intent", f"what came of plan {', '.join(open_plans)} on the same target is not known")
-    return _allow("no-open-intent", "no effect on the target is open")
+        return deny("no-open-intent", f"what came of plan {', '.join(open_plans)} on the same target is not known")
+    return allow("no-open-intent", "no effect on the target is open")
 
 
 def target_unchanged(plan: Plan, situation: Situation) -> GuardAnswer:
-    """The target is as it was when the plan was made."""
+    """The targets are as they were when the plan was made, but for what the plan itself has done so far."""
     if not isinstance(situation.resource, Found) and plan.fingerprint.get("state") != "absent":
-        return _unknown("target-unchanged", "the target cannot be read")
-    changed = sorted(
-        name
-        for name in plan.fingerprint.keys() | situation.fingerprint.keys()
-        if plan.fingerprint.get(name) != situation.fingerprint.get(name)
-    )
+        return unknown("target-unchanged", "the target cannot be read")
+    names = set(situation.fingerprint) | (set(plan.fingerprint) if situation.step == 0 else set())
+    if _rerun_by_this_plan(plan, situation):
+        names -= _OF_A_WRITE
+    changed = sorted(name for name in names if plan.fingerprint.get(name) != situation.fingerprint.get(name))
     if changed:
-        return _deny("target-unchanged", f"changed since the plan was made: {', '.join(changed)}")
-    return _allow("target-unchanged", "the target is as it was")
+        return deny("target-unchanged", f"changed since the plan was made: {', '.join(changed)}")
+    return allow("target-unchanged", "the target is as it was")
 
 
 def nobody_intervened(plan: Plan, situation: Situation) -> GuardAnswer:
     """Nobody else has written to the resource since it failed."""
     name, failed_at = "nobody-intervened", plan.diagnosis.incident.failed_at
     if not isinstance(situation.history, Found):
-        return _unknown(name, "the Activity Log of the resource cannot be read")
+        return unknown(name, "the Activity Log of the resource cannot be read")
     row = next((row for row in situation.history.value if _is_anothers(row, plan, situation)), None)
     if row is not None:
         words = f"{row.caller or 'somebody'} started {row.operation_name.split('/')[-1]} at {row.at:%H:%M:%S} UTC"
-        return _deny(name, f"{words}, after the failure")
+        return deny(name, f"{words}, after the failure")
     if isinstance(situation.resource, Found):
         state = situation.resource.value
         modified = state.last_modified_at
         if modified is not None and modified > failed_at and state.modified_by_us is not True:
-            return _deny(name, f"the resource was written at {modified:%H:%M:%S} UTC, after the failure, and not by us")
-    return _allow(name, "nobody wrote to the resource since it failed")
+            return deny(name, f"the resource was written at {modified:%H:%M:%S} UTC, after the failure, and not by us")
+    return allow(name, "nobody wrote to the resource since it failed")
 
 
 def permitted_by_azure(_plan: Plan, situation: Situation) -> GuardAnswer:
     """Azure has not refused our identity anything that this needs."""
     if situation.missing_permissions:
-        return _deny("permitted-by-azure", f"our identity lacks {', '.join(situation.missing_permissions)}")
-    return _allow("permitted-by-azure", "Azure refused us nothing")
+        return deny("permitted-by-azure", f"our identity lacks {', '.join(situation.missing_permissions)}")
+    return allow("permitted-by-azure", "Azure refused us nothing")
 
 
 def within_incident(plan: Plan, _situation: Situation) -> GuardAnswer:
@@ -208,8 +222,8 @@ def within_incident(plan: Plan, _situation: Situation) -> GuardAnswer:
     key = plan.diagnosis.incident.resource.key
     touched = {call.path.lower() for call in plan.calls} | set(plan.target)
     if len(plan.calls) == 1 and touched == {key}:
-        return _allow("within-incident", "one call, to the failed resource alone")
-    return _deny(
+        return allow("within-incident", "one call, to the failed resource alone")
+    return deny(
         "within-incident", f"{len(plan.calls)} calls to {len(touched)} resources; one to the failed one is allowed"
     )
 
@@ -217,9 +231,9 @@ def within_incident(plan: Plan, _situation: Situation) -> GuardAnswer:
 def desk_is_ours(_plan: Plan, situation: Situation) -> GuardAnswer:
     """No other incident works on the target."""
     if situation.desk == "held":
-        return _deny("desk-is-ours", "another incident works on the target")
+        return deny("desk-is-ours", "another incident works on the target")
     words = "the desk is ours" if situation.desk == "ours" else "the desk is claimed right before the effect"
-    return _allow("desk-is-ours", words)
+    return allow("desk-is-ours", words)
 
 
 COMMON: tuple[Guard, ...] = (
@@ -240,6 +254,22 @@ COMMON: tuple[Guard, ...] = (
 
 
 # ------------------------------------------------------------------------------------------- the parts
+
+
+def _on_resource(plan: Plan, situation: Situation) -> list[PastEffect]:
+    """Give the effects on the failed resource itself that count as attempts."""
+    key = plan.diagnosis.incident.resource.key
+    return [effect for effect in situation.effects if effect.counts and key in effect.targets]
+
+
+def _rerun_by_this_plan(plan: Plan, situation: Situation) -> bool:
+    """Tell whether what the resource shows is an earlier re-run of this very plan."""
+    if not isinstance(situation.resource, Found) or situation.resource.value.modified_by_us is not True:
+        return False
+    return any(
+        effect.plan == plan.digest and effect.status is Status.ACCEPTED and plan.steps[effect.step].is_rerun
+        for effect in situation.effects
+    )
 
 
 def _is_anothers(row: ActivityRow, plan: Plan, situation: Situation) -> bool:
@@ -266,13 +296,13 @@ def _span(duration: timedelta) -> str:
     return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
 
 
-def _allow(guard: str, words: str) -> GuardAnswer:
+def allow(guard: str, words: str) -> GuardAnswer:
     return GuardAnswer(guard=guard, answer=Answer.ALLOW, words=words)
 
 
-def _deny(guard: str, words: str) -> GuardAnswer:
+def deny(guard: str, words: str) -> GuardAnswer:
     return GuardAnswer(guard=guard, answer=Answer.DENY, words=words)
 
 
-def _unknown(guard: str, words: str) -> GuardAnswer:
+def unknown(guard: str, words: str) -> GuardAnswer:
     return GuardAnswer(guard=guard, answer=Answer.UNKNOWN, words=words)

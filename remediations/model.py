@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Literal
 
 from msgspec import Struct
 
@@ -228,6 +229,17 @@ class Unknown(Struct, frozen=True, tag="unknown"):
 type Reading[T] = Found[T] | Absent | Unknown
 
 
+class Identity(Struct, frozen=True, kw_only=True):
+    """A user-assigned identity of an endpoint.
+
+    Attributes:
+        principal_id: Whom a role is granted to; None if a GET does not show it.
+    """
+
+    path: str
+    principal_id: str | None = None
+
+
 class ResourceState(Struct, frozen=True, kw_only=True):
     """What a GET of a deployment or endpoint says, without its environment variables.
 
@@ -237,6 +249,8 @@ class ResourceState(Struct, frozen=True, kw_only=True):
         operation_url: ``AzureAsyncOperationUri``: the latest long-running operation.
         spec_digest: Digest of the PUT body that this state would be rebuilt to; None if it cannot be rebuilt.
         not_rebuildable: Why it cannot be rebuilt without loss, in words.
+        identity: ``SystemAssigned``, ``UserAssigned``, both, or ``None``; None if a GET shows no identity.
+        identities: The user-assigned ones.
         environment_names: Names of the environment variables. Their values are never kept.
         shows_environment: Whether GET shows environment variables at all, if only that there are none.
     """
@@ -251,8 +265,12 @@ class ResourceState(Struct, frozen=True, kw_only=True):
     instance_type: str | None = None
     capacity: int | None = None
     environment: str | None = None
+    model: str | None = None
+    identity: str | None = None
+    identities: tuple[Identity, ...] = ()
     tags: dict[str, str] = {}
     traffic: dict[str, int] = {}
+    mirror_traffic: dict[str, int] = {}
     environment_names: tuple[str, ...] = ()
     shows_environment: bool = True
     spec_digest: str | None = None
@@ -314,18 +332,171 @@ class DesiredSpec(Struct, frozen=True, kw_only=True):
     differs: tuple[str, ...] = ()
 
 
+# ---------------------------------------------------------------------------------------- surroundings
+
+
+class Area(StrEnum):
+    """A part of the surroundings. A cause names those that tell it from its rivals; only these are read."""
+
+    REGISTRY = "registry"
+    NETWORK = "network"
+    IMAGE = "image"
+    MODEL = "model"
+    ACCESS = "access"
+    QUOTA = "quota"
+    IDLE = "idle"
+
+
+class Workspace(Struct, frozen=True, kw_only=True):
+    """What a workspace names.
+
+    Attributes:
+        registry: Resource ID of its container registry; None if it has none.
+        storage: Resource ID of its storage account.
+    """
+
+    path: str
+    location: str
+    registry: str | None = None
+    storage: str | None = None
+
+
+class Registry(Struct, frozen=True, kw_only=True):
+    """A container registry.
+
+    Attributes:
+        admin_user: Whether its admin user is on: the keys that a workspace syncs are that user's.
+        role_mode: ``LegacyRegistryPermissions``, or ``AbacRepositoryPermissions``, which ignores AcrPull.
+        keys_changed_at: When its keys were last regenerated, by its Activity Log of the last days.
+    """
+
+    path: str
+    login_server: str
+    admin_user: bool | None = None
+    role_mode: str | None = None
+    keys_changed_at: datetime | None = None
+
+
+class Image(Struct, frozen=True, kw_only=True):
+    """The container image of a deployment.
+
+    Attributes:
+        reference: As the environment names it.
+        in_registry: Whether it lies in the workspace's registry.
+        manifest: Its digest on the registry's data plane; absent if the registry says that there is no such tag.
+    """
+
+    reference: str
+    in_registry: bool
+    manifest: Reading[str] = Unknown()
+
+
+class Access(Struct, frozen=True, kw_only=True):
+    """Whether one identity of an endpoint may do one thing that a deployment needs.
+
+    Attributes:
+        need: ``pull`` images from the registry, or ``read`` models from the storage account.
+        role: Id (GUID) of the least role that gives it there, and `role_name` its name.
+        scope: Resource ID of the registry or the storage account.
+        held: Whether an assignment at that scope or above it gives it, directly or by a group; None if that is unclear.
+        words: Which assignment does, or why it is unclear.
+    """
+
+    identity: Identity
+    need: Literal["pull", "read"]
+    role: str
+    role_name: str
+    scope: str
+    held: bool | None
+    words: str = ""
+
+
+class Quota(Struct, frozen=True, kw_only=True):
+    """The CPU quota that a managed deployment draws on, in cores.
+
+    Attributes:
+        family: Of the machine type, as Azure ML writes it: ``standardDSv2Family``.
+        cores_each: Of one instance.
+        needed: For all instances, with the 20 % that Azure ML reserves for upgrades.
+        limit: Of the family; None if it has no limit of its own.
+        total_limit: Of the region, over all families; None if there is none.
+    """
+
+    location: str
+    family: str
+    instance_type: str
+    cores_each: int
+    needed: int
+    used: int
+    limit: int | None
+    total_used: int = 0
+    total_limit: int | None = None
+
+    @property
+    def missing(self) -> int:
+        """Cores of the family that have to become free."""
+        of_family = 0 if self.limit is None else self.needed - (self.limit - self.used)
+        of_region = 0 if self.total_limit is None else self.needed - (self.total_limit - self.total_used)
+        return max(0, of_family, of_region)
+
+    @property
+    def is_curable(self) -> bool:
+        """Whether any deletion could ever free enough."""
+        limits = [limit for limit in (self.limit, self.total_limit) if limit is not None]
+        return all(self.needed <= limit for limit in limits) and self.missing <= self.used
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """A deployment that draws on the quota that is missing.
+
+    Attributes:
+        state: What a GET of it shows, and `endpoint` what one of its endpoint does.
+        cores: What its deletion frees, with the reserve.
+        siblings: Names of the endpoint's other deployments that are Succeeded.
+        requests: Whether any request reached it inside the window, by the endpoint's metrics and by its own.
+        alive: Whether its metrics are shown to be alive through the whole window; absent if there are gaps.
+    """
+
+    resource: ResourceId
+    state: ResourceState
+    endpoint: ResourceState
+    cores: int
+    siblings: tuple[str, ...] = ()
+    requests: Reading[bool] = Unknown()
+    alive: Reading[bool] = Unknown()
+
+
+class Surroundings(Struct, frozen=True, kw_only=True):
+    """What lies around a failed deployment: read only as far as the causes that the texts speak of need it.
+
+    Attributes:
+        network: What the workspace's own diagnosis finds wrong: ``<area>: <code>: <message>``.
+        model: Resource ID of the model of the deployment.
+        candidates: Deployments that draw on the same quota.
+    """
+
+    workspace: Reading[Workspace] = Unknown()
+    registry: Reading[Registry] = Unknown()
+    network: Reading[tuple[str, ...]] = Unknown()
+    image: Reading[Image] = Unknown()
+    model: Reading[str] = Unknown()
+    access: Reading[tuple[Access, ...]] = Unknown()
+    quota: Reading[Quota] = Unknown()
+    candidates: Reading[tuple[Candidate, ...]] = Unknown()
+
+
 class Evidence(Struct, frozen=True, kw_only=True):
     """What was read about one incident, at one time.
 
     Attributes:
         resource: The deployment or endpoint itself.
         endpoint: The endpoint that it belongs to (the same as `resource` for an endpoint).
+        target: Another deployment that a step of a plan is about to change, or has changed.
         activity: Rows of the failed operation, by correlation id.
         history: Rows of the resource from the failure on: who else did something.
         desired: The body that CI says it sent; absent if it named none or policy does not list its place.
         report: What the sender of the event said. Text only.
         logs: Container name -> its last lines, redacted.
-        diagnostics: The workspace's own diagnosis: ``<area>: <code>: <message>``.
         missing_permissions: Operations that Azure refused us; each names what has to be granted.
     """
 
@@ -333,13 +504,14 @@ class Evidence(Struct, frozen=True, kw_only=True):
     collected_at: datetime
     resource: Reading[ResourceState] = Unknown()
     endpoint: Reading[ResourceState] = Unknown()
+    target: Reading[ResourceState] = Unknown()
     operation: Reading[OperationState] = Unknown()
     activity: Reading[tuple[ActivityRow, ...]] = Unknown()
     history: Reading[tuple[ActivityRow, ...]] = Unknown()
     desired: Reading[DesiredSpec] = Absent()
     report: tuple[ErrorDetail, ...] = ()
     logs: dict[str, Reading[str]] = {}
-    diagnostics: Reading[tuple[str, ...]] = Unknown()
+    surroundings: Surroundings = Surroundings()
     missing_permissions: tuple[str, ...] = ()
 
 
@@ -403,28 +575,44 @@ class Call(Struct, frozen=True, kw_only=True):
 
     Attributes:
         body_digest: Digest of the body that will be sent; the body itself is read again right before.
+        via: The client that sends it: ``arm``, ``ml`` (azure-ai-ml) or ``roles`` (azure-mgmt-authorization).
     """
 
     method: str
     path: str
     api_version: str
     body_digest: str | None = None
+    via: Literal["arm", "ml", "roles"] = "arm"
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}?api-version={self.api_version}"
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One call of a plan, and what goes with it.
+
+    Attributes:
+        target: What it touches (lower case): these desks are claimed while it and what comes before it runs.
+        wait: How long to wait before it.
+        is_rerun: Whether it runs the failed operation again; the others remove what made it fail.
+    """
+
+    call: Call
+    target: tuple[str, ...]
+    wait: timedelta = timedelta()
+    is_rerun: bool = False
 
 
 class Plan(Struct, frozen=True, kw_only=True):
     """What would be done, exactly, and what it was decided on.
 
     Attributes:
-        digest: Of incident and try, action, target, parameters, calls, policy version and fingerprint: what an
-            approval names.
-        target: Resource IDs (lower case) that the action touches: their desks are claimed.
+        digest: Of incident and try, action, steps, parameters, policy version and fingerprint: what an approval names.
+        steps: Its calls, in order. Some may turn out to be unneeded when their turn comes; none is ever added.
         fingerprint: What must still be true of the target right before the effect.
         needs_person: Why a person must approve whatever the mode says; None if nothing asks for it.
         try_number: 1 for the first repair of this incident.
-        wait: How long to wait before the effect.
+        wait: How long to wait before the first step.
     """
 
     diagnosis: Diagnosis
@@ -432,15 +620,32 @@ class Plan(Struct, frozen=True, kw_only=True):
     risk: Risk
     digest: str
     policy_version: str
-    target: tuple[str, ...]
     parameters: dict[str, str]
-    calls: tuple[Call, ...]
+    steps: tuple[Step, ...]
     fingerprint: dict[str, str]
     effect: str
     undo: str
     needs_person: str | None = None
     try_number: int = 1
     wait: timedelta = timedelta()
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        return tuple(step.call for step in self.steps)
+
+    @property
+    def target(self) -> tuple[str, ...]:
+        """Everything that its steps touch, sorted."""
+        return self.target_from(0)
+
+    def target_from(self, number: int) -> tuple[str, ...]:
+        """Everything that its steps touch from one of them on, sorted: the desks that it needs then."""
+        return tuple(sorted({key for step in self.steps[number:] for key in step.target}))
+
+    @property
+    def rerun(self) -> Call:
+        """The call that runs the failed operation again: every plan ends with it."""
+        return self.steps[-1].call
 
 
 class NoPlan(Struct, frozen=True, kw_only=True):
@@ -527,6 +732,7 @@ class Status(StrEnum):
     """How one intent ended, or stands."""
 
     ACCEPTED = "accepted"  # Azure took the call
+    UNNEEDED = "unneeded"  # what the call is for is so already; nothing was sent
     BUSY = "busy"  # 409: another operation runs; nothing was done, and it does not count
     THROTTLED = "throttled"  # 429: nothing was done
     REJECTED = "rejected"  # Azure answered no; nothing was done
@@ -534,6 +740,7 @@ class Status(StrEnum):
     PENDING = "pending"  # somebody created the intent a moment ago; its answer is not there yet
     UNSENT = "unsent"  # the intent was no longer fresh; nothing was sent
     NOT_DONE = "not-done"  # the answer was lost, and the world shows that nothing was done
+    AGAIN = "again"  # the answer was lost, and sending it again does no harm
     UNCLEAR = "unclear"  # the answer was lost, and the world does not tell
     REFUSED = "refused"  # the guards refused right before the effect
 
@@ -581,9 +788,13 @@ class End(StrEnum):
 
 
 class Verification(Struct, frozen=True, kw_only=True):
-    """Whether the repair holds: `end` is repaired, not repaired or inconclusive."""
+    """Whether a step helped.
 
-    end: End
+    Attributes:
+        end: Repaired, not repaired or inconclusive; None if the repair goes on with the next step.
+    """
+
+    end: End | None
     words: str
     evidence: str
 

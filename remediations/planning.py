@@ -45,10 +45,9 @@ def propose(
         risk=action.risk,
         digest="",
         policy_version=policy.version,
-        target=tuple(sorted(proposal.target)),
         parameters=proposal.parameters,
-        calls=proposal.calls,
-        fingerprint=action.fingerprint(evidence.resource),
+        steps=proposal.steps,
+        fingerprint=action.fingerprint(proposal.steps, evidence),
         effect=proposal.effect,
         undo=proposal.undo,
         needs_person=proposal.needs_person,
@@ -82,10 +81,10 @@ def is_over(evidence: Evidence) -> str | None:
 
 
 def plan_digest(plan: Plan) -> str:
-    """Give what an approval names: the failure and the try, action, target, parameters, calls, policy version and
-    fingerprint. An answer to one failure is none to the next, however alike they are."""
+    """Give what an approval names: the failure and the try, action, steps, parameters, policy version and fingerprint.
+    An answer to one failure is none to the next, however alike they are."""
     failure = [plan.diagnosis.incident.id, plan.try_number]
-    parts = [plan.action, plan.target, plan.parameters, plan.calls, plan.policy_version, plan.fingerprint, failure]
+    parts = [plan.action, plan.steps, plan.parameters, plan.policy_version, plan.fingerprint, failure]
     return codec.digest_of(parts)
 
 

@@ -146,6 +146,40 @@ class DesiredSpecs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     trusted: tuple[str, ...] = ()
 
 
+class Grants(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whom ``grant-roles`` may give a role.
+
+    Attributes:
+        identities: Resource IDs of the user-assigned identities that may be granted without a person. Who may create
+            endpoints could otherwise gain read of a whole storage account.
+        repository_reader: Grant Container Registry Repository Reader on a registry in ABAC mode, which ignores AcrPull.
+    """
+
+    identities: tuple[str, ...] = ()
+    repository_reader: bool = False
+
+    def lists(self, identity: str) -> bool:
+        """Tell whether an identity may be granted without a person."""
+        return identity.lower() in {listed.lower() for listed in self.identities}
+
+
+class Idle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which deployments ``delete-idle`` may delete.
+
+    Attributes:
+        window: How long nothing may have reached or changed a deployment. Metrics are kept for 93 days; one question
+            covers 30.
+        tag: A deployment is opted in by this tag, on itself or on its endpoint,
+        scopes: or by lying in one of these scopes.
+        most: Deletions in one plan.
+    """
+
+    window: Wait = timedelta(days=30)
+    tag: dict[str, str] = msgspec.field(default_factory=lambda: {"medic-delete": "allow"})
+    scopes: tuple[Scope, ...] = ()
+    most: Annotated[int, Meta(ge=1, le=3)] = 3
+
+
 class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What may be done where, and by whom.
 
@@ -163,6 +197,8 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     freezes: tuple[Freeze, ...] = ()
     windows: tuple[Window, ...] = ()
     desired_specs: DesiredSpecs = DesiredSpecs()
+    grants: Grants = Grants()
+    idle: Idle = Idle()
     approval_window: Wait = timedelta(hours=4)
 
     @property
@@ -194,6 +230,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 _LONGEST_WAIT = timedelta(days=30)
+_SHORTEST_IDLE = timedelta(days=7)
 _CONTAINER = re.compile(r"https://[^/?#@]+/[^/?#]+/?|http://127\.0\.0\.1:\d+/[^?#]+")
 
 
@@ -314,6 +351,8 @@ def _wrong_waits(policy: Policy) -> Iterator[_Mistake]:
         for name in holder.__struct_fields__:
             if isinstance(wait := getattr(holder, name), timedelta) and not timedelta(0) <= wait <= _LONGEST_WAIT:
                 yield f"{path}.{name}", str(wait), "Write a duration from PT0S to P30D."
+    if not _SHORTEST_IDLE <= policy.idle.window <= _LONGEST_WAIT:
+        yield "$.idle.window", str(policy.idle.window), "Write a duration from P7D to P30D."
     if not timedelta(0) < policy.approval_window <= _LONGEST_WAIT:
         yield "$.approval_window", str(policy.approval_window), "Write a duration up to P30D."
 
@@ -346,7 +385,7 @@ def _fix(words: str, path: str) -> str:
 
 
 def _field_names() -> list[str]:
-    structs = (Policy, ActionPolicy, Rule, Scope, Pause, Freeze, Window, DesiredSpecs)
+    structs = (Policy, ActionPolicy, Rule, Scope, Pause, Freeze, Window, DesiredSpecs, Grants, Idle)
     return [name for struct in structs for name in struct.__struct_fields__]
 
 

@@ -93,6 +93,20 @@ class Reads(Protocol):
     def ask(self, url: str, body: Json) -> Reading[Json]:
         """Give the answer to one of the two POSTs that change nothing: getLogs and diagnose."""
 
+    def poll(self, url: str) -> Reading[Json]:
+        """Give what the URL of a long-running operation says: its body, or one with a ``status`` alone.
+
+        A 202 is ``InProgress``; a 200 or 204 without a status of its own is ``Succeeded``.
+        """
+
+    def manifest(self, login_server: str, repository: str, reference: str) -> Reading[str]:
+        """Give the digest of an image on its registry's data plane; absent if the registry says so.
+
+        Args:
+            login_server: Host of the registry, as Azure Resource Manager shows it: a token is sent there.
+            reference: A tag, or a digest with ``sha256:`` before it.
+        """
+
     def fetch_spec(self, url: str) -> Reading[Json]:
         """Give the JSON of a desired spec that policy lists: no redirects, at most 256 KiB."""
 
@@ -105,6 +119,9 @@ class Reads(Protocol):
 
 class Writes(Protocol):
     """Azure Resource Manager, to write: one call, sent at most once, never retried inside."""
+
+    def ready(self, call: Call) -> None:
+        """Make what sends such a call, and sign in: it may take seconds, which an intent does not have."""
 
     def send(self, call: Call, body: Json, *, request_id: str) -> Reply:
         """Send a call; raise ``WriteInDryRun`` in a dry run."""

@@ -17,9 +17,9 @@ import structlog
 from remediations import codec, policy, settings
 from remediations.audit import Journal
 from remediations.errors import AlreadyExists, NotFound, PolicyError, SettingsError
-from remediations.model import Caller, Mode
+from remediations.model import Call, Caller, Json, Mode
 from remediations.policy import Policy
-from remediations.ports import Reads, Store, Writes
+from remediations.ports import Reads, Reply, Store, Writes
 from remediations.settings import Settings
 from remediations.trail import Trail
 
@@ -54,6 +54,40 @@ class EvidenceStore:
             return self.get(type_, digest)
         except NotFound:
             return None
+
+
+class Writers:
+    """The port `Writes` for every call: each goes to the client that it names, made when first needed."""
+
+    def __init__(self, chosen: Settings, credential: Any) -> None:
+        self._settings = chosen
+        self._credential = credential
+
+    def ready(self, call: Call) -> None:
+        writer: Writes = getattr(self, f"_{call.via}")
+        writer.ready(call)
+
+    def send(self, call: Call, body: Json, *, request_id: str) -> Reply:
+        writer: Writes = getattr(self, f"_{call.via}")
+        return writer.send(call, body, request_id=request_id)
+
+    @cached_property
+    def _arm(self) -> Writes:
+        from remediations.adapters.arm import ArmWrites
+
+        return ArmWrites(self._settings, self._credential)
+
+    @cached_property
+    def _ml(self) -> Writes:
+        from remediations.adapters.ml import KeySync
+
+        return KeySync(self._settings, self._credential)
+
+    @cached_property
+    def _roles(self) -> Writes:
+        from remediations.adapters.roles import RoleWrites
+
+        return RoleWrites(self._settings, self._credential)
 
 
 class Services:
@@ -105,11 +139,11 @@ class Services:
     @cached_property
     def writes(self) -> Writes:
         """The writer; in a dry run, or when off, one that has nothing behind it."""
-        from remediations.adapters.arm import ArmWrites, NoWrites
+        from remediations.adapters.arm import NoWrites
 
         if self.settings.mode.rank <= Mode.DRY_RUN.rank:
             return NoWrites()
-        return ArmWrites(self.settings, self._credential)
+        return Writers(self.settings, self._credential)
 
     @property
     def own(self) -> Caller | None:

@@ -7,21 +7,26 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from remediations.catalogue.checks import network_faults
 from remediations.model import (
     ActivityRow,
     Caller,
     Evidence,
     Found,
     Mode,
+    Outcome,
     Plan,
     Reading,
+    ResourceId,
     ResourceState,
     Status,
+    Surroundings,
     Unknown,
 )
-from remediations.policy import ActionPolicy, Freeze, Pause, Policy, Window
-from remediations.trail import Result, Trail, counts_as_attempt
+from remediations.policy import ActionPolicy, Freeze, Grants, Idle, Pause, Policy, Scope, Window
+from remediations.trail import Effect, Result, Settled, Trail, counts_as_attempt
 
 _UNCLEAR_FOR = timedelta(hours=24)  # later, the resource itself shows what became of it
 
@@ -30,6 +35,9 @@ class PastEffect(Struct, frozen=True, kw_only=True):
     """One effect on the plan's targets, by any incident.
 
     Attributes:
+        targets: Which of the plan's targets it touched.
+        status: How it ended; None while that is not known.
+        settled: How the long-running operation that it began came out; None if nobody has looked.
         counts: Whether it counts as an attempt.
         is_open: Whether nobody knows yet what came of it.
     """
@@ -41,16 +49,25 @@ class PastEffect(Struct, frozen=True, kw_only=True):
     plan: str
     counts: bool
     is_open: bool
+    step: int = 0
+    attempt: int = 1
+    targets: tuple[str, ...] = ()
+    status: Status | None = None
+    settled: Settled | None = None
 
 
 class Situation(Struct, frozen=True, kw_only=True):
     """What the world and the trail show about one plan, at one time.
 
     Attributes:
+        permission: What policy permits; its mode is the strictest of those for all that the plan touches.
+        step: Number of the step whose turn it is.
         ceiling: ``MEDIC_MODE``: the most that is permitted at all.
         desk: ``ours``, ``held`` by another incident, or ``free`` (it is claimed right before the effect).
         fingerprint: What the target shows now; the plan says what it showed.
         history: What was done to the resource since the failure, from the Activity Log.
+        network_faults: What the workspace's diagnosis finds wrong on the way to its registry; None if it was not made.
+        windows: The maintenance windows of each thing that the plan touches.
         results: Results of this action inside the breaker's window, oldest first.
     """
 
@@ -62,13 +79,18 @@ class Situation(Struct, frozen=True, kw_only=True):
     fingerprint: dict[str, str]
     resource: Reading[ResourceState]
     endpoint: Reading[ResourceState] = Unknown()
+    surroundings: Surroundings = Surroundings()
+    network_faults: tuple[str, ...] | None = None
+    step: int = 0
+    idle: Idle = Idle()
+    grants: Grants = Grants()
     history: Reading[tuple[ActivityRow, ...]] = Unknown()
     own: Caller | None = None
     own_requests: tuple[str, ...] = ()
     missing_permissions: tuple[str, ...] = ()
     pauses: tuple[Pause, ...] = ()
     freezes: tuple[Freeze, ...] = ()
-    windows: tuple[Window, ...] = ()
+    windows: tuple[tuple[Window, ...], ...] = ()
     effects: tuple[PastEffect, ...] = ()
     budget_used: int = 0
     results: tuple[Result, ...] = ()
@@ -85,6 +107,7 @@ def survey(
     trail: Trail,
     own: Caller | None,
     now: datetime,
+    step: int = 0,
     desk: str = "free",
 ) -> Situation:
     """Give the situation of a plan.
@@ -92,12 +115,14 @@ def survey(
     Args:
         evidence: Fresh evidence of the plan's incident.
         fingerprint: What the action's fingerprint is by that evidence.
+        step: Number of the step whose turn it is.
         desk: Who holds the desks of the plan's targets.
     """
     resource = plan.diagnosis.incident.resource
     tags = known_tags(evidence)
-    permission = policy.permission(plan.action, resource, tags)
-    effects = [pair for target in plan.target for pair in trail.effects_on(target)]
+    touched = ((resource, tags), *_victims(plan, evidence))
+    permissions = [policy.permission(plan.action, one, its_tags) for one, its_tags in touched]
+    permission = replace(permissions[0], mode=min((one.mode for one in permissions), key=lambda mode: mode.rank))
     return Situation(
         now=now,
         ceiling=ceiling,
@@ -107,25 +132,22 @@ def survey(
         fingerprint=dict(fingerprint),
         resource=evidence.resource,
         endpoint=evidence.endpoint,
+        surroundings=evidence.surroundings,
+        network_faults=network_faults(evidence),
+        step=step,
+        idle=policy.idle,
+        grants=policy.grants,
         history=evidence.history,
         own=own,
         own_requests=own_requests(trail, evidence),
         missing_permissions=evidence.missing_permissions,
-        pauses=tuple(pause for pause in (*policy.pauses, *trail.pauses(now)) if pause.scope.covers(resource, tags)),
-        freezes=tuple(freeze for freeze in policy.freezes if freeze.scope.covers(resource, tags)),
-        windows=tuple(window for window in policy.windows if window.scope.covers(resource, tags)),
-        effects=tuple(
-            PastEffect(
-                at=effect.at,
-                incident_id=effect.incident_id,
-                action=effect.action,
-                cause_id=effect.cause_id,
-                plan=effect.plan,
-                counts=counts_as_attempt(outcome),
-                is_open=outcome is None or (outcome.status is Status.UNCLEAR and now - effect.at < _UNCLEAR_FOR),
-            )
-            for effect, outcome in effects
+        pauses=tuple(pause for pause in (*policy.pauses, *trail.pauses(now)) if _covers(pause.scope, touched)),
+        freezes=tuple(freeze for freeze in policy.freezes if _covers(freeze.scope, touched)),
+        windows=tuple(
+            tuple(window for window in policy.windows if window.scope.covers(one, its_tags))
+            for one, its_tags in touched
         ),
+        effects=_effects(plan, trail, now),
         budget_used=trail.budget_used(resource.subscription, plan.action, now, plan.digest),
         results=trail.results(resource.subscription, plan.action, now - permission.breaker_within, now),
         desk=desk,
@@ -146,3 +168,47 @@ def own_requests(trail: Trail, evidence: Evidence) -> tuple[str, ...]:
         return ()
     seen = {row.client_request_id for row in evidence.history.value if row.client_request_id}
     return tuple(sorted(request for request in seen if trail.request(request) is not None))
+
+
+def _effects(plan: Plan, trail: Trail, now: datetime) -> tuple[PastEffect, ...]:
+    """Give what was done to any of the plan's targets, each effect once, oldest first."""
+    touched: dict[tuple[str, int, int], list[str]] = {}
+    seen: dict[tuple[str, int, int], tuple[Effect, Outcome | None]] = {}
+    for target in plan.target:
+        for effect, outcome in trail.effects_on(target):
+            key = (effect.plan, effect.step, effect.attempt)
+            touched.setdefault(key, []).append(target)
+            seen[key] = (effect, outcome)
+    return tuple(
+        PastEffect(
+            at=effect.at,
+            incident_id=effect.incident_id,
+            action=effect.action,
+            cause_id=effect.cause_id,
+            plan=effect.plan,
+            counts=counts_as_attempt(outcome),
+            is_open=outcome is None or (outcome.status is Status.UNCLEAR and now - effect.at < _UNCLEAR_FOR),
+            step=effect.step,
+            attempt=effect.attempt,
+            targets=tuple(touched[key]),
+            status=None if outcome is None else outcome.status,
+            settled=trail.settled(effect.plan, effect.step, effect.attempt),
+        )
+        for key, (effect, outcome) in sorted(seen.items(), key=lambda item: item[1][0].at)
+    )
+
+
+type _Touched = tuple[ResourceId, dict[str, str]]
+
+
+def _victims(plan: Plan, evidence: Evidence) -> tuple[_Touched, ...]:
+    """Give the other deployments that a plan touches, with their tags: pauses and rules hold for them as well."""
+    candidates = evidence.surroundings.candidates
+    found = candidates.value if isinstance(candidates, Found) else ()
+    return tuple(
+        (one.resource, {**one.state.tags, **one.endpoint.tags}) for one in found if one.resource.key in plan.target
+    )
+
+
+def _covers(scope: Scope, touched: tuple[_Touched, ...]) -> bool:
+    return any(scope.covers(resource, tags) for resource, tags in touched)

@@ -9,6 +9,7 @@
 ``resources/<resource>/<id>``               incidents of a resource, and of its endpoint
 ``effects/<plan>/<step>/<attempt>/intent``  who creates it sends, once
 ``effects/<plan>/<step>/<attempt>/outcome`` what came of it
+``effects/<plan>/<step>/<attempt>/settled`` whether the operation that it began came out well
 ``targets/<resource>/<plan>-<step>-<n>``    the effects on a resource: written before the intent
 ``requests/<request id>``                   which intent an ``x-ms-client-request-id`` belongs to
 ``budget/<scope>/<action>/<hour>/<n>``      a taken slot
@@ -31,6 +32,7 @@ from remediations.policy import Pause
 from remediations.ports import Store
 
 _APPENDS = 20
+_NOTHING_DONE = frozenset({Status.BUSY, Status.THROTTLED, Status.UNSENT, Status.REFUSED, Status.UNNEEDED})
 
 
 class Intake(Struct, frozen=True, kw_only=True):
@@ -90,11 +92,19 @@ class Effect(Struct, frozen=True, kw_only=True):
     attempt: int
 
 
+class Settled(Struct, frozen=True, kw_only=True):
+    """How the long-running operation came out that an effect began."""
+
+    at: datetime
+    held: bool
+
+
 class Intent(Struct, frozen=True, kw_only=True):
     """That one call is about to be sent, by whoever created this.
 
     Attributes:
         decision: Digest of the decision that it carries out, in the evidence store.
+        receipt: Digest of what undoing it needs, there too.
     """
 
     at: datetime
@@ -107,6 +117,8 @@ class Intent(Struct, frozen=True, kw_only=True):
     call: str
     request_id: str
     body_digest: str | None = None
+    step: int = 0
+    receipt: str | None = None
 
 
 class Slot(Struct, frozen=True, kw_only=True):
@@ -281,6 +293,14 @@ class Trail:
     def outcome(self, plan: str, step: int, attempt: int) -> Outcome | None:
         return self._read(Outcome, f"{_effect_name(plan, step, attempt)}/outcome")
 
+    def settle(self, plan: str, step: int, attempt: int, settled: Settled) -> None:
+        """Keep how the operation that an effect began came out; the first word stands."""
+        self._create(f"{_effect_name(plan, step, attempt)}/settled", settled)
+
+    def settled(self, plan: str, step: int, attempt: int) -> Settled | None:
+        """Give how the operation that an effect began came out; None if nobody has looked."""
+        return self._read(Settled, f"{_effect_name(plan, step, attempt)}/settled")
+
     def effects_on(self, target: str) -> tuple[tuple[Effect, Outcome | None], ...]:
         """Give the effects on a target that were at least intended, oldest first, with their outcomes."""
         found: list[tuple[Effect, Outcome | None]] = []
@@ -413,7 +433,7 @@ def bell_of(plan: str) -> str:
 
 def counts_as_attempt(outcome: Outcome | None) -> bool:
     """Tell whether an effect counts: not if Azure was busy or throttled us, nor if nothing was sent."""
-    return outcome is None or outcome.status not in {Status.BUSY, Status.THROTTLED, Status.UNSENT, Status.REFUSED}
+    return outcome is None or outcome.status not in _NOTHING_DONE
 
 
 def _effect_name(plan: str, step: int, attempt: int) -> str:

@@ -8,17 +8,20 @@ from typing import Any
 from msgspec.structs import replace
 
 from remediations import intake
-from remediations.actions.retry import fingerprint
+from remediations.actions.rerun import fingerprint_of
 from remediations.audit import Journal
 from remediations.errors import AlreadyExists, AppendConflict, NotFound, StoreUnavailable
 from remediations.model import (
+    Access,
     ActivityRow,
     Call,
     Caller,
+    Candidate,
     Diagnosis,
     ErrorDetail,
     Evidence,
     Found,
+    Identity,
     Incident,
     Json,
     Level,
@@ -27,12 +30,16 @@ from remediations.model import (
     OperationState,
     Outcome,
     Plan,
+    Quota,
     Reading,
+    Registry,
     ResourceId,
     ResourceState,
     Risk,
     Status,
+    Step,
     Unknown,
+    Workspace,
 )
 from remediations.planning import plan_digest
 from remediations.policy import ActionPolicy
@@ -47,6 +54,11 @@ WORKSPACE = (
     f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-ml-prod/providers/Microsoft.MachineLearningServices"
     "/workspaces/mlw-prod"
 )
+GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-ml-prod"
+REGISTRY = f"{GROUP}/providers/Microsoft.ContainerRegistry/registries/crmlwprod"
+STORAGE = f"{GROUP}/providers/Microsoft.Storage/storageAccounts/stmlwprod"
+IDENTITY = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-credit"
+PRINCIPAL = "44444444-aaaa-4bbb-8ccc-000000000001"
 ENDPOINT = f"{WORKSPACE}/onlineEndpoints/credit-scoring"
 DEPLOYMENT = f"{ENDPOINT}/deployments/green"
 CORRELATION = "b5768deb-836b-41cc-803e-3f4de2f9e404"
@@ -166,6 +178,72 @@ def make_evidence(**changes: Any) -> Evidence:
     return Evidence(**{**fields, **changes})
 
 
+def make_workspace(**changes: Any) -> Workspace:
+    fields: dict[str, Any] = {"path": WORKSPACE, "location": "westeurope", "registry": REGISTRY, "storage": STORAGE}
+    return Workspace(**{**fields, **changes})
+
+
+def make_registry(**changes: Any) -> Registry:
+    fields: dict[str, Any] = {
+        "path": REGISTRY,
+        "login_server": "crmlwprod.azurecr.io",
+        "admin_user": True,
+        "role_mode": "LegacyRegistryPermissions",
+    }
+    return Registry(**{**fields, **changes})
+
+
+def make_access(**changes: Any) -> Access:
+    """The endpoint's identity may not pull from the workspace's registry."""
+    fields: dict[str, Any] = {
+        "identity": Identity(path=IDENTITY, principal_id=PRINCIPAL),
+        "need": "pull",
+        "role": "7f951dda-4ed3-4680-a7ca-43fe172d538d",
+        "role_name": "AcrPull",
+        "scope": REGISTRY,
+        "held": False,
+    }
+    return Access(**{**fields, **changes})
+
+
+def make_quota(**changes: Any) -> Quota:
+    """Eight cores are needed, and four are free."""
+    fields: dict[str, Any] = {
+        "location": "westeurope",
+        "family": "standardDSv2Family",
+        "instance_type": "Standard_DS3_v2",
+        "cores_each": 4,
+        "needed": 8,
+        "used": 20,
+        "limit": 24,
+        "total_used": 20,
+        "total_limit": 100,
+    }
+    return Quota(**{**fields, **changes})
+
+
+def make_candidate(**changes: Any) -> Candidate:
+    """A deployment that is opted in, has no traffic and was not touched for two months; its metrics prove it idle."""
+    path = f"{ENDPOINT}/deployments/old"
+    then = NOON - timedelta(days=60)
+    fields: dict[str, Any] = {
+        "resource": ResourceId.parse(path),
+        "state": make_state(
+            path=path,
+            provisioning_state="Succeeded",
+            created_at=then,
+            last_modified_at=then,
+            tags={"medic-delete": "allow"},
+        ),
+        "endpoint": make_endpoint_state(traffic={"blue": 100}),
+        "cores": 8,
+        "siblings": ("blue",),
+        "requests": Found(False),
+        "alive": Found(True),
+    }
+    return Candidate(**{**fields, **changes})
+
+
 def make_diagnosis(**changes: Any) -> Diagnosis:
     fields: dict[str, Any] = {
         "incident": make_incident(),
@@ -191,17 +269,21 @@ def make_call(**changes: Any) -> Call:
 
 
 def make_plan(**changes: Any) -> Plan:
-    """A retry with the body that GET shows; its digest is right unless a test sets another."""
+    """A retry with the body that GET shows; its digest is right unless a test sets another.
+
+    ``calls`` and ``target`` stand for the steps that have them.
+    """
+    target = changes.pop("target", (DEPLOYMENT.lower(),))
+    calls = changes.pop("calls", (make_call(),))
     fields: dict[str, Any] = {
         "diagnosis": make_diagnosis(),
         "action": "retry",
         "risk": Risk.REPEATABLE,
         "digest": "",
         "policy_version": "0123456789ab",
-        "target": (DEPLOYMENT.lower(),),
         "parameters": {"body": "live"},
-        "calls": (make_call(),),
-        "fingerprint": fingerprint(Found(make_state())),
+        "steps": tuple(Step(call=call, target=target, is_rerun=True) for call in calls),
+        "fingerprint": fingerprint_of(Found(make_state())),
         "effect": "deploy mlw-prod/credit-scoring/green again with the body that GET shows",
         "undo": "none needed: the same deployment is deployed again",
     }
@@ -217,7 +299,7 @@ def make_situation(**changes: Any) -> Situation:
         "permission": ActionPolicy(mode=Mode.AUTO),
         "tags": {},
         "protected": {"medic": "off"},
-        "fingerprint": fingerprint(Found(make_state())),
+        "fingerprint": fingerprint_of(Found(make_state())),
         "resource": Found(make_state()),
         "endpoint": Found(make_endpoint_state()),
         "history": Found(()),
@@ -317,10 +399,11 @@ class MemoryStore:
 class FakeReads:
     """The port `Reads` over a table: a URL without its query, without case, to what it answers.
 
-    ``POST`` or ``SPEC`` stands before what is no GET. The Activity Log is ``log``, or ``log <id>`` for one filter.
+    ``POST`` or ``SPEC`` stands before what is no GET, ``HEAD <registry>/<repository>/<reference>`` is a manifest. The
+    Activity Log is ``log``, or ``log <id>`` for one filter.
 
     Attributes:
-        asked: Every URL in order, ``POST`` and ``SPEC`` before those that are no GET.
+        asked: Every URL in order, with what stands before it.
     """
 
     def __init__(self, answers: dict[str, Reading[Any]] | None = None) -> None:
@@ -339,6 +422,12 @@ class FakeReads:
     def ask(self, url: str, body: Json) -> Reading[Json]:
         self.bodies.append(body)
         return self._answer(f"POST {url}")
+
+    def poll(self, url: str) -> Reading[Json]:
+        return self._answer(url)
+
+    def manifest(self, login_server: str, repository: str, reference: str) -> Reading[str]:
+        return self._answer(f"HEAD {login_server}/{repository}/{reference}")
 
     def fetch_spec(self, url: str) -> Reading[Json]:
         return self._answer(f"SPEC {url}")
@@ -364,6 +453,9 @@ class FakeWrites:
         self.reply = reply or Reply(status=201)
         self.sent: list[tuple[Call, Json, str]] = []
         self.before: Callable[[], None] = lambda: None
+
+    def ready(self, call: Call) -> None:
+        """There is nothing to make."""
 
     def send(self, call: Call, body: Json, *, request_id: str) -> Reply:
         self.before()

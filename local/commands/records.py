@@ -185,6 +185,8 @@ def _incident_named(trail: Trail, name: str) -> str:
 def headline(record: AuditRecord) -> str:
     """Give the words of a record: what it says, for people."""
     facts = {name: _words(value) for name, value in record.facts.items()}
+    if record.stage in {"intent", "wait", "outcome", "verification"}:
+        return _of_call(record, facts)
     match record.stage:
         case "incident":
             resource = "/".join(facts.get("resource", "").split("/")[8::2])
@@ -207,15 +209,28 @@ def headline(record: AuditRecord) -> str:
             words = f"a person is asked, until {facts.get('expires_at')}"
         case "answer":
             words = facts.get("words", "")
-        case "intent":
-            words = f"about to send, attempt {facts.get('attempt')}"
-        case "outcome":
-            words = f"{facts.get('status')}: {facts.get('words')}"
-        case "verification" | "end":
+        case "end":
             words = f"{facts.get('end')}: {facts.get('words')}"
         case _:
             words = ", ".join(f"{name} {value}" for name, value in facts.items())
     return words
+
+
+def _of_call(record: AuditRecord, facts: dict[str, str]) -> str:
+    """Give the words of a record about one call of a plan; calls are counted from 1, as people do."""
+    step = record.facts.get("step")
+    call, words = f"call {step + 1 if isinstance(step, int) else 1}", facts.get("words")
+    match record.stage:
+        case "intent":
+            return f"about to send {call}, attempt {facts.get('attempt')}"
+        case "wait":
+            return f"{call} is not sent yet: {words}"
+        case "outcome":
+            return f"{facts.get('status')}: {words}"
+        case _ if record.facts.get("end") is None:
+            return f"{call} is over: {words}"
+        case _:
+            return f"{facts.get('end')}: {words}"
 
 
 def _lines(record: AuditRecord) -> list[str]:
@@ -234,6 +249,7 @@ def _lines(record: AuditRecord) -> list[str]:
         lines += [f"person {facts['needs_person']}"] if facts.get("needs_person") else []
     if record.stage == "intent":
         lines += [terminal.Exact(f"  {facts.get('call')}")]
+        lines += [f"receipt {facts['receipt']} in the evidence store"] if facts.get("receipt") else []
     if record.stage == "decision":
         lines += _guard_lines(_dicts(facts.get("guards")), is_repeat=facts.get("when") != "deciding")
     if record.stage == "evidence":

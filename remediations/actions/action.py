@@ -1,7 +1,6 @@
 """What an action is: how a repair is proposed, sent, read back and verified.
 
-`propose`, `fingerprint`, `landed` and `verify` are pure; `prepare` reads the body once more, right before it is sent.
-Only `execution` sends.
+All is pure but `prepare`, which reads the body once more, right before it is sent. Only `execution` sends.
 """
 
 from collections.abc import Callable
@@ -10,31 +9,55 @@ from msgspec import Struct
 
 from remediations.guards import Guard
 from remediations.model import (
-    Call,
+    Area,
     Diagnosis,
     End,
     Evidence,
     Json,
     NoPlan,
     Plan,
-    Reading,
-    ResourceState,
     Risk,
     Status,
+    Step,
 )
 from remediations.policy import Policy
-from remediations.ports import Reads
+from remediations.ports import Reads, Reply
+from remediations.situation import Situation
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
-    """What an action would do about a diagnosis."""
+    """What an action would do about a diagnosis: the fields of the plan that it decides."""
 
-    target: tuple[str, ...]
-    calls: tuple[Call, ...]
+    steps: tuple[Step, ...]
     parameters: dict[str, str]
     effect: str
     undo: str
     needs_person: str | None = None
+
+
+class Go(Struct, frozen=True):
+    """The step is to be done."""
+
+
+class Unneeded(Struct, frozen=True):
+    """What the step is for is so already; the next one's turn comes."""
+
+    words: str
+
+
+class NotYet(Struct, frozen=True):
+    """What the step needs is not there yet; it is looked for again in a moment, and not for ever."""
+
+    words: str
+
+
+class Stop(Struct, frozen=True):
+    """The plan no longer fits the world; nothing more of it is done."""
+
+    words: str
+
+
+type Turn = Go | Unneeded | NotYet | Stop
 
 
 class Body(Struct, frozen=True):
@@ -49,21 +72,44 @@ class Changed(Struct, frozen=True):
     words: str
 
 
+def go(_plan: Plan, _number: int, _situation: Situation) -> Turn:
+    """Every step is to be done."""
+    return Go()
+
+
+def plain_answer(_step: Step, _reply: Reply) -> tuple[Status, str] | None:
+    """No answer of Azure means anything else than it always does."""
+    return None
+
+
+def no_receipt(_plan: Plan, _number: int, _reads: Reads) -> Json | Changed:
+    """Nothing is lost by a step that only adds."""
+    return None
+
+
 class Action(Struct, frozen=True, kw_only=True):
-    """One repair.
+    """One repair. A step is named by its number in the plan.
 
     Attributes:
-        fingerprint: What must be the same of the resource at planning and right before the effect.
-        prepare: The body of the plan's call, read again; its digest must be the one that was planned.
+        asks: The surroundings that it decides on; they are read again right before each step.
+        fingerprint: What must be the same of the steps' targets at planning and right before the effect.
+        turn: When a step's turn comes: is it still needed, is it time for it, does the plan still fit?
+        prepare: The body of a step's call, read again; its digest must be the one that was planned.
+        receipt: What undoing a step needs, kept before it is sent; nothing if a step takes nothing away.
         landed: After a lost answer: did the call take effect, by what the world shows?
-        verify: Did the repair help, by fresh evidence?
+        answer: What an answer of Azure means for this step where it means something of its own; None if not.
+        verify: Did a step help, by fresh evidence? No end means that the next step's turn comes.
     """
 
     name: str
     risk: Risk
     guards: tuple[Guard, ...]
     propose: Callable[[Diagnosis, Evidence, Policy], Proposal | NoPlan]
-    fingerprint: Callable[[Reading[ResourceState]], dict[str, str]]
-    prepare: Callable[[Plan, Reads], Body | Changed]
-    landed: Callable[[Plan, Evidence], Status]
-    verify: Callable[[Plan, Evidence], tuple[End, str]]
+    fingerprint: Callable[[tuple[Step, ...], Evidence], dict[str, str]]
+    prepare: Callable[[Plan, int, Reads], Body | Changed]
+    landed: Callable[[Plan, int, Evidence], Status]
+    verify: Callable[[Plan, int, Evidence], tuple[End | None, str]]
+    asks: tuple[Area, ...] = ()
+    turn: Callable[[Plan, int, Situation], Turn] = go
+    answer: Callable[[Step, Reply], tuple[Status, str] | None] = plain_answer
+    receipt: Callable[[Plan, int, Reads], Json | Changed] = no_receipt

@@ -8,7 +8,9 @@ https://learn.microsoft.com/azure/azure-resource-manager/management/request-limi
 
 import base64
 import re
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -17,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from azure.core import PipelineClient
 from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import (
     BearerTokenCredentialPolicy,
     HeadersPolicy,
@@ -40,10 +43,12 @@ _ASKS = re.compile(r"/(getLogs|diagnose)\?", re.IGNORECASE)
 _DENIED = re.compile(r"perform action '([^']+)'")
 _STORAGE_SCOPE = "https://storage.azure.com/.default"
 _LONGEST_WAIT_S = 5.0
+_LONGEST_ANSWER_S = 20.0  # of a diagnosis; the next round of reads asks again
 _READ_TIMEOUT_S = 15
-_MAX_PAGES = 20
+_MAX_PAGES = 50
 _MAX_BYTES = 8 * 1024 * 1024
-_USER_AGENT = "endpoint-medic"
+_OPERATION_HEADERS = ("Azure-AsyncOperation", "Location")
+USER_AGENT = "endpoint-medic"
 
 
 class _BoundedRetry(RetryPolicy[Any, Any]):
@@ -73,15 +78,16 @@ class ArmReads:
         self._settings = settings
         self._credential = credential
         self._base = settings.arm_url
-        self._client = _client(
-            settings, credential, _BoundedRetry(retry_total=3, retry_backoff_factor=0.2, retry_backoff_max=2)
+        retry = _BoundedRetry(retry_total=3, retry_backoff_factor=0.2, retry_backoff_max=2)
+        self._client: PipelineClient[Any, Any] = PipelineClient(
+            settings.arm_url, policies=policies(settings, credential, retry)
         )
         self._refused: dict[str, None] = {}
 
     def get(self, url: str) -> Reading[Json]:
         full = self._own_url(url)
         if full is None:
-            return Unknown(f"{urlsplit(url).hostname!r} is not the management endpoint")
+            return Unknown(f"{_host(url)!r} is not the management endpoint")
         return self._read(HttpRequest("GET", full))
 
     def get_all(self, url: str, *, most: int) -> Reading[tuple[Json, ...]]:
@@ -96,28 +102,68 @@ class ArmReads:
             if not isinstance(values, list):
                 return Unknown("the list has no items field")
             items.extend(values)
+            if len(items) > most:
+                return Unknown(f"more than {most} items")
             link = shown.get("nextLink")
             following = link if isinstance(link, str) else ""
             if not following:
-                return Found(tuple(items[:most])) if len(items) <= most else Unknown(f"more than {most} items")
+                return Found(tuple(items))
         return Unknown(f"more than {_MAX_PAGES} pages")
 
     def ask(self, url: str, body: Json) -> Reading[Json]:
         full = self._own_url(url)
         if full is None or not _ASKS.search(full):
             return Unknown("only getLogs and diagnose may be asked")
-        return self._read(HttpRequest("POST", full, json=body))
+        request = HttpRequest("POST", full, json=body)
+        asked_until = time.monotonic() + _LONGEST_ANSWER_S
+        while True:
+            answer = self._answer(request)
+            if isinstance(answer, Unknown):
+                return answer
+            response, content = answer
+            result = self._own_url(response.headers.get("Location", ""))
+            if response.status_code != 202 or result is None:
+                return self._reading(request, response, content)
+            wait = retry_after(response.headers) or timedelta(seconds=1)
+            if time.monotonic() + wait.total_seconds() > asked_until:
+                return Unknown(f"no answer within {_LONGEST_ANSWER_S:g} s")
+            time.sleep(wait.total_seconds())
+            request = HttpRequest("GET", result)
+
+    def poll(self, url: str) -> Reading[Json]:
+        full = self._own_url(url)
+        if full is None:
+            return Unknown(f"{_host(url)!r} is not the management endpoint")
+        request = HttpRequest("GET", full)
+        answer = self._answer(request)
+        if isinstance(answer, Unknown):
+            return answer
+        response, content = answer
+        if response.status_code == 202:
+            return Found({"status": "InProgress"})
+        if response.status_code not in (200, 204):
+            return self._reading(request, response, content)
+        try:
+            shown = codec.parse_json(content) if content.strip() else None  # without a result there is no body
+        except ValueError:
+            return Unknown("the answer is no JSON")
+        return Found(shown if codec.text(codec.mapping(shown).get("status")) else {"status": "Succeeded"})
+
+    def manifest(self, login_server: str, repository: str, reference: str) -> Reading[str]:
+        from remediations.adapters import registry  # noqa: PLC0415 - it is built on this module
+
+        return registry.manifest(self._settings, self._credential, login_server, repository, reference)
 
     def fetch_spec(self, url: str) -> Reading[Json]:
         request = HttpRequest("GET", url, headers={"x-ms-version": "2023-11-03"})
         local = is_loopback(url)
-        policies: list[Any] = [
-            UserAgentPolicy(base_user_agent=_USER_AGENT),
+        chain: list[Any] = [
+            UserAgentPolicy(base_user_agent=USER_AGENT),
             RetryPolicy(retry_total=1, retry_backoff_factor=0.2),
         ]
         if not local:
-            policies.append(BearerTokenCredentialPolicy(self._credential, _STORAGE_SCOPE))
-        client: PipelineClient[Any, Any] = PipelineClient(url, policies=policies)
+            chain.append(BearerTokenCredentialPolicy(self._credential, _STORAGE_SCOPE))
+        client: PipelineClient[Any, Any] = PipelineClient(url, policies=chain)
         with client:
             return self._read(request, client, most=MAX_SPEC_BYTES)
 
@@ -130,30 +176,39 @@ class ArmReads:
     def _own_url(self, url: str) -> str | None:
         if url.startswith("/"):
             return self._base + quote(url, safe="/?&=$:',()%+-_.~")
-        own, other = urlsplit(self._base), urlsplit(url)
+        try:
+            own, other = urlsplit(self._base), urlsplit(url)
+        except ValueError:
+            return None
         return url if (own.scheme, own.netloc.lower()) == (other.scheme, other.netloc.lower()) else None
 
     def _read(self, request: HttpRequest, client: Any = None, *, most: int = _MAX_BYTES) -> Reading[Json]:
+        answer = self._answer(request, client, most)
+        return answer if isinstance(answer, Unknown) else self._reading(request, *answer)
+
+    def _answer(
+        self, request: HttpRequest, client: Any = None, most: int = _MAX_BYTES
+    ) -> tuple[HttpResponse, bytes] | Unknown:
         try:
             response: HttpResponse = (client or self._client).send_request(
                 request, stream=True, connection_timeout=_READ_TIMEOUT_S, read_timeout=_READ_TIMEOUT_S
             )
             with response:
-                content = _limited(response, most)
+                content = limited(response, most)
         except ClientAuthenticationError as error:
             return Unknown(f"no token: {type(error).__name__}")
         except AzureError as error:
             return Unknown(f"no answer: {type(error).__name__}")
         if content is None:
             return Unknown(f"the answer is larger than {most} bytes")
-        return self._reading(request, response, content)
+        return response, content
 
     def _reading(self, request: HttpRequest, response: HttpResponse, content: bytes) -> Reading[Json]:
         status = response.status_code
         if status == 404:
             return Absent()
         if status in (401, 403):
-            permission = _permission(request, content)
+            permission = _permission(request, content.decode(errors="replace"))
             self._refused[permission] = None
             return Unknown(f"{status}: our identity lacks {permission}")
         if status == 429:
@@ -171,30 +226,51 @@ class ArmWrites:
     """The port `Writes` over HTTP: every call at most once."""
 
     def __init__(self, settings: Settings, credential: TokenCredential) -> None:
+        self._settings = settings
+        self._credential = credential
         self._base = settings.arm_url
-        self._timeout_s = settings.send_within.total_seconds() / 2
-        self._client = _client(settings, credential, None)
+        self._timeouts = timeouts(settings)
+        self._client: PipelineClient[Any, Any] = PipelineClient(
+            settings.arm_url, policies=policies(settings, credential)
+        )
+
+    def ready(self, call: Call) -> None:  # noqa: ARG002 - the port's signature
+        sign_in(self._settings, self._credential)
 
     def send(self, call: Call, body: Json, *, request_id: str) -> Reply:
         url = f"{self._base}{quote(call.path, safe='/')}?api-version={call.api_version}"
         request = HttpRequest(call.method, url, headers={"x-ms-client-request-id": request_id}, json=body)
         try:
-            response: HttpResponse = self._client.send_request(
-                request, connection_timeout=self._timeout_s / 2, read_timeout=self._timeout_s
-            )
+            response: HttpResponse = self._client.send_request(request, **self._timeouts)
         except AzureError:
             return Reply(status=None)
-        headers = response.headers
-        refused = response.status_code in (401, 403)
-        return Reply(
-            status=response.status_code,
-            operation_url=headers.get("Azure-AsyncOperation") or headers.get("Location"),
-            retry_after=retry_after(headers),
-            service_request_id=headers.get("x-ms-request-id"),
-            correlation_id=headers.get("x-ms-correlation-request-id"),
-            permission=_permission(request, response.content) if refused else None,
-            errors=parse_redacted(response.text()) if response.status_code >= 400 else (),
-        )
+        return reply_of(request, response)
+
+
+class Once(SansIOHTTPPolicy[Any, Any]):
+    """Stands last among the policies of a generated client: marks its one write, and keeps the answer to it.
+
+    The client is shown an answer that names no operation: it would poll that in a thread of its own, and an
+    orchestrator's timers do.
+
+    Attributes:
+        reply: What Azure answered; no status while nothing has come.
+    """
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+        self.reply = Reply(status=None)
+
+    def on_request(self, request: PipelineRequest[Any]) -> None:
+        request.http_request.headers["x-ms-client-request-id"] = self._request_id
+
+    def on_response(self, request: PipelineRequest[Any], response: PipelineResponse[Any, Any]) -> None:
+        answer = response.http_response
+        self.reply = reply_of(request.http_request, answer)
+        if answer.status_code == 202:
+            answer.status_code = 200
+        for name in _OPERATION_HEADERS:
+            answer.headers.pop(name, None)
 
 
 class NoWrites:
@@ -206,6 +282,9 @@ class NoWrites:
 
     def __init__(self) -> None:
         self.refused: list[Call] = []
+
+    def ready(self, call: Call) -> None:
+        """There is nothing to make."""
 
     def send(self, call: Call, body: Json, *, request_id: str) -> Reply:  # noqa: ARG002 - the port's signature
         self.refused.append(call)
@@ -253,6 +332,8 @@ def retry_after(headers: Mapping[str, str]) -> timedelta | None:
         return None
     try:
         return timedelta(seconds=max(0.0, float(text)))
+    except OverflowError:
+        return None
     except ValueError:
         pass
     try:
@@ -261,22 +342,50 @@ def retry_after(headers: Mapping[str, str]) -> timedelta | None:
         return None
 
 
-def _client(
-    settings: Settings, credential: TokenCredential, retry: RetryPolicy[Any, Any] | None
-) -> PipelineClient[Any, Any]:
-    """Give a pipeline without a redirect policy: what redirects is not followed, so no token leaves."""
+def policies(settings: Settings, credential: TokenCredential, retry: RetryPolicy[Any, Any] | None = None) -> list[Any]:
+    """Give the policies of a client of Azure Resource Manager: without one that retries, each request is sent once.
+
+    None redirects, so no token leaves, and none registers a resource provider on its own.
+    """
     signed: SansIOHTTPPolicy[Any, Any] | ARMChallengeAuthenticationPolicy
     if settings.arm_is_loopback:
         token = credential.get_token(settings.arm_scope).token
         signed = HeadersPolicy({"Authorization": f"Bearer {token}"})
     else:
         signed = ARMChallengeAuthenticationPolicy(credential, settings.arm_scope)
-    policies: list[Any] = [RequestIdPolicy(), UserAgentPolicy(base_user_agent=_USER_AGENT)]
-    policies += [retry] if retry is not None else []  # without one, azure-core sends once
-    return PipelineClient(settings.arm_url, policies=[*policies, signed])
+    named = [RequestIdPolicy(), UserAgentPolicy(base_user_agent=USER_AGENT)]
+    return [*named, *([retry] if retry is not None else []), signed]
 
 
-def _limited(response: HttpResponse, most: int) -> bytes | None:
+def sign_in(settings: Settings, credential: TokenCredential) -> None:
+    """Let the credential have its token, which it keeps; if it gets none, the call itself will tell."""
+    with suppress(AzureError):
+        credential.get_token(settings.arm_scope)
+
+
+def timeouts(settings: Settings) -> dict[str, Any]:
+    """Give how long one write may take to connect and to be answered: together less than is permitted."""
+    longest = settings.send_within.total_seconds() / 2
+    return {"connection_timeout": longest / 2, "read_timeout": longest}
+
+
+def reply_of(request: Any, response: Any) -> Reply:
+    """Give what Azure answered to a write, its errors without what they may repeat of it."""
+    headers = response.headers
+    said = _said(response) if response.status_code >= 400 else ""
+    return Reply(
+        status=response.status_code,
+        operation_url=next((headers[name] for name in _OPERATION_HEADERS if headers.get(name)), None),
+        retry_after=retry_after(headers),
+        service_request_id=headers.get("x-ms-request-id"),
+        correlation_id=headers.get("x-ms-correlation-request-id"),
+        permission=_permission(request, said) if response.status_code in (401, 403) else None,
+        errors=parse_redacted(said),
+    )
+
+
+def limited(response: HttpResponse, most: int) -> bytes | None:
+    """Give the body of a streamed answer; None if it is larger than `most`."""
     content = bytearray()
     for chunk in response.iter_bytes():
         content += chunk
@@ -285,9 +394,25 @@ def _limited(response: HttpResponse, most: int) -> bytes | None:
     return bytes(content)
 
 
-def _permission(request: HttpRequest, content: bytes) -> str:
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def _said(response: Any) -> str:
+    try:
+        if isinstance(response, HttpResponse):
+            response.read()  # the ML SDK asks for streams
+        return str(response.text())
+    except (AzureError, UnicodeError, LookupError):  # cut short, not of its charset, or of one that there is not
+        return ""
+
+
+def _permission(request: HttpRequest, said: str) -> str:
     """Give the operation that Azure refused, by its own words, else by the URL."""
-    match = _DENIED.search(content.decode(errors="replace"))
+    match = _DENIED.search(said)
     if match is not None:
         return match[1]
     parts = urlsplit(request.url).path.split("/providers/")[-1].split("/")

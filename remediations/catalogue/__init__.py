@@ -1,6 +1,12 @@
 """Every cause that is known, a module per family of errors. Adding one: its entry, and a line in CHANGELOG.md."""
 
-from remediations.catalogue import operations
+from remediations.catalogue import identities, images, models, operations, quota
 from remediations.catalogue.cause import Cause
 
-CAUSES: tuple[Cause, ...] = (*operations.CAUSES,)
+CAUSES: tuple[Cause, ...] = (
+    *operations.CAUSES,
+    *images.CAUSES,
+    *identities.CAUSES,
+    *models.CAUSES,
+    *quota.CAUSES,
+)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from remediations.model import ErrorDetail, Evidence
+from remediations.model import Area, ErrorDetail, Evidence
 
 
 class Symptoms(Struct, frozen=True, kw_only=True):
@@ -37,6 +37,11 @@ type Matcher = Callable[[Symptoms], Facts | None]
 type Check = Callable[[Evidence], Clue | None]
 
 
+def always(_facts: Facts) -> bool:
+    """Whatever the text names, the action may help."""
+    return True
+
+
 class Cause(Struct, frozen=True, kw_only=True):
     """One known cause of failure.
 
@@ -44,11 +49,14 @@ class Cause(Struct, frozen=True, kw_only=True):
         id: Names the fault, not the remedy; never changes, since audit records keep it.
         code: The error code of the troubleshooting guide that the cause belongs to.
         matches: Nominates the cause from texts; its named groups become facts.
+        hints: Nominates it too, but from texts that other causes share: then it stands only if a read supports it.
         checks: Reads that support or oppose it. One that opposes rules the cause out.
+        asks: The surroundings that its checks, and the plan of its action, look at: read when the texts speak of it.
         needs_support: The texts alone do not make it stand.
         advice: An order to a person; may name facts in braces.
         tells: The read that would settle it against its rivals.
         action: Name of the action that it calls for.
+        may_help: Whether the action could help, by the facts of a text; asked only while no read supports the cause.
         examples: Real texts, redacted; each is a test by itself.
         source: The page that documents the error.
     """
@@ -59,19 +67,31 @@ class Cause(Struct, frozen=True, kw_only=True):
     advice: str
     source: str
     checks: tuple[Check, ...] = ()
+    asks: tuple[Area, ...] = ()
+    hints: Matcher | None = None
     needs_support: bool = False
     tells: str = "the status of the operation itself"
     action: str | None = None
+    may_help: Callable[[Facts], bool] = always
     examples: tuple[Symptoms, ...] = ()
 
 
 def message(pattern: str) -> Matcher:
     """Match any error's message; the pattern is searched without case, white space matching any white space."""
-    compiled = re.compile(pattern.replace(" ", r"\s+"), re.IGNORECASE)
+    compiled = _compiled(pattern)
 
     def match(symptoms: Symptoms) -> Facts | None:
-        found = next((hit for detail in symptoms.details if (hit := compiled.search(detail.message))), None)
-        return None if found is None else {name: text for name, text in found.groupdict().items() if text is not None}
+        return _facts(next((hit for detail in symptoms.details if (hit := compiled.search(detail.message))), None))
+
+    return match
+
+
+def log(pattern: str) -> Matcher:
+    """Match the containers' logs, as `message` does."""
+    compiled = _compiled(pattern)
+
+    def match(symptoms: Symptoms) -> Facts | None:
+        return _facts(compiled.search(symptoms.log))
 
     return match
 
@@ -108,3 +128,20 @@ def either(*matchers: Matcher) -> Matcher:
         return next((found for matcher in matchers if (found := matcher(symptoms)) is not None), None)
 
     return match
+
+
+def without(matcher: Matcher, *others: Matcher) -> Matcher:
+    """Match as the first does, if none of the others does."""
+
+    def match(symptoms: Symptoms) -> Facts | None:
+        return None if any(other(symptoms) is not None for other in others) else matcher(symptoms)
+
+    return match
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern.replace(" ", r"\s+"), re.IGNORECASE)
+
+
+def _facts(hit: re.Match[str] | None) -> Facts | None:
+    return None if hit is None else {name: text for name, text in hit.groupdict().items() if text is not None}

@@ -1,14 +1,32 @@
 """Checks that several causes share: each looks at one read of the evidence."""
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Literal
 
 from remediations.catalogue.cause import Check, Clue
-from remediations.model import ActivityRow, Evidence, Found, OperationState
+from remediations.model import Absent, ActivityRow, Evidence, Found, Image, OperationState, Unknown
 
 _DELETE = "/delete"
 _TERMINAL = frozenset({"Failed", "Canceled", "Cancelled", "Succeeded"})
 _CANCELED = frozenset({"Canceled", "Cancelled"})
 _CONFLICTS = frozenset({"Conflict", "OperationInProgress"})
+_NETWORK = ("containerregistry", "dnsresolution", "networksecurityrule", "userdefinedroute", "nsg", "udr")
+_RECENTLY = timedelta(days=7)
+_PUBLIC_REGISTRY = "mcr.microsoft.com/"
+
+# Codes by which Azure ML says that the image was there and a container of it ran.
+CONTAINER_RAN = (
+    *("ResourceNotReady", "KubernetesCrashLoopBackOff", "DeploymentCrashLoopBackOff", "PodOutOfMemory"),
+    *("UserScriptInitFailed", "UserScriptImportError", "UserScriptFunctionNotFound", "ValidateScoringFailed"),
+)
+# Codes of a request that was turned down or called off: nothing was built, pulled or placed.
+TURNED_DOWN = (
+    *("AuthorizationFailed", "LinkedAuthorizationFailed", "SubscriptionNotRegistered", "EndpointAlreadyExists"),
+    *("Conflict", "OperationInProgress", "OperationCanceled", "InvalidDeploymentSpec"),
+)
+
+type Need = Literal["pull", "read"]
 
 
 def operation_was_canceled(evidence: Evidence) -> Clue | None:
@@ -110,6 +128,227 @@ def environment_is_not_from_a_registry(evidence: Evidence) -> Clue | None:
     return None
 
 
+def given(first: Check, then: Check) -> Check:
+    """Give what `then` says, but let it support only where `first` does: it adds to that, and means nothing alone."""
+
+    def check(evidence: Evidence) -> Clue | None:
+        clue = then(evidence)
+        if clue is None or not clue.supports:
+            return clue
+        decisive = first(evidence)
+        return clue if decisive is not None and decisive.supports else None
+
+    return check
+
+
+# ------------------------------------------------------------------------------------------ how it ended
+
+
+def ended_with(*codes: str) -> Check:
+    """Supports if the code that Azure gave to the failure is one of these, opposes if it is another."""
+
+    def check(evidence: Evidence) -> Clue | None:
+        read, code = next(_codes(evidence), (None, None))
+        if read is None or code is None:
+            return None
+        return Clue(read=read, says=f"it ended with {code}", supports=code in codes)
+
+    return check
+
+
+def did_not_end_with(*codes: str) -> Check:
+    """Opposes if a code that Azure gave to the failure is one of these: it failed of something else."""
+
+    def check(evidence: Evidence) -> Clue | None:
+        hit = next(((read, code) for read, code in _codes(evidence) if code in codes), None)
+        return None if hit is None else Clue(read=hit[0], says=f"it ended with {hit[1]}", supports=False)
+
+    return check
+
+
+def is_managed(evidence: Evidence) -> Clue | None:
+    """Opposes on Kubernetes compute."""
+    if not isinstance(evidence.resource, Found) or evidence.resource.value.kind != "Kubernetes":
+        return None
+    return Clue(read="deployment", says="its compute is Kubernetes", supports=False)
+
+
+# ---------------------------------------------------------------------------------- registry and network
+
+
+def registry_admin_is_on(evidence: Evidence) -> Clue | None:
+    """Supports if the workspace's registry has an admin user, whose keys a sync brings; opposes if not."""
+    registry = evidence.surroundings.registry
+    if isinstance(registry, Unknown):
+        return None
+    if isinstance(registry, Absent):
+        return Clue(read="registry", says="the workspace has no registry that is there", supports=False)
+    if registry.value.admin_user is None:
+        return None
+    words = "on" if registry.value.admin_user else "off"
+    return Clue(read="registry", says=f"the registry's admin user is {words}", supports=registry.value.admin_user)
+
+
+def registry_admin_is_off(evidence: Evidence) -> Clue | None:
+    """Supports if the registry is there and its admin user is off, opposes if not."""
+    clue = registry_admin_is_on(evidence)
+    if clue is None:
+        return None
+    is_off = isinstance(evidence.surroundings.registry, Found) and not clue.supports
+    return Clue(read=clue.read, says=clue.says, supports=is_off)
+
+
+def registry_is_missing(evidence: Evidence) -> Clue | None:
+    """Supports if the registry that the workspace names is not there, opposes if it is."""
+    registry = evidence.surroundings.registry
+    if isinstance(registry, Unknown):
+        return None
+    is_missing = isinstance(registry, Absent)
+    says = "the workspace has no registry that is there" if is_missing else "the workspace's registry is there"
+    return Clue(read="registry", says=says, supports=is_missing)
+
+
+def registry_is_usable(evidence: Evidence) -> Clue | None:
+    """Opposes if the registry is not there, or its admin user is off: that is found before any network fault."""
+    clue = registry_admin_is_on(evidence)
+    return None if clue is None or clue.supports else clue
+
+
+def registry_keys_changed(evidence: Evidence) -> Clue | None:
+    """Supports if the registry's keys were regenerated in the week before the failure."""
+    registry = evidence.surroundings.registry
+    changed = registry.value.keys_changed_at if isinstance(registry, Found) else None
+    if changed is None or not timedelta() <= evidence.incident.failed_at - changed <= _RECENTLY:
+        return None
+    return Clue(read="registry-keys", says=f"the registry's keys were changed at {changed.isoformat()}", supports=True)
+
+
+def network_faults(evidence: Evidence) -> tuple[str, ...] | None:
+    """Give what the workspace's diagnosis finds wrong between it and its registry; None if it was not made."""
+    if not isinstance(evidence.surroundings.network, Found):
+        return None
+    return tuple(fault for fault in evidence.surroundings.network.value if fault.lower().startswith(_NETWORK))
+
+
+def network_is_faulty(evidence: Evidence) -> Clue | None:
+    """Supports if the workspace's diagnosis finds a fault on the way to the registry, opposes if it finds none."""
+    faults = network_faults(evidence)
+    if faults is None:
+        return None
+    return Clue(read="diagnosis", says=faults[0] if faults else "no network fault", supports=bool(faults))
+
+
+def network_is_sound(evidence: Evidence) -> Clue | None:
+    """Opposes if the workspace's diagnosis finds a fault on the way to the registry."""
+    clue = network_is_faulty(evidence)
+    return Clue(read=clue.read, says=clue.says, supports=False) if clue is not None and clue.supports else None
+
+
+# ---------------------------------------------------------------------------------------- image and model
+
+
+def image_is_missing(evidence: Evidence) -> Clue | None:
+    """Supports if the registry says that there is no such image, opposes if it shows one."""
+    image = _image(evidence)
+    if image is None or isinstance(image.manifest, Unknown):
+        return None
+    is_missing = isinstance(image.manifest, Absent)
+    says = f"{image.reference} is not in the registry" if is_missing else f"{image.reference} is in the registry"
+    return Clue(read="registry-data-plane", says=says, supports=is_missing)
+
+
+def image_is_there(evidence: Evidence) -> Clue | None:
+    """Supports if the registry shows the image, opposes if it says that there is none."""
+    return _opposite(image_is_missing(evidence))
+
+
+def image_lies_elsewhere(evidence: Evidence) -> Clue | None:
+    """Supports if the image is in another registry than the workspace's, opposes if not, or if anyone may pull it."""
+    image = _image(evidence)
+    if image is None:
+        return None
+    is_public = image.reference.lower().startswith(_PUBLIC_REGISTRY)
+    says = f"{image.reference} is {'' if image.in_registry else 'not '}in the workspace's registry"
+    return Clue(read="environment", says=says, supports=not image.in_registry and not is_public)
+
+
+def image_is_the_workspace_s(evidence: Evidence) -> Clue | None:
+    """Opposes if the image is in another registry: a role on the workspace's would not help."""
+    image = _image(evidence)
+    if image is None or image.in_registry:
+        return None
+    says = f"{image.reference} is not in the workspace's registry"
+    return Clue(read="environment", says=says, supports=False)
+
+
+def model_is_missing(evidence: Evidence) -> Clue | None:
+    """Supports if the workspace has no such model, opposes if it has."""
+    model = evidence.surroundings.model
+    if isinstance(model, Unknown):
+        return None
+    if isinstance(model, Absent):
+        return Clue(read="model", says="the model is not registered", supports=True)
+    return Clue(read="model", says="the model is registered", supports=False)
+
+
+def model_is_there(evidence: Evidence) -> Clue | None:
+    """Supports if the workspace has the model, opposes if it has not."""
+    return _opposite(model_is_missing(evidence))
+
+
+# --------------------------------------------------------------------------------------------------- roles
+
+
+def roles_missing(*missing: Need) -> Check:
+    """Supports if the endpoint's identities lack exactly these, opposes if one of them is held or another is missing.
+
+    A need is missing as soon as one identity lacks it: Azure ML may use any of them.
+    """
+
+    def check(evidence: Evidence) -> Clue | None:
+        found = {need: _is_missing(evidence, need) for need in ("pull", "read")}
+        words = _role_words(evidence)
+        if any(state is not None and state is not (need in missing) for need, state in found.items()):
+            return Clue(read="role-assignments", says=words, supports=False)
+        if any(state is None for state in found.values()):
+            return None
+        return Clue(read="role-assignments", says=words, supports=True)
+
+    return check
+
+
+def reading_is_granted(evidence: Evidence) -> Clue | None:
+    """Opposes if the right to read the storage account is missing: that explains a download that failed."""
+    if _is_missing(evidence, "read") is not True:
+        return None
+    return Clue(read="role-assignments", says=_role_words(evidence), supports=False)
+
+
+def endpoint_is_user_assigned(evidence: Evidence) -> Clue | None:
+    """Supports if the endpoint has a user-assigned identity; opposes if not, as Azure ML sees to its own identity."""
+    identity = evidence.endpoint.value.identity if isinstance(evidence.endpoint, Found) else None
+    if identity is None:
+        return None
+    is_user_assigned = "userassigned" in identity.lower()
+    return Clue(read="endpoint", says=f"the endpoint's identity is {identity}", supports=is_user_assigned)
+
+
+# --------------------------------------------------------------------------------------------------- quota
+
+
+def cores_are_missing(evidence: Evidence) -> Clue | None:
+    """Supports if the quota is too small for the deployment right now, opposes if it would fit."""
+    if not isinstance(evidence.surroundings.quota, Found):
+        return None
+    quota = evidence.surroundings.quota.value
+    limit = "no limit" if quota.limit is None else f"{quota.used} of {quota.limit} used"
+    says = f"{quota.family} in {quota.location}: {limit}, {quota.needed} needed, {quota.missing} missing"
+    return Clue(read="quota", says=says, supports=quota.missing > 0)
+
+
+# ------------------------------------------------------------------------------------------------ the parts
+
+
 def deletion(evidence: Evidence) -> ActivityRow | None:
     """Give the row of a delete of this resource, or of its endpoint, since the failed operation began.
 
@@ -151,3 +390,38 @@ def _last_row(evidence: Evidence) -> ActivityRow | None:
         return None
     over = [row for row in evidence.activity.value if row.status in _TERMINAL]
     return max(over, key=lambda row: row.at, default=None)
+
+
+def _codes(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """Give the codes in the service's own fields, never one out of a text: the operation's, then the Activity Log's."""
+    operation = _ended_operation(evidence)
+    if operation is not None and operation.code is not None:
+        yield "operation", operation.code
+    row = _last_row(evidence)
+    if row is not None and row.code is not None:
+        yield "activity-log", row.code
+
+
+def _opposite(clue: Clue | None) -> Clue | None:
+    return None if clue is None else Clue(read=clue.read, says=clue.says, supports=not clue.supports)
+
+
+def _image(evidence: Evidence) -> Image | None:
+    return evidence.surroundings.image.value if isinstance(evidence.surroundings.image, Found) else None
+
+
+def _is_missing(evidence: Evidence, need: Need) -> bool | None:
+    """Tell whether an identity lacks what is needed; None if it is unclear. What nobody needs is not missing."""
+    access = evidence.surroundings.access
+    if not isinstance(access, Found) or not access.value:
+        return None
+    held = [one.held for one in access.value if one.need == need]
+    if False in held:
+        return True
+    return None if None in held else False
+
+
+def _role_words(evidence: Evidence) -> str:
+    access = evidence.surroundings.access
+    lacking = sorted({one.role_name for one in access.value if one.held is False}) if isinstance(access, Found) else ()
+    return f"missing: {', '.join(lacking)}" if lacking else "no role is missing"

@@ -121,7 +121,7 @@ def test_a_rehearsal_prints_the_documented_json(tmp_path, monkeypatch, capsys):
     printed = json.loads(capsys.readouterr().out)
     assert exit_code == 0
     assert printed["as_expected"] is True
-    assert list(printed["scenarios"][0]) == ["name", "expected", "actual", "as_expected", "effects", "seconds"]
+    assert list(printed["scenarios"][0]) == ["name", "expected", "actual", "as_expected", "effects", "calls", "seconds"]
     assert printed["scenarios"][0]["effects"] == []
     assert printed["scenarios"][0]["actual"]["ends"] == {"credit-scoring/green": "advised"}
 

@@ -16,6 +16,7 @@ from remediations.model import (
     NoPlan,
     Operation,
     Status,
+    Surroundings,
     Unknown,
     Verification,
 )
@@ -54,7 +55,7 @@ def record_all(journal):
         report=TOLD,
         logs={"InferenceServer": Found(SECRET)},
         resource=Found(make_state(tags={"note": SECRET}, environment=SECRET)),
-        diagnostics=Found((SECRET,)),
+        surroundings=Surroundings(network=Found((SECRET,))),
     )
     diagnosis = make_diagnosis(message=SECRET, facts={"fact": SECRET})
     plan = make_plan(diagnosis=diagnosis)
@@ -72,8 +73,8 @@ def record_all(journal):
     journal.asked(question)
     journal.answered(make_incident().id, Answered(at=NOON, plan=plan.digest, approved=True, words="ok", by=SOMEBODY))
     journal.intended(make_intent(), plan, 1)
-    journal.came_of(plan, 1, make_outcome(codes=("BadRequest",), status=Status.REJECTED))
-    journal.verified(plan, Verification(end=End.REPAIRED, words="green is Succeeded", evidence="e" * 64))
+    journal.came_of(plan, 0, 1, make_outcome(codes=("BadRequest",), status=Status.REJECTED))
+    journal.verified(plan, 0, Verification(end=End.REPAIRED, words="green is Succeeded", evidence="e" * 64))
     journal.linked(make_incident().id, "event-1", "Microsoft.Resources.ResourceWriteFailure")
     journal.ended(make_incident().id, End.REPAIRED, "green is Succeeded")
 

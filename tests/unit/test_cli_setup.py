@@ -43,7 +43,12 @@ def test_the_shipped_policy_is_fine() -> None:
     assert json.loads(result.stdout) == {
         "file": str(SHIPPED),
         "version": policy.load(SHIPPED).version,
-        "actions": {"retry": {"mode": "auto", "attempts": 3}},
+        "actions": {
+            "retry": {"mode": "auto", "attempts": 3},
+            "sync-keys": {"mode": "auto", "attempts": 1},
+            "grant-roles": {"mode": "ask", "attempts": 1},
+            "delete-idle": {"mode": "ask", "attempts": 1},
+        },
         "warnings": [],
     }
 
@@ -66,14 +71,19 @@ def test_an_action_that_is_none_is_refused_as_the_app_refuses_it(content, place,
     file = write(tmp_path, content)
     result = medic("policy", "check", file)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == f"medic: {file}: {place}. There is no such action. Use one of retry.\n"
+    assert (
+        result.stderr
+        == f"medic: {file}: {place}. There is no such action. Use one of delete-idle, grant-roles, retry, sync-keys.\n"
+    )
 
 
 def test_an_action_that_is_not_listed_is_told(tmp_path) -> None:
     result = medic("policy", "check", write(tmp_path, "actions: {}"), "--json")
     assert result.exit_code == 1
-    words = "actions: retry is not listed, so it is off. List it as 'off' if that is meant."
-    assert json.loads(result.stdout)["warnings"] == [words]
+    assert json.loads(result.stdout)["warnings"] == [
+        f"actions: {name} is not listed, so it is off. List it as 'off' if that is meant."
+        for name in ("retry", "sync-keys", "grant-roles", "delete-idle")
+    ]
 
 
 @pytest.mark.parametrize(

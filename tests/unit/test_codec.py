@@ -63,6 +63,7 @@ OF_KIND: dict[Any, Any] = {
         strategy_of(kind.key_type), strategy_of(kind.value_type), max_size=2
     ),
     inspect.EnumType: lambda kind: st.sampled_from(list(kind.cls)),
+    inspect.LiteralType: lambda kind: st.sampled_from(kind.values),
     inspect.StrType: texts,
     inspect.IntType: numbers,
     inspect.BoolType: lambda _: st.booleans(),

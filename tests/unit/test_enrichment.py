@@ -8,7 +8,7 @@ import pytest
 
 from remediations import codec
 from remediations.enrichment import activity_row, enrich, is_settled, next_poll, operation_state, resource_state
-from remediations.model import Absent, Caller, ErrorDetail, Evidence, Found, Unknown
+from remediations.model import Absent, Caller, ErrorDetail, Evidence, Found, Identity, Unknown
 from tests.builders import (
     CORRELATION,
     DEPLOYMENT,
@@ -217,24 +217,6 @@ def test_logs_are_not_fetched_for_what_did_not_fail(state):
     assert not [url for url in source.asked if "getLogs" in url]
 
 
-def test_the_workspace_is_diagnosed_only_when_the_error_speaks_of_the_network():
-    error = {"code": "ImageBuildFailure", "message": "cannot reach the container registry"}
-    results = {
-        "containerRegistryResults": [{"code": "Forbidden", "message": "denied, password=hunter2"}, "odd"],
-        "x": None,
-    }
-    source = reads(
-        answers={
-            OPERATION_URL: Found(OPERATION | {"error": error}),
-            f"POST {WORKSPACE}/diagnose": Found({"value": results}),
-        }
-    )
-    evidence = enriched(source)
-    assert isinstance(evidence.diagnostics, Found)
-    assert evidence.diagnostics.value[0] == "containerRegistryResults: Forbidden: denied, password=<redacted>"
-    assert isinstance(enriched(reads()).diagnostics, Unknown)
-
-
 def test_what_azure_refused_is_named():
     source = reads()
     source.lacks = ("Microsoft.Insights/eventtypes/values/read",)
@@ -379,6 +361,36 @@ def test_a_time_of_the_wire_is_read_or_is_none(text, iso):
 def test_who_wrote_last_is_known_or_is_not(modified_by, own, ours):
     shown = shown_deployment() | {"systemData": {"lastModifiedBy": modified_by}}
     assert resource_state(shown, make_resource(), own).modified_by_us is ours
+
+
+def test_an_endpoint_shows_its_identities_and_where_its_traffic_goes():
+    path = f"/subscriptions/{SUBSCRIPTION}/resourcegroups/RG-ml-prod/providers/Microsoft.ManagedIdentity/x/Id-Credit"
+    shown: Any = {
+        "identity": {
+            "type": "SystemAssigned, UserAssigned",
+            "userAssignedIdentities": {path: {"principalId": "44444444-aaaa-4bbb-8ccc-000000000001"}, "/bare": None},
+        },
+        "properties": {"traffic": {"blue": 100}, "mirrorTraffic": {"green": 10, "odd": "x"}},
+    }
+    state = resource_state(shown, make_resource(ENDPOINT), US)
+    assert state.identity == "SystemAssigned, UserAssigned"
+    assert state.identities == (
+        Identity(path=path, principal_id="44444444-aaaa-4bbb-8ccc-000000000001"),
+        Identity(path="/bare"),
+    )
+    assert (state.traffic, state.mirror_traffic) == ({"blue": 100}, {"green": 10})
+
+
+@pytest.mark.parametrize("odd", [None, [], "x", {"userAssignedIdentities": ["x"]}, {"type": 3}])
+def test_an_endpoint_without_a_readable_identity_shows_none(odd):
+    state = resource_state({"identity": odd}, make_resource(ENDPOINT), US)
+    assert (state.identity, state.identities) == (None, ())
+
+
+def test_a_deployment_shows_its_model():
+    model = f"{WORKSPACE}/models/credit/versions/7"
+    assert resource_state(shown_deployment(model=model), make_resource(), US).model == model
+    assert resource_state(shown_deployment(model={"id": model}), make_resource(), US).model is None
 
 
 def test_a_resource_of_odd_types_is_read_as_far_as_it_goes():

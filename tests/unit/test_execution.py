@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from remediations import codec
 from remediations.actions.action import Body, Changed
 from remediations.actions.retry import RETRY
 from remediations.adapters.arm import NoWrites
@@ -33,7 +34,7 @@ from tests.builders import (
 
 MINUTE = timedelta(minutes=1)
 BODY: dict[str, Any] = {"location": "westeurope", "properties": {"environmentVariables": {"KEY": "s3cret-value"}}}
-RETRY_AS_PLANNED = replace(RETRY, prepare=lambda _plan, _reads: Body(BODY))
+RETRY_AS_PLANNED = replace(RETRY, prepare=lambda _plan, _number, _reads: Body(BODY))
 REQUEST = request_id_of(make_plan().digest, 0, 1)
 
 
@@ -50,6 +51,7 @@ class Clock:
 def sent(trail, writes=None, *, clock=None, plan=None, attempt=1, action=RETRY_AS_PLANNED, budget=20):
     return execute(
         plan or make_plan(),
+        0,
         attempt,
         action=action,
         reads=FakeReads(),
@@ -57,6 +59,7 @@ def sent(trail, writes=None, *, clock=None, plan=None, attempt=1, action=RETRY_A
         trail=trail,
         journal=make_journal(trail, clock or Clock()),
         nonce="nonce-1",
+        keep=codec.digest_of,
         decision="d" * 64,
         budget=budget,
         send_within=MINUTE,
@@ -66,6 +69,7 @@ def sent(trail, writes=None, *, clock=None, plan=None, attempt=1, action=RETRY_A
 def seen(trail, *, clock=None, world=None, attempt=1):
     return found(
         make_plan(),
+        0,
         attempt,
         action=RETRY_AS_PLANNED,
         trail=trail,
@@ -155,6 +159,7 @@ def test_a_send_after_its_time_is_not_made():
 
     outcome = execute(
         make_plan(),
+        0,
         1,
         action=RETRY_AS_PLANNED,
         reads=FakeReads(),
@@ -164,6 +169,7 @@ def test_a_send_after_its_time_is_not_made():
             trail=trail, mode=journal.mode, policy_version="v", clock=clock
         ),
         nonce="n",
+        keep=codec.digest_of,
         decision="d" * 64,
         budget=20,
         send_within=MINUTE,
@@ -176,7 +182,7 @@ def test_a_send_after_its_time_is_not_made():
 
 def test_a_body_that_changed_is_not_sent_and_leaves_no_intent():
     trail, writes = make_trail(), FakeWrites()
-    action = replace(RETRY, prepare=lambda _plan, _reads: Changed("the body is not the one that was planned"))
+    action = replace(RETRY, prepare=lambda _plan, _number, _reads: Changed("the body is not the one that was planned"))
     outcome = sent(trail, writes, action=action)
     assert (outcome.status, outcome.words) == (Status.REFUSED, "the body is not the one that was planned")
     assert writes.sent == []
@@ -326,6 +332,7 @@ def test_while_the_creator_may_still_send_the_world_is_not_asked():
 
     outcome = found(
         make_plan(),
+        0,
         1,
         action=RETRY_AS_PLANNED,
         trail=trail,

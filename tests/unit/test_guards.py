@@ -1,5 +1,6 @@
 """Every guard allows, denies or does not know; not knowing is denying, and stricter never permits more."""
 
+import itertools
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from remediations import guards
-from remediations.actions.retry import RETRY, fingerprint
+from remediations.actions.rerun import fingerprint_of
+from remediations.actions.retry import RETRY
 from remediations.guards import breaker_is_open, decide, permitted_mode
 from remediations.model import Absent, Answer, Caller, End, Found, Mode, Unknown, Verdict
 from remediations.policy import ActionPolicy, Freeze, Pause, Scope, Window
@@ -16,6 +18,7 @@ from remediations.situation import PastEffect
 from remediations.trail import Result
 from tests.builders import (
     DELETE,
+    DEPLOYMENT,
     FAILED_AT,
     NOON,
     OTHER_CORRELATION,
@@ -31,6 +34,7 @@ from tests.builders import (
     make_state,
 )
 
+NUMBERS = itertools.count()
 ALLOW, DENY, UNKNOWN = Answer.ALLOW, Answer.DENY, Answer.UNKNOWN
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 AUTO = ActionPolicy(mode=Mode.AUTO)
@@ -42,7 +46,8 @@ def effect(**changes):
         "incident_id": make_incident().id,
         "action": "retry",
         "cause_id": "canceled-higher-priority",
-        "plan": "another-plan",
+        "plan": f"another-plan-{next(NUMBERS)}",
+        "targets": (DEPLOYMENT.lower(),),
         "counts": True,
         "is_open": False,
     }
@@ -109,7 +114,7 @@ def test_a_freeze_holds_between_its_times(start, end, answer):
 )
 def test_where_there_are_windows_one_must_be_open(windows, answer):
     made = tuple(Window(start=NOON.replace(hour=a).time(), end=NOON.replace(hour=b).time()) for a, b in windows)
-    assert answered(guards.inside_window, windows=made) is answer
+    assert answered(guards.inside_window, windows=(made,)) is answer
 
 
 @pytest.mark.parametrize(
@@ -122,7 +127,11 @@ def test_where_there_are_windows_one_must_be_open(windows, answer):
         pytest.param([{}, {}, {"counts": False}], {}, ALLOW, id="one did not count"),
         pytest.param([{}, {}, {"cause_id": "other"}], {}, ALLOW, id="one for another cause"),
         pytest.param([{}, {}, {"action": "other"}], {}, ALLOW, id="one by another action"),
-        pytest.param([{}, {}, {"plan": make_plan().digest}], {}, DENY, id="one is an earlier attempt of this plan"),
+        pytest.param([{}, {}, {"plan": make_plan().digest}], {}, ALLOW, id="one is this plan, its answer was lost"),
+        pytest.param([{"plan": make_plan().digest}] * 2, {}, ALLOW, id="two answers were lost"),
+        pytest.param([{"plan": make_plan().digest}] * 3, {}, DENY, id="every answer is lost"),
+        pytest.param([{"plan": make_plan().digest, "step": 1}] * 3, {}, ALLOW, id="at another step"),
+        pytest.param([{}, {}, {"targets": ("/w",)}], {}, ALLOW, id="one on another resource, which both need"),
         pytest.param([{}, {}, {"incident_id": "inc-other"}], {}, DENY, id="also by another incident"),
         pytest.param([], {"permission": ActionPolicy(mode=Mode.AUTO, attempts=0)}, DENY, id="none is allowed"),
     ],
@@ -192,11 +201,11 @@ def test_an_effect_whose_end_is_unknown_blocks_the_target(effects, answer):
         pytest.param(make_plan(), {}, ALLOW, id="as it was"),
         pytest.param(make_plan(), {"fingerprint": {}}, DENY, id="nothing is left of it"),
         pytest.param(
-            make_plan(), {"fingerprint": fingerprint(Found(make_state(spec_digest="x")))}, DENY, id="another spec"
+            make_plan(), {"fingerprint": fingerprint_of(Found(make_state(spec_digest="x")))}, DENY, id="another spec"
         ),
         pytest.param(
             make_plan(),
-            {"fingerprint": fingerprint(Found(make_state())) | {"more": "x"}},
+            {"fingerprint": fingerprint_of(Found(make_state())) | {"more": "x"}},
             DENY,
             id="something was added",
         ),
@@ -467,7 +476,7 @@ def stricter(draw, situation):
     changes = {
         "pauses": (Pause(until=NOON + HOUR, reason="x", scope=Scope()),),
         "freezes": (Freeze(start=NOON - HOUR, end=NOON + HOUR, reason="x"),),
-        "windows": (Window(start=NOON.replace(hour=1).time(), end=NOON.replace(hour=2).time()),),
+        "windows": ((Window(start=NOON.replace(hour=1).time(), end=NOON.replace(hour=2).time()),),),
         "tags": {"medic": "off"},
         "history": Unknown(),
         "resource": Unknown(),

@@ -53,9 +53,9 @@ def test_a_confirmed_cause_with_an_action_gives_a_plan():
             id="only advice helps",
         ),
         pytest.param(
-            {"action": "sync-keys", "advice": "Re-sync the keys."},
+            {"action": "resize", "advice": "Take a larger machine."},
             ACTIONS,
-            "Re-sync the keys. (no action sync-keys here)",
+            "Take a larger machine. (no action resize here)",
             id="an action that is not here",
         ),
         pytest.param(
@@ -131,6 +131,8 @@ def test_a_target_that_cannot_be_read_gives_no_plan():
         pytest.param({"calls": (make_call(body_digest="other"),)}, id="body"),
         pytest.param({"calls": (make_call(api_version="2025-01-01"),)}, id="api version"),
         pytest.param({"calls": ()}, id="no call"),
+        pytest.param({"calls": (make_call(), make_call())}, id="one call more"),
+        pytest.param({"steps": (replace(make_plan().steps[0], wait=timedelta(minutes=2)),)}, id="a wait between calls"),
         pytest.param({"policy_version": "another"}, id="policy version"),
         pytest.param({"fingerprint": {"state": "Failed"}}, id="fingerprint"),
         pytest.param({"try_number": 2}, id="which try it is"),
@@ -138,7 +140,7 @@ def test_a_target_that_cannot_be_read_gives_no_plan():
     ],
 )
 def test_a_plan_that_would_do_something_else_has_another_digest(changes):
-    assert plan_digest(replace(make_plan(), **changes)) != make_plan().digest
+    assert make_plan(**changes).digest != make_plan().digest
 
 
 @pytest.mark.parametrize(

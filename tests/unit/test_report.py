@@ -98,7 +98,7 @@ def test_what_was_sent_stands_with_its_outcome_and_what_has_none_is_open() -> No
     plan = make_plan(diagnosis=make_diagnosis(incident=incident))
     intent = make_intent(incident_id="inc-1", plan=plan.digest, attempt=1, decision="d" * 64)
     journal.intended(intent, plan, 1)
-    journal.came_of(plan, 1, make_outcome(status=Status.BUSY, words="another operation runs on the endpoint"))
+    journal.came_of(plan, 0, 1, make_outcome(status=Status.BUSY, words="another operation runs on the endpoint"))
     journal.intended(intent, plan, 2)
     sent: dict[str, Any] = {"at": NOON, "incident": "inc-1", "action": "retry", "call": CALL}
     assert report_of(trail).done == (

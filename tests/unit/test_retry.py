@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from remediations.actions.action import Body, Changed, Proposal
-from remediations.actions.retry import RETRY, fingerprint, landed, prepare, propose, verify
+from remediations.actions.rerun import fingerprint_of, landed, prepare, propose, verify
+from remediations.actions.retry import RETRY
 from remediations.model import (
     Absent,
     Call,
@@ -65,8 +66,8 @@ def refused(policy=POLICY, **changes):
 def test_a_failed_create_is_put_again_with_the_body_that_get_shows():
     proposal = proposed()
     assert isinstance(proposal, Proposal)
-    assert proposal.calls == (make_call(),)
-    assert (proposal.target, proposal.parameters, proposal.needs_person) == (
+    assert [step.call for step in proposal.steps] == [make_call()]
+    assert (proposal.steps[0].target, proposal.parameters, proposal.needs_person) == (
         (DEPLOYMENT.lower(),),
         {"body": "live"},
         None,
@@ -130,7 +131,7 @@ def test_what_is_no_longer_what_we_sent_needs_a_person():
 def test_a_failed_update_is_put_again_with_ci_s_spec(policy, needs_person):
     proposal = proposed(policy, resource=Found(make_state(**UPDATED)), desired=DESIRED)
     assert isinstance(proposal, Proposal)
-    assert proposal.calls[0].body_digest == "ci-spec"
+    assert proposal.steps[0].call.body_digest == "ci-spec"
     assert (proposal.parameters, proposal.needs_person) == ({"body": "desired", "url": SPEC_URL}, needs_person)
 
 
@@ -177,7 +178,7 @@ def test_an_endpoint_that_was_being_created_is_put_again():
         incident=make_incident(resource=make_resource(ENDPOINT)), resource=Found(make_state(path=ENDPOINT))
     )
     assert isinstance(proposal, Proposal)
-    assert proposal.target == (ENDPOINT.lower(),)
+    assert proposal.steps[0].target == (ENDPOINT.lower(),)
 
 
 # --------------------------------------------------------------------------------------------- nothing is there
@@ -232,7 +233,7 @@ def test_nothing_is_created_out_of_nothing(changes, end, words):
 def test_what_was_rejected_at_once_is_put_with_ci_s_spec():
     proposal = proposed(resource=Absent(), history=Found((make_row(),)), operation=Unknown(), desired=DESIRED)
     assert isinstance(proposal, Proposal)
-    assert (proposal.calls[0].body_digest, proposal.parameters["url"]) == ("ci-spec", SPEC_URL)
+    assert (proposal.steps[0].call.body_digest, proposal.parameters["url"]) == ("ci-spec", SPEC_URL)
 
 
 # ------------------------------------------------------------------------------------------ the failed delete
@@ -241,7 +242,7 @@ def test_what_was_rejected_at_once_is_put_with_ci_s_spec():
 def test_a_delete_is_only_ever_asked_for():
     proposal = proposed(incident=make_incident(operation=Operation.DELETE))
     assert isinstance(proposal, Proposal)
-    assert proposal.calls == (Call(method="DELETE", path=DEPLOYMENT, api_version="2024-10-01"),)
+    assert proposal.steps[0].call == Call(method="DELETE", path=DEPLOYMENT, api_version="2024-10-01")
     assert proposal.needs_person == "a delete is never run again without a person"
 
 
@@ -306,12 +307,12 @@ def planned(shown=None, **changes):
 
 def test_the_body_is_read_again_and_is_the_one_that_was_planned():
     reads = FakeReads({DEPLOYMENT: Found(SHOWN)})
-    assert prepare(planned(), reads) == Body(rebuilt().body)
+    assert prepare(planned(), 0, reads) == Body(rebuilt().body)
 
 
 def test_the_desired_body_is_fetched_again():
     reads = FakeReads({f"SPEC {SPEC_URL}": Found(SHOWN), DEPLOYMENT: Absent()})
-    assert prepare(planned(parameters={"body": "desired", "url": SPEC_URL}), reads) == Body(rebuilt().body)
+    assert prepare(planned(parameters={"body": "desired", "url": SPEC_URL}), 0, reads) == Body(rebuilt().body)
     assert reads.asked == [f"SPEC {SPEC_URL}"]
 
 
@@ -328,12 +329,12 @@ def test_the_desired_body_is_fetched_again():
     ],
 )
 def test_a_body_that_is_not_as_planned_is_not_sent(reading, words):
-    assert prepare(planned(), FakeReads({DEPLOYMENT: reading})) == Changed(words)
+    assert prepare(planned(), 0, FakeReads({DEPLOYMENT: reading})) == Changed(words)
 
 
 def test_a_delete_has_no_body():
     reads = FakeReads()
-    assert prepare(make_plan(calls=(make_call(method="DELETE", body_digest=None),)), reads) == Body(None)
+    assert prepare(make_plan(calls=(make_call(method="DELETE", body_digest=None),)), 0, reads) == Body(None)
     assert reads.asked == []
 
 
@@ -368,7 +369,7 @@ CHANGED = {"provisioning_state": "Creating", "last_modified_at": FAILED_AT + tim
     ],
 )
 def test_a_lost_answer_is_read_off_the_world(plan, resource, status):
-    assert landed(plan, make_evidence(resource=resource)) is status
+    assert landed(plan, 0, make_evidence(resource=resource)) is status
 
 
 DONE = {"provisioning_state": "Succeeded", "modified_by_us": True}
@@ -452,15 +453,15 @@ SAME = Found(DesiredSpec(url=SPEC_URL, digest="ci-spec"))
     ],
 )
 def test_a_repair_is_verified_by_state_and_spec(plan, changes, end, words):
-    verdict, said = verify(plan, make_evidence(**changes))
+    verdict, said = verify(plan, 0, make_evidence(**changes))
     assert verdict is end
     assert words in said
 
 
 def test_a_fingerprint_is_of_what_was_read():
-    assert fingerprint(Unknown()) == {}
-    assert fingerprint(Absent()) == {"state": "absent"}
-    assert fingerprint(Found(make_state(last_modified_at=None, operation_url=None, spec_digest=None))) == {
+    assert fingerprint_of(Unknown()) == {}
+    assert fingerprint_of(Absent()) == {"state": "absent"}
+    assert fingerprint_of(Found(make_state(last_modified_at=None, operation_url=None, spec_digest=None))) == {
         "state": "Canceled",
         "last modified": "unknown",
         "operation": "none",

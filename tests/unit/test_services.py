@@ -9,12 +9,12 @@ import structlog
 from structlog.testing import LogCapture
 
 from remediations import services
-from remediations.adapters.arm import ArmWrites, NoWrites
+from remediations.adapters.arm import NoWrites
 from remediations.adapters.blobs import BlobStore
 from remediations.adapters.folder import FolderStore
 from remediations.errors import NotFound, PolicyError, SettingsError, WriteInDryRun
 from remediations.model import ErrorDetail, Evidence, Mode
-from remediations.services import EvidenceStore, Services
+from remediations.services import EvidenceStore, Services, Writers
 from remediations.settings import Settings
 from tests.builders import NOON, MemoryStore, make_call, make_evidence
 
@@ -103,7 +103,7 @@ def test_a_dry_run_has_no_client_that_could_write(tmp_path, mode):
 
 @pytest.mark.parametrize("mode", [Mode.ASK, Mode.AUTO])
 def test_only_a_mode_that_acts_has_a_client_that_writes(tmp_path, mode):
-    assert isinstance(make_services(tmp_path, mode=mode).writes, ArmWrites)
+    assert isinstance(make_services(tmp_path, mode=mode).writes, Writers)
 
 
 def test_the_default_is_a_dry_run():
@@ -201,7 +201,7 @@ def test_an_action_that_there_is_not_is_refused(tmp_path, policy, path):
     with pytest.raises(PolicyError) as error:
         _ = make_services(tmp_path, policy=policy).policy
     assert (error.value.path, error.value.value) == (path, "retrry")
-    assert error.value.fix == "There is no such action. Use one of retry."
+    assert error.value.fix == "There is no such action. Use one of delete-idle, grant-roles, retry, sync-keys."
 
 
 def test_a_policy_file_that_is_gone_is_told_once(tmp_path, monkeypatch):

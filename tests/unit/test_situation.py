@@ -37,7 +37,7 @@ def surveyed(*, policy=POLICY, trail=None, plan=None, evidence=None):
     return survey(
         plan or make_plan(),
         evidence,
-        RETRY.fingerprint(evidence.resource),
+        RETRY.fingerprint(make_plan().steps, evidence),
         policy=policy,
         ceiling=Mode.AUTO,
         trail=trail or make_trail(),
@@ -70,7 +70,7 @@ def test_pauses_freezes_and_windows_count_where_their_scope_covers():
     seen = surveyed(policy=policy, trail=trail)
     assert [pause.reason for pause in seen.pauses] == ["policy-0", "trail-0"]
     assert [freeze.reason for freeze in seen.freezes] == ["freeze-0"]
-    assert seen.windows == ()
+    assert seen.windows == ((),)
 
 
 def test_the_rule_for_the_endpoint_s_tags_holds_for_its_deployments():

@@ -26,14 +26,14 @@ DONE = Found(make_state(provisioning_state="Succeeded", modified_by_us=True))
 )
 def test_only_what_azure_took_can_have_repaired(status, end):
     outcome = make_outcome(status=status, words="as it was told")
-    verified = verify(make_plan(), outcome, make_evidence(resource=DONE), ACTIONS, evidence_digest="e" * 64)
+    verified = verify(make_plan(), 0, outcome, make_evidence(resource=DONE), ACTIONS, evidence_digest="e" * 64)
     assert (verified.end, verified.evidence) == (end, "e" * 64)
     assert (verified.words == "as it was told") is (status is not Status.ACCEPTED)
 
 
 def test_what_was_taken_and_cannot_be_read_is_inconclusive():
     verified = verify(
-        make_plan(), make_outcome(), make_evidence(resource=Unknown("500")), ACTIONS, evidence_digest="e" * 64
+        make_plan(), 0, make_outcome(), make_evidence(resource=Unknown("500")), ACTIONS, evidence_digest="e" * 64
     )
     assert verified == Verification(
         end=End.INCONCLUSIVE, words="mlw-prod/credit-scoring/green is unknown (500)", evidence="e" * 64

@@ -1,0 +1,59 @@
+"""The one write that goes through azure-mgmt-authorization: creating a role assignment.
+
+https://learn.microsoft.com/azure/role-based-access-control/role-assignments-rest
+"""
+
+import re
+from contextlib import suppress
+
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import AzureError, DeserializationError
+from azure.core.pipeline.policies import ContentDecodePolicy
+
+from remediations import codec
+from remediations.adapters.arm import Once, policies, sign_in, timeouts
+from remediations.model import Call, Json
+from remediations.ports import Reply
+from remediations.settings import Settings
+
+_ASSIGNMENT = re.compile(
+    r"/(?P<scope>subscriptions/(?P<subscription>[^/]+)/[^?#]+)"
+    r"/providers/Microsoft\.Authorization/roleAssignments/(?P<name>[^/?#]+)",
+    re.IGNORECASE,
+)
+
+
+class RoleWrites:
+    """The port `Writes` for ``PUT {scope}/providers/Microsoft.Authorization/roleAssignments/{name}``: sent once."""
+
+    def __init__(self, settings: Settings, credential: TokenCredential) -> None:
+        self._settings = settings
+        self._credential = credential
+
+    def ready(self, call: Call) -> None:  # noqa: ARG002 - the port's signature
+        import azure.mgmt.authorization  # noqa: F401, PLC0415 - 24 ms
+
+        sign_in(self._settings, self._credential)
+
+    def send(self, call: Call, body: Json, *, request_id: str) -> Reply:
+        """Send the call; raises ValueError if it creates no role assignment, and then nothing was sent."""
+        from azure.mgmt.authorization import AuthorizationManagementClient  # noqa: PLC0415 - 24 ms
+
+        named = _ASSIGNMENT.fullmatch(call.path)
+        if named is None or call.method != "PUT":
+            msg = f"{call} creates no role assignment"
+            raise ValueError(msg)
+        once = Once(request_id)
+        chain = [*policies(self._settings, self._credential), ContentDecodePolicy(), once]
+        client = AuthorizationManagementClient(
+            self._credential,
+            named["subscription"],
+            api_version=call.api_version,
+            base_url=self._settings.arm_url,
+            policies=chain,
+        )
+        with suppress(AzureError, DeserializationError):  # what came, if anything did, is in the reply
+            client.role_assignments.create(
+                named["scope"], named["name"], codec.encode(body), **timeouts(self._settings)
+            )
+        return once.reply

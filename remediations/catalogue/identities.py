@@ -1,0 +1,145 @@
+"""Causes in what an identity may do: the endpoint's own, which pulls and reads, and that of whoever deploys."""
+
+from remediations.catalogue.cause import Cause, Check, Facts, Symptoms, either, message, without
+from remediations.catalogue.checks import (
+    CONTAINER_RAN,
+    TURNED_DOWN,
+    Need,
+    did_not_end_with,
+    ended_with,
+    endpoint_is_user_assigned,
+    given,
+    image_is_the_workspace_s,
+    image_is_there,
+    is_managed,
+    model_is_there,
+    roles_missing,
+)
+from remediations.catalogue.texts import (
+    CRASHED,
+    DOWNLOAD_FAILED,
+    GUIDE,
+    NO_IMAGE,
+    NO_MANIFEST,
+    NO_MODEL,
+    NO_PULL,
+    NO_SPACE,
+    PULL_FAILED,
+    PULL_REFUSED,
+    STARTUP_REFUSED,
+)
+from remediations.model import Area
+
+_SOURCE = f"{GUIDE}#authorization-error"
+_ASKS = (Area.ACCESS, Area.IMAGE, Area.MODEL)
+_TELLS = "the role assignments of the endpoint's identity"
+_MANY_CAUSES = (CRASHED, NO_SPACE, NO_MANIFEST)
+
+
+def _checks(*missing: Need) -> tuple[Check, ...]:
+    """Only missing roles support; that the identity is a user's and the image or model is there adds to that."""
+    decisive = roles_missing(*missing)
+    reading: tuple[Check, ...] = (given(decisive, model_is_there),) if "read" in missing else ()
+    pulling: tuple[Check, ...] = (image_is_the_workspace_s,) if "pull" in missing else ()
+    return (
+        decisive,
+        given(decisive, endpoint_is_user_assigned),
+        given(decisive, image_is_there),
+        *reading,
+        *pulling,
+        is_managed,
+        did_not_end_with(*CONTAINER_RAN, *TURNED_DOWN, "OutOfQuota", "ImageBuildFailure"),
+    )
+
+
+def _never(_facts: Facts) -> bool:
+    """The text names no right and no identity: only reads can tell whether a grant would help."""
+    return False
+
+
+CAUSES = (
+    Cause(
+        id="identity-missing-acrpull",
+        code="BadArgument",
+        matches=without(NO_PULL, *_MANY_CAUSES),
+        hints=without(either(STARTUP_REFUSED, NO_IMAGE, PULL_REFUSED, PULL_FAILED), *_MANY_CAUSES),
+        checks=_checks("pull"),
+        asks=_ASKS,
+        advice="Grant the endpoint's user-assigned identity the right to pull from the workspace's registry.",
+        tells=_TELLS,
+        action="grant-roles",
+        examples=(
+            Symptoms.of("BadArgument", "Endpoint identity does not have pull permission on the registry."),
+            Symptoms.of(
+                "BadArgument",
+                "Endpoint identity does not have pull permission on the registry. For System Assigned Identity case "
+                "and workspace ACR, platform will wire up the permissions but if user is creating deployment with User "
+                "Assigned Identity or if using non-workspace ACR, then User should grant pull permissions to identity "
+                "on the registry.",
+            ),
+        ),
+        source=_SOURCE,
+    ),
+    Cause(
+        id="identity-missing-storage-reader",
+        code="BadArgument",
+        matches=without(either(NO_PULL, STARTUP_REFUSED, NO_MODEL, DOWNLOAD_FAILED), *_MANY_CAUSES),
+        checks=_checks("read"),
+        asks=_ASKS,
+        needs_support=True,
+        advice="Grant the endpoint's user-assigned identity Storage Blob Data Reader on the workspace's storage.",
+        tells=_TELLS,
+        action="grant-roles",
+        examples=(Symptoms.of("ERR_1300", "Unable to download user model/code artifacts"),),
+        source=_SOURCE,
+    ),
+    Cause(
+        id="identity-missing-roles",
+        code="BadArgument",
+        matches=without(STARTUP_REFUSED, *_MANY_CAUSES),
+        hints=without(either(NO_PULL, NO_IMAGE, NO_MODEL, PULL_REFUSED, PULL_FAILED, DOWNLOAD_FAILED), *_MANY_CAUSES),
+        checks=_checks("pull", "read"),
+        asks=_ASKS,
+        advice="Grant the endpoint's user-assigned identity the right to pull from the workspace's registry, and "
+        "Storage Blob Data Reader on its storage account.",
+        tells=_TELLS,
+        action="grant-roles",
+        may_help=_never,
+        examples=(
+            Symptoms.of("BadArgument", "Startup task failed due to authorization error."),
+            Symptoms.of("BadArgument", "Startup task failed due to incorrect role assignments on resource."),
+            Symptoms(
+                log=(
+                    "Instance status:\nSystemSetup: Succeeded\nUserContainerImagePull: InProgress\n"
+                    "ModelDownload: InProgress\nUserContainerStart: Waiting\n\nContainer events:\n"
+                    "Kind: Pod, Name: DownloadFailed, Type: Warning, Time: 2022-09-15T07:56:51.008386Z, Message: Model "
+                    "download failed, retrying. Please check model-mount log for detail.\n"
+                    "Kind: Pod, Name: ImagePullFailed, Type: Warning, Time: 2022-09-15T07:57:01.05333Z, Message: Image "
+                    "pull failed, retrying. Please check image-fetcher log for detail.\n"
+                )
+            ),
+        ),
+        source=_SOURCE,
+    ),
+    Cause(
+        id="caller-missing-role",
+        code="AuthorizationFailed",
+        matches=without(
+            message(r"does not have (authorization|permission) to perform action '(?P<operation>[^'\s]{1,200})'"),
+            CRASHED,
+        ),
+        checks=(ended_with("AuthorizationFailed", "LinkedAuthorizationFailed"),),
+        needs_support=True,
+        advice="Grant whoever deploys the right to {operation}: the caller lacks it, not the endpoint's identity.",
+        tells="the code of the refused request",
+        examples=(
+            Symptoms.of(
+                "AuthorizationFailed",
+                "The client '<redacted>' with object id '<redacted>' does not have authorization to perform action "
+                "'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/write' over scope "
+                "'<redacted>' or the scope is invalid.",
+            ),
+        ),
+        source=f"{GUIDE}#error-badargument",
+    ),
+)
