@@ -458,7 +458,7 @@ def _turn(own: Services, plan: Plan, step: Order) -> tuple[Outcome | None, int]:
         case Go():
             pass
     decision = _decide(own, plan, seen)
-    own.journal.decided(decision, when=f"before effect {number + 1}.{attempt}")
+    own.journal.decided(decision, when=f"before call {number + 1}, attempt {attempt}")
     if decision.verdict is Verdict.RUN or (decision.verdict is Verdict.ASK and step.get("approved") is True):
         return None, decision.budget
     words = _refusal(decision) if decision.verdict is Verdict.REFUSE else f"{decision.mode_words}: nobody approved it"

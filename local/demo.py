@@ -4,8 +4,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,13 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from local import rehearsal
+from local import lanes, rehearsal
 from local.commands.records import headline
-from local.rehearsal import Report, Scenario, Stage
+from local.rehearsal import Report, Scenario
 from remediations.adapters.folder import FolderStore
 from remediations.trail import Trail
 
 STORE = Path(".medic/demo")
+LANES = 2
 _SCOPE = re.compile(r"/subscriptions/\S+?/workspaces/")
 
 
@@ -47,8 +47,9 @@ def rehearse(files: Sequence[Path], *, as_json: bool) -> int:
     scenarios = [rehearsal.load(file) for file in files]
     shutil.rmtree(STORE, ignore_errors=True)
     STORE.mkdir(parents=True)
+    played = lanes.play(scenarios, STORE, LANES)
     if as_json:
-        reports = [report for _, report in _played(scenarios)]
+        reports = [report for _, report, _ in sorted(played, key=lambda each: each[0])]
         print(json.dumps(as_plain(reports), indent=2))
         return _exit_code(reports)
     console = Console()
@@ -56,13 +57,14 @@ def rehearse(files: Sequence[Path], *, as_json: bool) -> int:
     console.print(
         f"Playing {_count(len(scenarios), 'scenario')} on the function app and a simulated Azure, on this machine.\n"
     )
-    reports = []
+    reports, width = [], max(len(scenario.name) for scenario in scenarios)
     with console.status("starting") as status:
-        for scenario, report in _played(scenarios, before=lambda each: status.update(each.name)):
+        for number, report, folder in played:
             reports.append(report)
-            if scenario is scenarios[0]:
-                _show_walk(console, scenario, report)
-            _show_line(console, report)
+            if number == 0:
+                _show_walk(console, scenarios[0], report, folder)
+            _show_line(console, report, width)
+            status.update(f"{len(reports)} of {len(scenarios)}")
     _show_end(console, reports, time.monotonic() - began)
     return _exit_code(reports)
 
@@ -80,26 +82,13 @@ def as_plain(reports: Sequence[Report]) -> dict[str, object]:
     return {"scenarios": plain, "as_expected": all(report.as_expected for report in reports)}
 
 
-def _played(
-    scenarios: Sequence[Scenario], before: Callable[[Scenario], None] | None = None
-) -> Iterator[tuple[Scenario, Report]]:
-    """Play the scenarios, those of one mode on one stage."""
-    with (STORE / "demo.log").open("w", encoding="utf-8") as log, redirect_stderr(log):
-        for mode in dict.fromkeys(scenario.mode for scenario in scenarios):
-            with Stage(mode, STORE / mode, worker_output=log.fileno()) as stage:
-                for scenario in scenarios:
-                    if scenario.mode == mode:
-                        if before is not None:
-                            before(scenario)
-                        yield scenario, stage.play(scenario)
-
-
-def _show_walk(console: Console, scenario: Scenario, report: Report) -> None:
+def _show_walk(console: Console, scenario: Scenario, report: Report, folder: Path) -> None:
     """Show the trail of the first scenario: the whole walk of one failure."""
+    trail = Trail(FolderStore(folder / "trail"))
     console.print(Text(scenario.story, style="italic"))
     for incident_id in report.incidents:
         table = Table.grid(padding=(0, 2))
-        for record in _trail(scenario).records(incident_id):
+        for record in trail.records(incident_id):
             words = Text(short(headline(record)), overflow="fold")
             table.add_row(Text(f"  {record.at:%H:%M:%S.%f}"[:-4], style="dim"), Text(record.stage, style="cyan"), words)
         console.print(table)
@@ -111,11 +100,11 @@ def short(text: str) -> str:
     return _SCOPE.sub("", text).replace("/onlineEndpoints/", "/").replace("/deployments/", "/")
 
 
-def _show_line(console: Console, report: Report) -> None:
+def _show_line(console: Console, report: Report, width: int) -> None:
     mark = Text("✓", style="green") if report.as_expected else Text("✗", style="bold red")
     count = len(report.effects)
     calls = "no write" if count == 0 else _count(count, "write")
-    console.print(mark, Text(f"{report.name:<66} {calls:>9} {report.seconds:>6.1f} s"), soft_wrap=True)
+    console.print(mark, Text(f"{report.name:<{width}} {calls:>9} {report.seconds:>6.1f} s"), soft_wrap=True)
     for difference in report.differences:
         console.print(Text(f"    {difference}", style="red"))
 
@@ -126,12 +115,9 @@ def _show_end(console: Console, reports: Sequence[Report], seconds: float) -> No
     console.print()
     console.print(Text(f"{good} of {len(reports)} scenarios ended as expected, in {seconds:.0f} s.", style=style))
     console.print(
-        f"Their trails: MEDIC_STORE={STORE}/auto medic audit list\nTheir log: {STORE}/demo.log", soft_wrap=True
+        f"Their trails: MEDIC_STORE={STORE}/auto-1 medic audit list, and so on\nTheir log: {STORE}/{lanes.LOG}",
+        soft_wrap=True,
     )
-
-
-def _trail(scenario: Scenario) -> Trail:
-    return Trail(FolderStore(STORE / scenario.mode / "trail"))
 
 
 def _exit_code(reports: Sequence[Report]) -> int:

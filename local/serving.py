@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def serve(port: int, world: Path | None) -> int:
         for name, value in _places(chosen, host, is_simulated=simulated is not None):
             print(f"{name:<12}{value}")
         if simulated is not None:
-            simulated.world.subscribe(host.url + EVENT_GRID)
+            simulated(host.url + EVENT_GRID)
             print("\nIn three seconds CI deploys, and Azure cancels it. Ctrl-C ends all of it.\n", flush=True)
         ended.wait()
         print("ending", flush=True)
@@ -64,9 +64,12 @@ def _places(chosen: settings.Settings, host: Host, *, is_simulated: bool) -> Ite
         yield "timer", f"POST {host.url}/admin/functions/{name}     runs it now"
 
 
-def _environment(resources: ExitStack, world: Path | None) -> tuple[dict[str, str], Server | None]:
-    """Give the settings to serve with; without an Azure in them, a simulated one is started, and without keys to sign
-    approval links, one is made."""
+def _environment(resources: ExitStack, world: Path | None) -> tuple[dict[str, str], Callable[[str], None] | None]:
+    """Give the settings to serve with; without keys to sign approval links, one is made.
+
+    Without an Azure in them, a simulated one is started. What then is given lets its world begin, with a place to send
+    its events to: what happened before that place was there, nobody would hear of.
+    """
     environment = {"MEDIC_STORE": os.environ.get("MEDIC_STORE") or str(STORE)}
     if not os.environ.get("MEDIC_APPROVAL_KEYS") and approvals.keys_file(environment["MEDIC_STORE"]) is not None:
         environment["MEDIC_APPROVAL_KEYS"] = approvals.new_keys()
@@ -78,9 +81,14 @@ def _environment(resources: ExitStack, world: Path | None) -> tuple[dict[str, st
     except (OSError, yaml.YAMLError, WorldError) as error:
         fix = "Name a world file; local/arm/schema.py says what it may hold."
         raise SettingsError("--world", str(path), str(error), fix) from error
-    server = Server(made)
+    server = Server(World.from_dict({}))
     resources.callback(server.close)
     server.start()
+
+    def begin(events: str) -> None:
+        made.subscribe(events)
+        server.show(made)
+
     principal = made.principals["medic"]
     return environment | {
         "MEDIC_ARM_URL": server.url,
@@ -89,4 +97,4 @@ def _environment(resources: ExitStack, world: Path | None) -> tuple[dict[str, st
         "MEDIC_PRINCIPAL_ID": principal.oid,
         "MEDIC_TIME_SCALE": os.environ.get("MEDIC_TIME_SCALE") or "10",
         "MEDIC_SEND_SECONDS": os.environ.get("MEDIC_SEND_SECONDS") or "5",
-    }, server
+    }, begin

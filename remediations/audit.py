@@ -120,7 +120,7 @@ class Journal(Struct, frozen=True):
         )
 
     def decided(self, decision: Decision, *, when: str) -> None:
-        """Keep a decision: `when` is ``deciding``, or ``before effect <attempt>``."""
+        """Keep a decision: `when` is ``deciding``, or ``before call <number>, attempt <attempt>``."""
         self.record(
             decision.plan.diagnosis.incident.id,
             "decision",
