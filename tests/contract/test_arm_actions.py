@@ -781,6 +781,20 @@ def test_a_deleted_deployment_frees_its_cores_only_after_a_lag() -> None:
     assert (bench.usage(), bench.deploy()[0]) == ((16, 24), "Succeeded")
 
 
+def test_an_update_beyond_the_quota_holds_what_it_held_whatever_is_shown() -> None:
+    for shown in ("old", "new"):
+        bench = Bench(deployments=IDLE, usages=[dsv2(16, 24)], failed_update_shows=shown)
+        larger = bench.get(BLUE) | {"sku": {"name": "Default", "capacity": 5}}
+        bench.ask("PUT", BLUE, larger)
+        bench.wait(0.2)
+        assert (bench.get(BLUE)["properties"]["provisioningState"], bench.usage()) == ("Failed", (16, 24))
+        bench.ask("DELETE", f"{ENDPOINT}/deployments/idle")
+        bench.wait(0.2)
+        bench.ask("PUT", BLUE, larger)
+        bench.wait(0.2)
+        assert (bench.get(BLUE)["properties"]["provisioningState"], bench.usage()) == ("Succeeded", (24, 24))
+
+
 def test_a_deployment_that_never_ran_holds_nothing() -> None:
     failed = {"name": "green", "state": "Failed", "error": {"code": "OutOfQuota", "message": "x"}}
     bench = Bench(deployments=[{"name": "blue"}, failed], usages=[dsv2(16, 24)])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remediations import codec
-from remediations.desk import Desk, claim, key_of, park, release
+from remediations.desk import Desk, claim, key_of, keys_of, park, release
 from tests.builders import DEPLOYMENT, NOON
 
 HOUR = timedelta(hours=1)
@@ -96,3 +96,7 @@ def test_two_owners_never_hold_one_desk(steps):
         before = desk
         desk, granted = claim(desk, owner, now + timedelta(minutes=3), now)
         assert granted is not before.is_held(now, by_other_than=owner)
+
+
+def test_all_incidents_claim_desks_in_the_same_order_whatever_the_casing():
+    assert keys_of(["b", "A", "c"]) == keys_of(["C", "B", "a"]) == sorted(map(key_of, "abc"))

@@ -14,15 +14,17 @@ from remediations.actions.retry import RETRY
 from remediations.adapters.arm import NoWrites
 from remediations.errors import StoreUnavailable, WriteInDryRun
 from remediations.execution import execute, found, outcome_of, request_id_of
-from remediations.model import Absent, ErrorDetail, Found, Outcome, Status, Unknown
+from remediations.model import Absent, ErrorDetail, Found, Outcome, Status, Step, Unknown
 from remediations.ports import Reply
 from remediations.trail import Slot
 from tests.builders import (
+    DEPLOYMENT,
     FAILED_AT,
     NOON,
     SUBSCRIPTION,
     FakeReads,
     FakeWrites,
+    make_call,
     make_evidence,
     make_incident,
     make_journal,
@@ -48,18 +50,18 @@ class Clock:
         return self.now
 
 
-def sent(trail, writes=None, *, clock=None, plan=None, attempt=1, action=RETRY_AS_PLANNED, budget=20):
+def sent(trail, writes=None, *, clock=None, plan=None, number=0, attempt=1, budget=20, **changes):
     return execute(
         plan or make_plan(),
-        0,
+        number,
         attempt,
-        action=action,
+        action=changes.get("action", RETRY_AS_PLANNED),
         reads=FakeReads(),
         writes=writes or FakeWrites(),
         trail=trail,
         journal=make_journal(trail, clock or Clock()),
         nonce="nonce-1",
-        keep=codec.digest_of,
+        keep=changes.get("keep", codec.digest_of),
         decision="d" * 64,
         budget=budget,
         send_within=MINUTE,
@@ -187,6 +189,60 @@ def test_a_body_that_changed_is_not_sent_and_leaves_no_intent():
     assert (outcome.status, outcome.words) == (Status.REFUSED, "the body is not the one that was planned")
     assert writes.sent == []
     assert trail.intent(make_plan().digest, 0, 1) is None
+
+
+def test_a_receipt_that_cannot_be_made_leaves_no_intent():
+    trail, writes = make_trail(), FakeWrites()
+    action = replace(RETRY_AS_PLANNED, receipt=lambda _plan, _number, _reads: Changed("it is gone"))
+    outcome = sent(trail, writes, action=action)
+    assert (outcome.status, outcome.words, writes.sent) == (Status.REFUSED, "it is gone", [])
+    assert trail.intent(make_plan().digest, 0, 1) is None
+
+
+def test_a_receipt_is_kept_before_the_intent_that_names_it():
+    trail, kept = make_trail(), []
+    action = replace(RETRY_AS_PLANNED, receipt=lambda _plan, _number, _reads: {"body": {"a": 1}})
+
+    def keep(value):
+        assert trail.intent(make_plan().digest, 0, 1) is None
+        kept.append(value)
+        return "digest-1"
+
+    sent(trail, action=action, keep=keep)
+    assert kept == [{"taken_at": NOON, "receipt": {"body": {"a": 1}}}]
+    intent = trail.intent(make_plan().digest, 0, 1)
+    assert intent is not None
+    assert intent.receipt == "digest-1"
+
+
+def test_who_sends_is_ready_before_the_intent_s_time_runs():
+    """Importing an SDK and signing in take seconds, which are not the call's."""
+    trail, clock = make_trail(), Clock()
+
+    class Slow(FakeWrites):
+        def ready(self, call):
+            assert trail.intent(make_plan().digest, 0, 1) is None
+            clock.now += 10 * MINUTE
+
+    assert sent(trail, Slow(), clock=clock).status is Status.ACCEPTED
+
+
+def test_the_steps_of_a_plan_have_an_intent_each_and_one_slot():
+    first = Step(call=make_call(path="/workspace"), target=("/workspace",))
+    plan, trail, writes = make_plan(steps=(first, *make_plan().steps)), make_trail(), FakeWrites()
+    for number in (0, 1):
+        sent(trail, writes, plan=plan, number=number, budget=1)
+    assert [call.path for call, _, _ in writes.sent] == ["/workspace", DEPLOYMENT]
+    assert len({request for _, _, request in writes.sent}) == 2
+    ((effect, _),) = trail.effects_on("/workspace")
+    assert (effect.step, [one.step for one, _ in trail.effects_on(DEPLOYMENT)]) == (0, [0, 1])
+
+
+def test_what_an_answer_means_to_the_action_comes_before_what_it_means_elsewhere():
+    trail = make_trail()
+    action = replace(RETRY_AS_PLANNED, answer=lambda _step, _reply: (Status.ACCEPTED, "it is there already"))
+    outcome = sent(trail, FakeWrites(Reply(status=409)), action=action)
+    assert (outcome.status, outcome.words) == (Status.ACCEPTED, "it is there already")
 
 
 def test_a_spent_budget_sends_nothing():

@@ -12,7 +12,7 @@ from remediations import guards
 from remediations.actions.rerun import fingerprint_of
 from remediations.actions.retry import RETRY
 from remediations.guards import breaker_is_open, decide, permitted_mode
-from remediations.model import Absent, Answer, Caller, End, Found, Mode, Unknown, Verdict
+from remediations.model import Absent, Answer, Caller, End, Found, Mode, Status, Unknown, Verdict
 from remediations.policy import ActionPolicy, Freeze, Pause, Scope, Window
 from remediations.situation import PastEffect
 from remediations.trail import Result
@@ -154,6 +154,7 @@ def test_the_walk_s_own_tries_count_even_if_the_trail_shows_none(try_number, ans
         pytest.param([{"incident_id": "inc-other", "at": NOON - HOUR}], ALLOW, id="it is an hour ago"),
         pytest.param([{"incident_id": "inc-other", "counts": False}], ALLOW, id="it did not count"),
         pytest.param([{}], ALLOW, id="our own tries are not cooled down"),
+        pytest.param([{"incident_id": "inc-other", "targets": ("/w",)}], ALLOW, id="on what both need, not on this"),
     ],
 )
 def test_a_resource_rests_between_incidents(effects, answer):
@@ -228,6 +229,66 @@ def test_an_effect_whose_end_is_unknown_blocks_the_target(effects, answer):
 )
 def test_a_target_that_is_not_as_it_was_is_not_touched(plan, changes, answer):
     assert answered(guards.target_unchanged, plan, **changes) is answer
+
+
+MADE = effect(plan=make_plan().digest, status=Status.ACCEPTED)
+SINCE = {"provisioning_state": "Failed", "last_modified_at": NOON, "operation_url": "/another"}
+
+
+@pytest.mark.parametrize(
+    ("effects", "state", "answer"),
+    [
+        pytest.param((MADE,), SINCE | {"modified_by_us": True}, ALLOW, id="this plan's own re-run"),
+        pytest.param((MADE,), SINCE | {"modified_by_us": False}, DENY, id="somebody wrote it after that"),
+        pytest.param((MADE,), SINCE | {"modified_by_us": None}, DENY, id="by whom is not known"),
+        pytest.param((), SINCE | {"modified_by_us": True}, DENY, id="not by this plan"),
+        pytest.param((effect(status=Status.ACCEPTED),), SINCE | {"modified_by_us": True}, DENY, id="by another plan"),
+        pytest.param((MADE,), SINCE | {"modified_by_us": True, "spec_digest": "x"}, DENY, id="its spec is another"),
+    ],
+)
+def test_what_the_plan_itself_has_done_so_far_is_no_change(effects, state, answer):
+    seen = Found(make_state(**state))
+    plan = make_plan(calls=(make_call(), make_call()))
+    made = tuple(replace(one, plan=plan.digest) if one is MADE else one for one in effects)
+    changes = {"resource": seen, "fingerprint": fingerprint_of(seen), "effects": made, "step": 1}
+    assert answered(guards.target_unchanged, plan, **changes) is answer
+
+
+def test_what_earlier_steps_were_about_is_compared_no_more():
+    plan = make_plan(fingerprint={**fingerprint_of(Found(make_state())), "victim x": "as it was"})
+    assert answered(guards.target_unchanged, plan, step=0) is DENY
+    assert answered(guards.target_unchanged, plan, step=1) is ALLOW
+    later = {**fingerprint_of(Found(make_state())), "victim y": "there"}
+    assert answered(guards.target_unchanged, plan, step=1, fingerprint=later) is DENY
+
+
+@pytest.mark.parametrize(
+    ("changes", "desk", "answer"),
+    [
+        pytest.param({}, "free", ALLOW, id="its desk will be waited for"),
+        pytest.param({}, "ours", DENY, id="its desk is ours, and nobody has closed it"),
+        pytest.param({"status": Status.UNCLEAR}, "free", DENY, id="it ended unclear"),
+        pytest.param({"targets": (DEPLOYMENT.lower(), "/workspace")}, "free", DENY, id="on the failed resource itself"),
+    ],
+)
+def test_what_another_incident_has_under_way_on_what_both_need(changes, desk, answer):
+    one = effect(**{"is_open": True, "targets": ("/workspace",), "incident_id": "inc-other"} | changes)
+    assert answered(guards.no_open_intent, effects=(one,), desk=desk) is answer
+
+
+@pytest.mark.parametrize(
+    ("windows", "answer"),
+    [
+        pytest.param(((), ((11, 13),)), ALLOW, id="the other's is open"),
+        pytest.param((((11, 13),), ((13, 14),)), DENY, id="the other's is closed"),
+    ],
+)
+def test_each_thing_that_is_touched_keeps_to_its_own_windows(windows, answer):
+    made = tuple(
+        tuple(Window(start=NOON.replace(hour=a).time(), end=NOON.replace(hour=b).time()) for a, b in each)
+        for each in windows
+    )
+    assert answered(guards.inside_window, windows=made) is answer
 
 
 def another(**changes):

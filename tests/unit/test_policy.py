@@ -10,7 +10,7 @@ import yaml
 from remediations import policy
 from remediations.errors import PolicyError
 from remediations.model import Mode
-from remediations.policy import ActionPolicy, Policy, Scope, Window, load, parse, schema
+from remediations.policy import ActionPolicy, Grants, Idle, Policy, Scope, Window, load, parse, schema
 from tests.builders import make_resource
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +25,38 @@ def test_the_shipped_policy_is_safe():
     assert shipped.protected == {"medic": "off"}
     assert shipped.actions["retry"] == ActionPolicy(mode=Mode.AUTO)
     assert (shipped.rules, shipped.desired_specs.containers) == ((), ())
+    modes = {name: action.mode for name, action in shipped.actions.items()}
+    assert modes == {
+        "retry": Mode.AUTO,
+        "sync-keys": Mode.AUTO,
+        "grant-roles": Mode.ASK,
+        "delete-idle": Mode.ASK,
+    }
+    assert (shipped.grants, shipped.idle) == (Grants(), Idle())
+    assert (shipped.idle.window, shipped.idle.tag, shipped.idle.scopes) == (
+        timedelta(days=30),
+        {"medic-delete": "allow"},
+        (),
+    )
+
+
+def test_a_person_s_answer_comes_before_the_ceiling():
+    shipped = load(ROOT / "policy.yaml")
+    for action in shipped.actions.values():
+        assert action.mode is not Mode.ASK or action.ceiling >= shipped.approval_window + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("listed", "asked", "answer"),
+    [
+        pytest.param((), "/x", False, id="nobody is listed"),
+        pytest.param(("/X/Y",), "/x/y", True, id="in any casing"),
+        pytest.param(("/x/y",), "/x/y2", False, id="another"),
+        pytest.param(("/x/*",), "/x/y", False, id="no globs: each is named"),
+    ],
+)
+def test_an_identity_is_granted_without_a_person_only_by_name(listed, asked, answer):
+    assert Grants(identities=listed).lists(asked) is answer
 
 
 def test_the_shipped_policy_keeps_to_the_published_schema():
@@ -172,6 +204,23 @@ def test_what_is_not_written_is_off():
             "soon",
             "Write a time with its zone, such as 2026-12-01T00:00:00Z.",
             id="no time",
+        ),
+        pytest.param(
+            "actions: {}\nidle: {window: P1D}",
+            "$.idle.window",
+            "1 day, 0:00:00",
+            "Write a duration from P7D to P30D.",
+            id="a day is not idle",
+        ),
+        pytest.param(
+            "actions: {}\nidle: {window: P90D}",
+            "$.idle.window",
+            "90 days, 0:00:00",
+            "Write a duration from P7D to P30D.",
+            id="longer than one question to the metrics covers",
+        ),
+        pytest.param(
+            "actions: {}\nidle: {most: 4}", "$.idle.most", 4, "Write a whole number <= 3.", id="four deletions"
         ),
         pytest.param("actions: {}\nrules: {}", "$.rules", {}, "Write a list.", id="a mapping in place of a list"),
         pytest.param("- 1", "$", [1], "Write a mapping with actions: ", id="a list in place of it all"),

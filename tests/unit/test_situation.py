@@ -3,18 +3,20 @@
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from remediations.actions.retry import RETRY
 from remediations.guards import decide
-from remediations.model import End, Found, Mode, Status, Unknown, Verdict
+from remediations.model import End, Found, Mode, Status, Surroundings, Unknown, Verdict
 from remediations.policy import ActionPolicy, Freeze, Pause, Policy, Rule, Scope, Window
 from remediations.situation import known_tags, survey
-from remediations.trail import Result, Slot
+from remediations.trail import Result, Settled, Slot
 from tests.builders import (
     DEPLOYMENT,
     NOON,
     SUBSCRIPTION,
     US,
+    make_candidate,
     make_effect,
     make_endpoint_state,
     make_evidence,
@@ -128,6 +130,47 @@ def test_an_effect_on_the_target_counts_and_is_open_by_its_outcome(status, count
         trail.close_intent(make_effect().plan, 0, 1, make_outcome(status=status))
     (past,) = surveyed(trail=trail).effects
     assert (past.counts, past.is_open) == (counts, is_open)
+
+
+def test_an_effect_on_several_targets_counts_once_and_names_them():
+    trail = make_trail()
+    both = make_plan(target=(DEPLOYMENT.lower(), "/workspace"))
+    trail.open_intent(make_effect(step=1), make_intent(step=1), (DEPLOYMENT.lower(), "/workspace"))
+    trail.close_intent(make_effect().plan, 1, 1, make_outcome())
+    trail.settle(make_effect().plan, 1, 1, Settled(at=NOON, held=True))
+    (past,) = surveyed(trail=trail, plan=both).effects
+    assert (past.step, set(past.targets)) == (1, {"/workspace", DEPLOYMENT.lower()})
+    assert (past.status, past.settled) == (Status.ACCEPTED, Settled(at=NOON, held=True))
+
+
+VICTIM = make_candidate()
+DELETION = make_plan(target=(DEPLOYMENT.lower(), VICTIM.resource.key))
+
+
+def with_victim(**changes):
+    return make_evidence(surroundings=Surroundings(candidates=Found((replace(VICTIM, **changes),))))
+
+
+def test_the_strictest_mode_of_all_that_a_plan_touches_holds():
+    rules = (Rule(scope=Scope(tags={"medic-delete": "allow"}), mode=Mode.ASK),)
+    policy = Policy(actions=POLICY.actions, rules=rules)
+    assert surveyed(policy=policy).permission.mode is Mode.AUTO
+    assert surveyed(policy=policy, plan=DELETION, evidence=with_victim()).permission.mode is Mode.ASK
+    assert surveyed(policy=policy, plan=make_plan(), evidence=with_victim()).permission.mode is Mode.AUTO
+
+
+def test_a_pause_a_freeze_and_a_window_hold_for_a_victim_too():
+    of_victim = Scope(tags={"medic-delete": "allow"})
+    policy = Policy(
+        actions=POLICY.actions,
+        pauses=(Pause(until=NOON + HOUR, reason="p", scope=of_victim),),
+        freezes=(Freeze(start=NOON, end=NOON + HOUR, reason="f", scope=of_victim),),
+        windows=(Window(start=NOON.time(), end=NOON.time(), scope=of_victim),),
+    )
+    seen = surveyed(policy=policy, plan=DELETION, evidence=with_victim())
+    assert (len(seen.pauses), len(seen.freezes), [len(each) for each in seen.windows]) == (1, 1, [0, 1])
+    alone = surveyed(policy=policy)
+    assert (alone.pauses, alone.freezes, alone.windows) == ((), (), ((),))
 
 
 def test_effects_on_other_targets_are_not_this_plan_s():

@@ -7,7 +7,7 @@ import pytest
 from remediations.errors import AlreadyExists, AppendConflict, NotFound, StoreUnavailable, UnsafeName
 from remediations.model import AuditRecord, Disposition, End, Mode, Status
 from remediations.policy import Pause
-from remediations.trail import Answered, Ended, Intake, Joined, Question, Result, Slot, counts_as_attempt
+from remediations.trail import Answered, Ended, Intake, Joined, Question, Result, Settled, Slot, counts_as_attempt
 from tests.builders import (
     DEPLOYMENT,
     ENDPOINT,
@@ -176,6 +176,17 @@ def test_the_first_outcome_stands():
     assert trail.close_intent("p" * 64, 0, 1, first) == first
     assert trail.close_intent("p" * 64, 0, 1, second) == first
     assert trail.effects_on(KEY) == ((make_effect(), first),)
+
+
+def test_how_an_operation_came_out_is_kept_once_and_no_word_is_not_a_good_one():
+    trail = make_trail()
+    assert trail.settled("p" * 64, 0, 1) is None
+    first = Settled(at=NOON, held=False)
+    trail.settle("p" * 64, 0, 1, first)
+    trail.settle("p" * 64, 0, 1, Settled(at=NOON, held=True))
+    assert trail.settled("p" * 64, 0, 1) == first
+    assert trail.settled("p" * 64, 1, 1) is None
+    assert list(trail.open_intents()) == []
 
 
 def test_effects_come_oldest_first():

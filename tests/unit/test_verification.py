@@ -1,6 +1,7 @@
 """A repair is verified by what was done and by what is there; what is unclear proves nothing."""
 
 import pytest
+from msgspec.structs import replace
 
 from remediations.actions import ACTIONS
 from remediations.model import End, Found, Status, Unknown, Verification
@@ -38,3 +39,33 @@ def test_what_was_taken_and_cannot_be_read_is_inconclusive():
     assert verified == Verification(
         end=End.INCONCLUSIVE, words="mlw-prod/credit-scoring/green is unknown (500)", evidence="e" * 64
     )
+
+
+CURE_AND_RERUN = make_plan(
+    action="sync-keys", steps=(replace(make_plan().steps[0], is_rerun=False), make_plan().steps[0])
+)
+
+
+def test_a_step_that_only_removes_the_cause_goes_on_to_the_next():
+    verified = verify(CURE_AND_RERUN, 0, make_outcome(), make_evidence(), ACTIONS, evidence_digest="e" * 64)
+    assert verified.end is None
+
+
+def test_a_step_whose_operation_failed_ends_the_plan():
+    verified = verify(
+        CURE_AND_RERUN, 0, make_outcome(), make_evidence(), ACTIONS, evidence_digest="e" * 64, failed="Failed (X)"
+    )
+    assert (verified.end, verified.words.endswith("was accepted, and failed: Failed (X)")) == (End.NOT_REPAIRED, True)
+
+
+def test_what_a_re_run_came_to_the_resource_itself_shows():
+    verified = verify(
+        CURE_AND_RERUN,
+        1,
+        make_outcome(),
+        make_evidence(resource=DONE),
+        ACTIONS,
+        evidence_digest="e",
+        failed="Failed (X)",
+    )
+    assert verified.end is End.REPAIRED
