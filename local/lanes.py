@@ -70,4 +70,3 @@ def _lane(lane: int, work: dict[str, Any], done: Any, store: Path) -> None:
                 while (taken := left.get()) is not None:
                     number, scenario = taken
                     done.put((number, stage.play(scenario), folder))
-

@@ -82,6 +82,7 @@ def test_only_adapters_and_functions_know_azure():
 def test_adapters_know_ports_and_values_and_no_stage():
     stages = (
         "admission",
+        "capacity",
         "classification",
         "discovery",
         "execution",
@@ -89,6 +90,7 @@ def test_adapters_know_ports_and_values_and_no_stage():
         "intake",
         "planning",
         "situation",
+        "surroundings",
         "trail",
     )
     assert (
@@ -112,7 +114,7 @@ def test_the_catalogue_and_the_guards_touch_no_port():
 
 
 @pytest.mark.parametrize(
-    "stage", ["intake", "classification", "planning", "guards", "verification", "spec", "codec", "messages"]
+    "stage", ["intake", "classification", "planning", "guards", "verification", "idle", "spec", "codec", "messages"]
 )
 def test_a_pure_stage_asks_neither_the_clock_nor_chance_nor_the_outside(stage):
     tree = ast.parse((ROOT / f"remediations/{stage}.py").read_text())

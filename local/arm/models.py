@@ -679,7 +679,6 @@ class World:
         operation.ended_at = self.now()
         if operation.kind != "action":
             self._running.pop(operation.target.at_endpoint.key, None)
-            self.quota.ended(operation)
             self._take_effect(operation)
             self._leave_logs(operation, verdict)
         if verdict is None:

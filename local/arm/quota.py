@@ -86,15 +86,13 @@ class Quota:
     # Being told
 
     def accept_short(self, operation: Operation, text: str) -> None:
-        """An operation runs without the cores that it needs; until its end its deployment holds what it held."""
+        """An operation runs without the cores that it needs: its deployment holds what it held, until a write fits."""
         existing = self._world.find(operation.target)
         self._short[operation.target.key] = (operation.id, self._cores(existing) if existing else 0, text)
 
-    def ended(self, operation: Operation) -> None:
-        """An operation is over."""
-        found = self._short.get(operation.target.key)
-        if found and found[0] == operation.id:
-            del self._short[operation.target.key]
+    def accept(self, operation: Operation) -> None:
+        """An operation has the cores that it needs."""
+        self._short.pop(operation.target.key, None)
 
     def freed(self, resource: Resource) -> None:
         """A resource was deleted; its cores come back after the lag."""
@@ -103,6 +101,7 @@ class Quota:
             until = self._world.now() + timedelta(seconds=lag)
             for family in ("*", _family(size)):
                 self._lagging.append((until, _pool(resource, family), self._cores(resource)))
+        self._short.pop(resource.target.key, None)
 
     # Counting
 
@@ -169,6 +168,7 @@ class QuotaShort(Hazard, kw_only=True):
     def reject(self, world: World, operation: Operation) -> Refusal | None:
         text = world.quota.shortage(operation)
         if text is None:
+            world.quota.accept(operation)
             return None
         if world.seed.quota_refuses == "end":
             world.quota.accept_short(operation, text)

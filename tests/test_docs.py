@@ -1,0 +1,161 @@
+"""docs/actions.md says of each action what the code does: causes, guards, settings and rights."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.core.rest import HttpRequest
+from msgspec.structs import fields
+
+from remediations import planning, policy
+from remediations.actions import ACTIONS
+from remediations.adapters.arm import _permission
+from remediations.catalogue import CAUSES
+from remediations.guards import COMMON, decide
+from remediations.model import Evidence, Found, Image, Operation, Plan, Surroundings
+from remediations.policy import Grants, Idle, Policy
+from remediations.surroundings import BLOB_READER
+from tests.builders import (
+    ENDPOINT,
+    FAILED_AT,
+    STORAGE,
+    make_access,
+    make_candidate,
+    make_diagnosis,
+    make_endpoint_state,
+    make_evidence,
+    make_incident,
+    make_quota,
+    make_registry,
+    make_resource,
+    make_situation,
+    make_workspace,
+)
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "actions.md").read_text(encoding="utf-8")
+WORKSPACES = "Microsoft.MachineLearningServices/workspaces"  # the page writes W
+NAMES = sorted(ACTIONS)
+
+
+def settings_in(content: bytes) -> dict[str, Any]:
+    """Give settings as they stand in some YAML, without the defaults of what it leaves out."""
+    found = policy.read_yaml(content)
+    assert isinstance(found, dict)
+    return found
+
+
+SHIPPED = settings_in((ROOT / "policy.yaml").read_bytes())
+
+
+def part(heading: str) -> str:
+    """Give what stands below a heading of the page."""
+    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    assert found is not None, f"docs/actions.md has no section {heading!r}"
+    return found[1]
+
+
+def quoted(text: str) -> set[str]:
+    """Give what stands in backticks, outside of blocks of code."""
+    return set(re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)))
+
+
+def blocks(text: str) -> Iterator[dict[str, Any]]:
+    for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        yield settings_in(block.encode())
+
+
+def rights(text: str) -> set[str]:
+    return {
+        name.replace("W/", f"{WORKSPACES}/", 1).lower() for name in quoted(text) if re.match(r"(W|Microsoft)[./]", name)
+    }
+
+
+def incidents(action: str) -> Iterator[Evidence]:
+    """Give evidence that together makes an action plan every kind of call that it has."""
+    around = Surroundings(
+        workspace=Found(make_workspace()),
+        registry=Found(make_registry()),
+        network=Found(()),
+        image=Found(Image(reference="crmlwprod.azurecr.io/credit:7", in_registry=True, manifest=Found("sha256:abc"))),
+        access=Found(
+            (make_access(), make_access(need="read", role=BLOB_READER, role_name="Reader of blobs", scope=STORAGE))
+        ),
+        quota=Found(make_quota()),
+        candidates=Found((make_candidate(),)),
+    )
+    yield make_evidence(surroundings=around)
+    if action == "retry":
+        endpoint = make_resource(ENDPOINT)
+        state = make_endpoint_state(
+            provisioning_state="Failed", created_at=FAILED_AT, last_modified_at=FAILED_AT, spec_digest="spec-2"
+        )
+        yield make_evidence(incident=make_incident(resource=endpoint), resource=Found(state), endpoint=Found(state))
+        yield make_evidence(incident=make_incident(operation=Operation.DELETE))
+
+
+@cache
+def plans(action: str) -> tuple[Plan, ...]:
+    cause = next(cause.id for cause in CAUSES if cause.action == action)
+    found = []
+    for evidence in incidents(action):
+        diagnosis = make_diagnosis(incident=evidence.incident, cause_id=cause, action=action)
+        plan = planning.propose(diagnosis, evidence, ACTIONS, Policy(actions={}))
+        assert isinstance(plan, Plan), plan
+        found.append(plan)
+    return tuple(found)
+
+
+def test_the_table_names_each_action_with_its_causes_and_its_shipped_mode() -> None:
+    rows = re.findall(r"^\| \[`([\w-]+)`\]\(#([\w-]+)\) \|([^|]+)\|[^|]+\| `([\w-]+)` \|", PAGE, re.MULTILINE)
+    told = {name: (anchor, quoted(causes), mode) for name, anchor, causes, mode in rows}
+    assert told == {
+        name: (name, {cause.id for cause in CAUSES if cause.action == name}, SHIPPED["actions"][name]["mode"])
+        for name in ACTIONS
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_section_names_each_guard_of_its_action_as_the_trail_prints_it(name: str) -> None:
+    own = [guard for guard in ACTIONS[name].guards if guard not in COMMON]
+    printed = {answer.guard for answer in decide(plans(name)[0], make_situation(), own, situation_digest="s").answers}
+    assert len(printed) == len(own) > 0
+    assert printed <= quoted(part(name))
+
+
+def test_the_common_guards_are_named_as_the_trail_prints_them() -> None:
+    answers = decide(plans("retry")[0], make_situation(), COMMON, situation_digest="s").answers
+    rows = re.findall(r"^\|(.*?)\|", part("What they share"), re.MULTILINE)
+    assert {answer.guard for answer in answers} == quoted("\n".join(rows))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_section_prints_the_settings_that_are_shipped(name: str) -> None:
+    (block,) = blocks(part(name))
+    assert block.pop("actions") == {name: SHIPPED["actions"][name]}
+    assert block == {key: SHIPPED[key] for key in {"grant-roles": ["grants"], "delete-idle": ["idle"]}.get(name, [])}
+
+
+@pytest.mark.parametrize(("name", "settings"), [("grant-roles", Grants), ("delete-idle", Idle)])
+def test_a_section_tells_each_setting_of_its_own(name: str, settings: type) -> None:
+    assert {field.name for field in fields(settings)} <= quoted(part(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_section_lists_the_right_for_each_write_that_its_action_plans(name: str) -> None:
+    calls = {(call.method, call.path) for plan in plans(name) for call in plan.calls}
+    needed = {
+        _permission(HttpRequest(method, f"https://management.azure.com{path}"), "").lower() for method, path in calls
+    }
+    listed = rights(part(name).partition("**Rights.**")[2].partition("**Policy.**")[0])
+    assert needed <= listed
+
+
+def test_the_readme_prints_no_setting_that_is_not_shipped() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    printed = {name: block for each in blocks(readme) for name, block in each.get("actions", {}).items()}
+    assert printed.keys() == ACTIONS.keys()
+    assert all(settings.items() <= SHIPPED["actions"][name].items() for name, settings in printed.items())
