@@ -257,7 +257,7 @@ def check(step: Order) -> Order:
     own = services()
     outcome = codec.load(Outcome, step["outcome"])
     if step["polls"] >= _OPERATION_POLLS:
-        return {"over": True}
+        return {"over": True, "failed": f"it was not over after {_OPERATION_POLLS} looks"}
     plan = own.evidence.get(Decision, step["decision"]).plan
     taken = plan.steps[step["number"]]
     reads = own.reads()
@@ -284,7 +284,7 @@ def verify(step: Order) -> Order:
     decision = own.evidence.get(Decision, step["decision"])
     plan, outcome, number = decision.plan, codec.load(Outcome, step["outcome"]), step["number"]
     with _bound(plan.diagnosis.incident):
-        after = _evidence(own, plan.diagnosis.incident, own.reads(), wants_logs=False)
+        after = _evidence_for(own, plan, number, around=False)
         digest = own.evidence.put(after)
         failed = step["seen"].get("failed")
         verified = verification.verify(plan, number, outcome, after, ACTIONS, evidence_digest=digest, failed=failed)
@@ -374,15 +374,15 @@ def _evidence(own: Services, incident: Incident, reads: Reads, *, wants_logs: bo
     )
 
 
-def _evidence_for(own: Services, plan: Plan, number: int) -> Evidence:
-    """Read afresh what the action of a plan decides on, and what a step touches besides the failed resource."""
+def _evidence_for(own: Services, plan: Plan, number: int, *, around: bool = True) -> Evidence:
+    """Read afresh what a step touches and, if asked, the surroundings that the action of its plan decides on."""
     reads = own.reads()
     incident, call = plan.diagnosis.incident, plan.calls[number]
     evidence = _evidence(own, incident, reads, wants_logs=False)
     if call.via == "arm" and call.path.lower() != incident.resource.key:
         target = enrichment.read_resource(reads, ResourceId.parse(call.path), own.own)
         evidence = replace(evidence, target=target)
-    asks = ACTIONS[plan.action].asks
+    asks = ACTIONS[plan.action].asks if around else ()
     return surroundings.with_surroundings(evidence, asks, reads, policy=own.policy, own=own.own)
 
 
@@ -458,8 +458,10 @@ def _turn(own: Services, plan: Plan, step: Order) -> tuple[Outcome | None, int]:
         case Go():
             pass
     decision = _decide(own, plan, seen)
-    own.journal.decided(decision, when=f"before call {number + 1}, attempt {attempt}")
-    if decision.verdict is Verdict.RUN or (decision.verdict is Verdict.ASK and step.get("approved") is True):
+    is_approved = step.get("approved") is True
+    when = f"before call {number + 1}, attempt {attempt}"
+    own.journal.decided(decision, when=f"{when}, approved" if is_approved else when)
+    if decision.verdict is Verdict.RUN or (decision.verdict is Verdict.ASK and is_approved):
         return None, decision.budget
     words = _refusal(decision) if decision.verdict is Verdict.REFUSE else f"{decision.mode_words}: nobody approved it"
     return Outcome(status=Status.REFUSED, words=words), 0

@@ -271,6 +271,8 @@ class Stage:
             case KillWorker():
                 self.host.kill_worker()
             case Answer():
+                if not _until(lambda: bool(self.questions(subscription)), PATIENCE_S):
+                    return  # nobody was asked: what then comes out shows as a difference
                 self.http.post(
                     f"/api/approvals/{self.link(subscription)}", json={"decision": step.decision}
                 ).raise_for_status()
@@ -458,8 +460,9 @@ def _lines(effects: Sequence[Effect]) -> str:
     return ", ".join(f"{effect.action} {effect.call}" for effect in effects) or "none"
 
 
-def _until(condition: Callable[[], bool], patience_s: float) -> None:
+def _until(condition: Callable[[], bool], patience_s: float) -> bool:
     """Wait until something holds, or patience is over: what is missing then shows as a difference."""
     deadline = time.monotonic() + patience_s
-    while not condition() and time.monotonic() < deadline:
+    while not (holds := condition()) and time.monotonic() < deadline:
         time.sleep(0.05)
+    return holds

@@ -43,7 +43,8 @@ def serve(port: int, world: Path | None) -> int:
             print(f"{name:<12}{value}")
         if simulated is not None:
             simulated(host.url + EVENT_GRID)
-            print("\nIn three seconds CI deploys, and Azure cancels it. Ctrl-C ends all of it.\n", flush=True)
+            story = "In three seconds CI deploys, and Azure cancels it" if world is None else "The world begins"
+            print(f"\n{story}. Ctrl-C ends all of it.\n", flush=True)
         ended.wait()
         print("ending", flush=True)
     return 0

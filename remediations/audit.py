@@ -120,7 +120,8 @@ class Journal(Struct, frozen=True):
         )
 
     def decided(self, decision: Decision, *, when: str) -> None:
-        """Keep a decision: `when` is ``deciding``, or ``before call <number>, attempt <attempt>``."""
+        """Keep a decision: `when` is ``deciding``, or ``before call <number>, attempt <attempt>``, with
+        ``, approved`` behind it if a person has approved the plan."""
         self.record(
             decision.plan.diagnosis.incident.id,
             "decision",

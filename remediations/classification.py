@@ -137,9 +137,11 @@ def classify(evidence: Evidence, causes: Sequence[Cause], *, evidence_digest: st
             facts=facts,
             supporting=_findings(clues, supports=True),
             opposing=tuple(
-                Finding(read=clue.read, says=f"not {other.id}: {clue.says}")
-                for other, clue in ruled_out
-                if not clue.supports
+                dict.fromkeys(
+                    Finding(read=clue.read, says=f"not {other.id}: {clue.says}")
+                    for other, clue in ruled_out
+                    if not clue.supports
+                )
             ),
             action=cause.action if level is not Level.TEXT_ONLY or cause.may_help(facts) else None,
         )

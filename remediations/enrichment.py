@@ -282,7 +282,17 @@ def _desired(reads: Reads, incident: Incident, live: Reading[Json]) -> Reading[D
     if isinstance(rebuilt, spec.NotRebuildable):
         return Unknown(f"it cannot be sent: {rebuilt.words}")
     differs = tuple(spec.differences(rebuilt.body, live.value if isinstance(live, Found) else {}))
-    return Found(DesiredSpec(url=incident.desired_spec_url or "", digest=rebuilt.digest, differs=differs))
+    state = resource_state(shown, incident.resource, None)
+    return Found(
+        DesiredSpec(
+            url=incident.desired_spec_url or "",
+            digest=rebuilt.digest,
+            differs=differs,
+            kind=state.kind,
+            instance_type=state.instance_type,
+            capacity=state.capacity,
+        )
+    )
 
 
 def _needs_logs(evidence: Evidence) -> bool:

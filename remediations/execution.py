@@ -84,7 +84,7 @@ def execute(
         number: Of the step in the plan.
         keep: Puts a receipt into the evidence store, and gives its digest.
         decision: Digest of the decision, so that whoever finds the intent open can read back what was planned.
-        budget: Effects of this action that policy permits in one subscription and hour.
+        budget: Repairs by this action that policy permits in one subscription and hour.
         send_within: The longest that the send may take.
 
     Raises:
@@ -102,7 +102,7 @@ def execute(
         return Outcome(status=Status.REFUSED, words=receipt.words)
     slot = Slot(plan=plan.digest, incident_id=incident.id)
     if not trail.take_budget(incident.resource.subscription, plan.action, now, slot, budget):
-        return Outcome(status=Status.REFUSED, words=f"the budget of {budget} effects of {plan.action} an hour is spent")
+        return Outcome(status=Status.REFUSED, words=f"the budget of {budget} repairs by {plan.action} an hour is spent")
     call = step.call
     request_id = request_id_of(plan.digest, number, attempt)
     effect = Effect(
@@ -150,22 +150,23 @@ def execute(
             request_id=request_id,
             retry_after=intent.at + 2 * send_within - journal.clock(),
         )
-    outcome = outcome_of(reply, request_id, meaning=action.answer(step, reply))
+    outcome = outcome_of(reply, request_id, step.call.path, meaning=action.answer(step, reply))
     return _closed(plan, number, attempt, outcome, trail=trail, journal=journal)
 
 
-def outcome_of(reply: Reply, request_id: str, *, meaning: tuple[Status, str] | None = None) -> Outcome:
+def outcome_of(reply: Reply, request_id: str, path: str, *, meaning: tuple[Status, str] | None = None) -> Outcome:
     """Give what an answer below 500 means for an effect.
 
     Args:
+        path: Of the call.
         meaning: What it means for this action, where that is something of its own.
     """
     status = reply.status
     told = next((detail for detail in reply.errors if detail.code), None)
     because = f" ({told.code})" if told is not None else ""
     kinds = {
-        401: (Status.FORBIDDEN, f"our identity lacks {reply.permission}: grant it at this scope"),
-        403: (Status.FORBIDDEN, f"our identity lacks {reply.permission}: grant it at this scope"),
+        401: (Status.FORBIDDEN, f"our identity lacks {reply.permission} on {path}"),
+        403: (Status.FORBIDDEN, f"our identity lacks {reply.permission} on {path}"),
         409: (Status.BUSY, "another operation runs on the endpoint"),
         429: (Status.THROTTLED, "Azure asks us to slow down"),
     }

@@ -132,7 +132,7 @@ def attempts_left(plan: Plan, situation: Situation) -> GuardAnswer:
         and situation.now - effect.at < within
     }
     made = max(len(others), plan.try_number - 1)
-    words = f"repaired {made} times for {cause} in {_span(within)}; the limit is {limit}"
+    words = f"tried {made} of {limit} times for {cause} in {_span(within)}"
     return allow(name, words) if made < limit else deny(name, words)
 
 
@@ -147,9 +147,9 @@ def cooled_down(plan: Plan, situation: Situation) -> GuardAnswer:
 
 
 def budget_left(plan: Plan, situation: Situation) -> GuardAnswer:
-    """Only so many effects in one subscription and hour. The slot is taken when it comes to the effect."""
+    """Only so many repairs in one subscription and hour. The slot is taken when it comes to the first effect."""
     limit, used = situation.permission.budget_per_hour, situation.budget_used
-    words = f"{used} of {limit} effects of {plan.action} are taken in this hour"
+    words = f"{used} of {limit} repairs by {plan.action} are begun in this hour"
     return allow("budget-left", words) if used < limit else deny("budget-left", words)
 
 

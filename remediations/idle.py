@@ -28,8 +28,8 @@ def why_kept(
     if candidate.resource.key == failed.key:
         return "it is the deployment that failed"
     reasons = (
-        _by_tags(candidate, rules, protected),
         _by_state(candidate),
+        _by_tags(candidate, rules, protected),
         _by_age(candidate, rules.window, now),
     )
     return next((reason for found in reasons for reason in found), None)
@@ -41,7 +41,7 @@ def why_not_idle(candidate: Candidate) -> str | None:
         case Found(False):
             pass
         case Found():
-            return "requests reached it in the last 30 days"
+            return "requests reached it inside the window"
         case unread:
             return f"whether requests reached it is {reading_words(unread)}"
     match candidate.alive:

@@ -325,11 +325,15 @@ class DesiredSpec(Struct, frozen=True, kw_only=True):
 
     Attributes:
         differs: Paths at which the resource is not as it says; empty once it is deployed.
+        kind, instance_type, capacity: As for a `ResourceState`: what it would draw on.
     """
 
     url: str
     digest: str
     differs: tuple[str, ...] = ()
+    kind: str | None = None
+    instance_type: str | None = None
+    capacity: int | None = None
 
 
 # ---------------------------------------------------------------------------------------- surroundings
@@ -361,6 +365,9 @@ class Workspace(Struct, frozen=True, kw_only=True):
     storage: str | None = None
 
 
+_ROLE_MODES = {"legacyregistrypermissions": False, "abacrepositorypermissions": True}
+
+
 class Registry(Struct, frozen=True, kw_only=True):
     """A container registry.
 
@@ -375,6 +382,11 @@ class Registry(Struct, frozen=True, kw_only=True):
     admin_user: bool | None = None
     role_mode: str | None = None
     keys_changed_at: datetime | None = None
+
+    @property
+    def is_abac(self) -> bool | None:
+        """Whether it ignores AcrPull; None if it does not show which roles it honors."""
+        return _ROLE_MODES.get((self.role_mode or "").lower())
 
 
 class Image(Struct, frozen=True, kw_only=True):
@@ -400,6 +412,7 @@ class Access(Struct, frozen=True, kw_only=True):
         scope: Resource ID of the registry or the storage account.
         held: Whether an assignment at that scope or above it gives it, directly or by a group; None if that is unclear.
         words: Which assignment does, or why it is unclear.
+        since: When the assignment was made that gives it.
     """
 
     identity: Identity
@@ -409,6 +422,7 @@ class Access(Struct, frozen=True, kw_only=True):
     scope: str
     held: bool | None
     words: str = ""
+    since: datetime | None = None
 
 
 class Quota(Struct, frozen=True, kw_only=True):
@@ -593,7 +607,7 @@ class Step(Struct, frozen=True, kw_only=True):
 
     Attributes:
         target: What it touches (lower case): these desks are claimed while it and what comes before it runs.
-        wait: How long to wait before it.
+        wait: How long to wait before it; that of the first step is in the plan's own.
         is_rerun: Whether it runs the failed operation again; the others remove what made it fail.
     """
 
@@ -708,7 +722,7 @@ class Decision(Struct, frozen=True, kw_only=True):
         would: What the verdict would be without the dry-run ceiling: what the report counts.
         mode: The mode that held, and `mode_words` why.
         situation: Digest of the situation that the guards saw.
-        budget: Effects of this action that policy permits in one subscription and hour.
+        budget: Repairs by this action that policy permits in one subscription and hour.
     """
 
     plan: Plan
@@ -750,7 +764,6 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     Attributes:
         correlation_id: ARM's, of our own write: the events that it causes carry it.
-        intent: Name of the intent on the trail; None if none was created.
         operation_url: The long-running operation to follow, if Azure named one.
         retry_after: How long Azure asks us to wait.
         codes: The codes of what went wrong; its texts are not kept, they may repeat what was sent.
@@ -758,7 +771,6 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     status: Status
     words: str
-    intent: str | None = None
     request_id: str | None = None
     service_request_id: str | None = None
     correlation_id: str | None = None

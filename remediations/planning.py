@@ -32,12 +32,12 @@ def propose(
         return NoPlan(
             diagnosis=diagnosis, end="advised", words=f"{diagnosis.advice} (no action {diagnosis.action} here)"
         )
-    if diagnosis.level is Level.TEXT_ONLY:
-        words = f"the text speaks of {diagnosis.cause_id}, and no read of Azure confirms it. {diagnosis.advice}"
-        return NoPlan(diagnosis=diagnosis, end="advised", words=words)
     proposal = action.propose(diagnosis, evidence, policy)
     if isinstance(proposal, NoPlan):
         return proposal
+    if diagnosis.level is Level.TEXT_ONLY:
+        words = f"the text speaks of {diagnosis.cause_id}, and no read of Azure confirms it. {diagnosis.advice}"
+        return NoPlan(diagnosis=diagnosis, end="advised", words=words)
     permission = policy.permission(action.name, diagnosis.incident.resource, known_tags(evidence))
     plan = Plan(
         diagnosis=diagnosis,
@@ -52,7 +52,8 @@ def propose(
         undo=proposal.undo,
         needs_person=proposal.needs_person,
         try_number=try_number,
-        wait=backoff(diagnosis.incident.id, try_number, permission.backoff, permission.backoff_most),
+        wait=backoff(diagnosis.incident.id, try_number, permission.backoff, permission.backoff_most)
+        + proposal.steps[0].wait,
     )
     return replace(plan, digest=plan_digest(plan))
 

@@ -56,7 +56,7 @@ class ActionPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     Attributes:
         attempts: Repairs of one resource for one cause inside `within`.
         cooldown: Time between two repairs of one resource by this action.
-        budget_per_hour: Effects of this action in one subscription and hour.
+        budget_per_hour: Repairs (plans) by this action in one subscription and hour.
         backoff: Wait before the first repair; doubles with each further one up to `backoff_most`.
         ceiling: Time from the failure after which nothing is tried any more.
         breaker_failures: So many repairs that did not help inside `breaker_within` turn auto into ask.

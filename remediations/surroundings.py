@@ -10,13 +10,13 @@ https://learn.microsoft.com/azure/container-registry/container-registry-rbac-aba
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from msgspec.structs import replace
 
 from remediations import capacity
-from remediations.codec import mapping, text
+from remediations.codec import mapping, moment, text
 from remediations.enrichment import ACTIVITY_API_VERSION, API_VERSION, activity_row
 from remediations.model import (
     Absent,
@@ -42,13 +42,13 @@ from remediations.redaction import redact
 
 REGISTRY_API_VERSION = "2025-11-01"
 ROLES_API_VERSION = "2022-04-01"
-LEGACY_MODE, ABAC_MODE = "LegacyRegistryPermissions", "AbacRepositoryPermissions"
 ACR_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
 REPOSITORY_READER = "b93aa761-3e63-49ed-ac28-beffa264f7ac"
 BLOB_READER = "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"
 _KEYS_LOOK_BACK = timedelta(days=7)
 _MAX_ROWS, _MAX_ASSIGNMENTS, _MAX_DEFINITIONS = 500, 4000, 20
 _DIAGNOSED = ("containerRegistry", "storageAccount", "dnsResolution", "nsg", "udr", "resourceLock", "others")
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _PASSES = re.compile(r"no answer|no token|throttled|answered 5\d\d")
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -122,7 +122,7 @@ def look(
     if not {Area.QUOTA, Area.IDLE}.isdisjoint(areas):
         failed = evidence.incident.resource
         sizes = _then(workspace, "the workspace", lambda known: capacity.sizes(reads, failed, known.location))
-        quota = capacity.quota(reads, _deployment(evidence), sizes)
+        quota = capacity.quota(reads, _to_be_deployed(evidence), sizes)
         found = replace(found, quota=quota)
         if Area.IDLE in areas:
             candidates = capacity.candidates(reads, failed, sizes, quota, policy=policy, now=now, own=own)
@@ -178,6 +178,29 @@ def _then[T, U](reading: Reading[T], what: str, read: Callable[[T], Reading[U]])
 
 def _deployment(evidence: Evidence) -> Reading[ResourceState]:
     return Unknown("it is no deployment") if evidence.incident.resource.deployment is None else evidence.resource
+
+
+def _to_be_deployed(evidence: Evidence) -> Reading[ResourceState]:
+    """Give the deployment as it is to be: where nothing is there, as CI says that it sent it."""
+    resource, shown, desired = evidence.incident.resource, _deployment(evidence), evidence.desired
+    if not isinstance(desired, Found):
+        return Unknown("it was refused at once, and CI sent no spec") if isinstance(shown, Absent) else shown
+    wanted = desired.value
+    if isinstance(shown, Found):
+        live = (shown.value.kind, shown.value.instance_type, shown.value.capacity)
+        is_same = live == (wanted.kind, wanted.instance_type, wanted.capacity)
+        return shown if is_same else Unknown("the deployment and CI's spec name other machines")
+    if isinstance(shown, Unknown):
+        return shown
+    return Found(
+        ResourceState(
+            path=resource.path,
+            kind=wanted.kind or "Managed",
+            provisioning_state="absent",
+            instance_type=wanted.instance_type,
+            capacity=wanted.capacity,
+        )
+    )
 
 
 # ----------------------------------------------------------------------------- workspace, registry, model, image
@@ -337,11 +360,9 @@ def _access(
 def _needs(workspace: Workspace, registry: Reading[Registry]) -> Iterator[tuple[_Right, str, str | None]]:
     """Give what a deployment needs: the right, where, and why it cannot be told whether it is held, if it cannot."""
     if workspace.registry is not None and not isinstance(registry, Absent):
-        mode = (registry.value.role_mode or "").lower() if isinstance(registry, Found) else ""
-        if mode == ABAC_MODE.lower():
-            yield "pull by repository", workspace.registry, None
-        elif mode == LEGACY_MODE.lower():
-            yield "pull", workspace.registry, None
+        is_abac = registry.value.is_abac if isinstance(registry, Found) else None
+        if is_abac is not None:
+            yield ("pull by repository" if is_abac else "pull"), workspace.registry, None
         else:
             why = registry.reason if isinstance(registry, Unknown) else "it does not show which it honors"
             yield "pull", workspace.registry, f"which roles the registry honors is not known: {why}"
@@ -381,13 +402,18 @@ class _Roles:
         if not isinstance(listed, Found):
             why = listed.reason if isinstance(listed, Unknown) else "there is no such list"
             return Unknown(f"the role assignments on {_last(scope)} cannot be listed: {why}")
+        given: list[tuple[datetime, str]] = []
         open_questions = []
         for shown in listed.value:
-            held, words = self._given(mapping(mapping(shown).get("properties")), right, scope, principal)
+            assignment = mapping(mapping(shown).get("properties"))
+            held, words = self._given(assignment, right, scope, principal)
             if held:
-                return Found(replace(access, held=True, words=words))
+                given.append((moment(assignment.get("createdOn")) or _LONG_AGO, words))
             if held is None:
                 open_questions.append(words)
+        if given:
+            since, words = min(given)
+            return Found(replace(access, held=True, words=words, since=since if since > _LONG_AGO else None))
         if open_questions:
             return Found(replace(access, words=open_questions[0]))
         return Found(replace(access, held=False, words=f"none of {len(listed.value)} role assignments gives it"))

@@ -51,7 +51,9 @@ def show_plan(console: Console, plan: Plan | NoPlan) -> None:
         show(console, ("Plan", Text.assemble(("none: ", "bold"), plain(plan.words))))
         return
     rows: list[tuple[str, RenderableType]] = [("Plan", Text.assemble((f"{plan.action}: ", "bold"), plain(plan.effect)))]
-    rows += [("  call", Exact(str(call))) for call in plan.calls]
+    for number, step in enumerate(plan.steps):
+        wait = f"after {span_words(step.wait)}: " if number and step.wait else ""
+        rows.append(("  call", Exact(f"{wait}{step.call}")))
     rows += [("  with", f"{name} {plain(value)}") for name, value in plan.parameters.items()]
     rows.append(("  undo", plan.undo))
     if plan.needs_person is not None:

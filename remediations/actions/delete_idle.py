@@ -57,6 +57,10 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, policy: Policy) -> Proposa
     if isinstance(again, NoPlan):
         return _none(diagnosis, f"{again.words}; a deletion alone repairs nothing", again.end)
     quota, candidates = evidence.surroundings.quota, evidence.surroundings.candidates
+    if isinstance(evidence.resource, Found) and rerun.was_create(evidence, evidence.resource.value) is not True:
+        label = evidence.incident.resource.label
+        words = f"nothing is deleted: {label} was not being created, and the cores that it holds already are not shown"
+        return _none(diagnosis, words)
     if why := _why_no_cores(evidence, again):
         return _none(diagnosis, f"nothing is deleted: {why}")
     if not isinstance(quota, Found):
@@ -66,12 +70,13 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, policy: Policy) -> Proposa
     if not isinstance(candidates, Found):
         words = f"nothing is deleted while what uses the quota is {reading_words(candidates)}"
         return _none(diagnosis, f"{_arithmetic(quota.value)}; {words}")
-    rules = policy.idle
+    rules, failed = policy.idle, evidence.incident.resource
     judged = [(candidate, _why_kept(candidate, evidence, policy)) for candidate in candidates.value]
     safe = [candidate for candidate, reason in judged if reason is None]
     victims = idle.smallest(safe, quota.value.missing, rules.most)
     if not victims:
-        kept = [f"{candidate.resource.label}: {reason}" for candidate, reason in judged if reason is not None]
+        others = [(candidate, reason) for candidate, reason in judged if reason and candidate.resource != failed]
+        kept = [f"{candidate.resource.label}: {reason}" for candidate, reason in others]
         return _none(diagnosis, f"{_arithmetic(quota.value)}; {_too_little(safe, kept, rules.most)}")
     return _proposal(again, quota.value, victims, _deployments(len(safe)), idle.days(rules.window))
 
@@ -81,8 +86,8 @@ def _proposal(again: Proposal, quota: Quota, victims: tuple[Candidate, ...], saf
     names = [f"{victim.resource.label} ({victim.cores} cores)" for victim in largest_first]
     freed = sum(victim.cores for victim in victims)
     family = f"{quota.family} in {quota.location}"
-    key = _quota_key(quota.location, quota.family)
     put = again.steps[0]
+    key = _quota_key(victims[0].resource.subscription, quota.location, quota.family)
     deletions = tuple(
         Step(
             call=Call(method="DELETE", path=victim.resource.path, api_version=API_VERSION),
@@ -102,7 +107,7 @@ def _proposal(again: Proposal, quota: Quota, victims: tuple[Candidate, ...], saf
             "limit": _limit(quota.limit),
             "missing": str(quota.missing),
             "victims": ", ".join(names),
-            "why": f"the fewest deletions that free {quota.missing} cores, of the {safe} that may be deleted",
+            "why": f"the fewest deletions that free {quota.missing} cores; {safe} may be deleted in all",
         },
         effect=(
             f"delete {' and '.join(names)}, idle for {idle_for}, to free {freed} cores of {family}, where "
@@ -255,7 +260,7 @@ def _deletions(plan: Plan, situation: Situation) -> list[PastEffect]:
 
 def victims_are_idle(plan: Plan, situation: Situation) -> GuardAnswer:
     """What is still to be deleted is, by what was just read, opted in, idle and not needed by its endpoint."""
-    name, candidates = "victims-are-idle", situation.surroundings.candidates
+    name, candidates = "still-idle", situation.surroundings.candidates
     victims = [_resource(step) for step in plan.steps[situation.step :] if _deletes(step)]
     if not victims:
         return allow(name, "nothing more is deleted")
@@ -287,7 +292,7 @@ def quota_is_curable(plan: Plan, situation: Situation) -> GuardAnswer:
     if not isinstance(quota, Found):
         return unknown(name, f"the quota is {reading_words(quota)}")
     family, location = quota.value.family, quota.value.location
-    if _quota_key(location, family) != _planned_key(plan):
+    if _quota_key(plan.diagnosis.incident.resource.subscription, location, family) != _planned_key(plan):
         return deny(name, f"it now needs {family} in {location}, which the plan does not free")
     if not quota.value.is_curable:
         return deny(name, _never_enough(quota.value))
@@ -304,8 +309,12 @@ def within_quota(plan: Plan, situation: Situation) -> GuardAnswer:
         return deny(name, "the last call is not the PUT of the failed deployment alone")
     if not all(_is_deletion(step, failed, key) for step in deletions) or len(paths) < len(deletions):
         return deny(name, "a call before it is not the deletion of another deployment")
-    words = f"{len(deletions)} deletions under {key}, then the failed deployment; at most {most} are allowed"
+    words = f"{_deletions_words(len(deletions))} of {plan.parameters.get('family')}, of at most {most}, then the re-run"
     return allow(name, words) if 1 <= len(deletions) <= most else deny(name, words)
+
+
+def _deletions_words(count: int) -> str:
+    return "1 deletion" if count == 1 else f"{count} deletions"
 
 
 def _is_deletion(step: Step, failed: ResourceId, key: str) -> bool:
@@ -386,7 +395,10 @@ def answer(step: Step, reply: Reply) -> tuple[Status, str] | None:
     """Azure itself refuses to delete what has traffic: then something was read wrong, and no more is deleted."""
     is_refusal = reply.status is not None and 400 <= reply.status < 500
     if _deletes(step) and is_refusal and any(_HAS_TRAFFIC in error.message.lower() for error in reply.errors):
-        return Status.REFUSED, "Azure refused: it has traffic; nothing more is deleted"
+        return (
+            Status.REFUSED,
+            f"Azure refused to delete {_resource(step).label}: it has traffic; nothing more is deleted",
+        )
     return None
 
 
@@ -394,7 +406,12 @@ def verify(plan: Plan, number: int, after: Evidence) -> tuple[End | None, str]:
     """Tell whether the failed deployment stands; whether a deletion freed enough, the next step's turn tells."""
     step = plan.steps[number]
     if _deletes(step):
-        return None, f"{_resource(step).label} was deleted; what that freed is read before the next step"
+        label = _resource(step).label
+        if isinstance(after.target, Absent):
+            return None, f"{label} was deleted; what that freed is read before the next step"
+        if isinstance(after.target, Found):
+            return End.NOT_REPAIRED, f"{label} was to be deleted, and is {after.target.value.provisioning_state}"
+        return End.INCONCLUSIVE, f"whether {label} was deleted is {reading_words(after.target)}"
     return rerun.verify(plan, number, after)
 
 
@@ -413,17 +430,18 @@ def _candidate(resource: ResourceId, candidates: tuple[Candidate, ...]) -> Candi
     return next((candidate for candidate in candidates if candidate.resource.key == resource.key), None)
 
 
-def _quota_key(location: str, family: str) -> str:
-    return f"quota:{location}/{family}".lower()
+def _quota_key(subscription: str, location: str, family: str) -> str:
+    return f"quota:{subscription}/{location}/{family}".lower()
 
 
 def _planned_key(plan: Plan) -> str:
-    return _quota_key(plan.parameters.get("location", ""), plan.parameters.get("family", ""))
+    subscription = plan.diagnosis.incident.resource.subscription
+    return _quota_key(subscription, plan.parameters.get("location", ""), plan.parameters.get("family", ""))
 
 
 def _print_name(victim: ResourceId) -> str:
     """Workspaces are named once in a resource group, not in a subscription."""
-    return f"victim {victim.resource_group}/{victim.label}"
+    return f"deployment {victim.resource_group}/{victim.label}"
 
 
 def _print(victim: ResourceId, candidates: Reading[tuple[Candidate, ...]]) -> str:

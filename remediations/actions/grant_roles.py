@@ -21,6 +21,7 @@ from remediations.actions import rerun
 from remediations.actions.action import Action, Body, Changed, Go, Proposal, Turn, Unneeded
 from remediations.catalogue import CAUSES
 from remediations.catalogue.cause import Symptoms
+from remediations.catalogue.checks import role_is_fresh
 from remediations.classification import nominate
 from remediations.guards import COMMON, allow, deny, unknown
 from remediations.model import (
@@ -36,8 +37,6 @@ from remediations.model import (
     Json,
     NoPlan,
     Plan,
-    Reading,
-    Registry,
     Risk,
     Status,
     Step,
@@ -46,10 +45,9 @@ from remediations.model import (
 )
 from remediations.policy import Grants, Policy
 from remediations.ports import Reads, Reply
-from remediations.situation import Situation
+from remediations.situation import PastEffect, Situation
 
 API_VERSION = "2022-04-01"
-ABAC = "AbacRepositoryPermissions"
 _WAITS = tuple(timedelta(minutes=minutes) for minutes in (2, 5, 10))  # a role is effective within up to ten minutes
 _NAMES = uuid.UUID("6d1f7b0e-5b1c-5a52-9a3e-0c1f6f2f7f11")  # of no other meaning: the namespace of our names
 _PROVIDER = "providers/Microsoft.Authorization"
@@ -65,12 +63,14 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, policy: Policy) -> Proposa
         words = f"whether {_who(unclear)} may {unclear.need} is unclear: {unclear.words}"
         return _none(diagnosis, words)
     missing = tuple(access for access in around.access.value if access.held is False)
-    if not missing:
+    fresh = role_is_fresh(evidence)
+    if not missing and fresh is None:
         return _none(diagnosis, "no role is missing: every identity of the endpoint holds what it needs")
     pull = next((one for one in missing if one.need == "pull"), None)
-    if pull is not None and _is_abac(around.registry) and not policy.grants.repository_reader:
+    is_abac = isinstance(around.registry, Found) and around.registry.value.is_abac is True
+    if pull is not None and is_abac and not policy.grants.repository_reader:
         words = "the registry is in ABAC mode and ignores AcrPull; policy (grants.repository_reader) does not allow"
-        return _none(diagnosis, f"{words} {pull.role_name}")
+        return _none(diagnosis, f"{words} {pull.role_name}: allow it, or grant the role yourself")
     proposal = rerun.propose(diagnosis, evidence, policy)
     if isinstance(proposal, NoPlan):
         return proposal
@@ -78,11 +78,12 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, policy: Policy) -> Proposa
     grants = tuple(Step(call=_call(one), target=(_path(one).lower(), key)) for one in missing)
     reruns = tuple(replace(proposal.steps[0], wait=wait) for wait in _WAITS)
     given = "; ".join(f"{one.role_name} on {_last(one.scope)} to {_who(one)}" for one in missing)
+    first = f"grant {given}" if missing or fresh is None else fresh.says
     return Proposal(
         steps=(*grants, *reruns),
         parameters=proposal.parameters | {_last(_path(one)): codec.encode(_body(one)).decode() for one in missing},
-        effect=f"grant {given}; then, after 2, 5 and 10 minutes until the role is effective, {proposal.effect}",
-        undo=f"az role assignment delete --ids {' '.join(_path(one) for one in missing)}",
+        effect=f"{first}; then, until it is effective, after 2, 5 and 10 more minutes, {proposal.effect}",
+        undo=f"az role assignment delete --ids {' '.join(_path(one) for one in missing)}" if missing else proposal.undo,
         needs_person=proposal.needs_person or _needs_person(missing, around, policy.grants),
     )
 
@@ -119,6 +120,8 @@ def role_is_missing(plan: Plan, situation: Situation) -> GuardAnswer:
         (number, step) for number, step in enumerate(plan.steps) if number >= situation.step and not step.is_rerun
     ]
     for number, step in pending:
+        if any(_gave_it(effect, step) and effect.plan != plan.digest for effect in situation.effects):
+            return deny(name, "we gave it before, and somebody took it away")
         one = _access_of(plan, number, situation.surroundings)
         if one is None:
             return deny(name, f"{_last(step.call.path)} is for an identity or a scope that the endpoint has no more")
@@ -243,13 +246,14 @@ def _access_of(plan: Plan, number: int, around: Surroundings) -> Access | None:
     return next((access for access in found if _path(access).lower() == path), None)
 
 
+def _gave_it(effect: PastEffect, step: Step) -> bool:
+    """Tell whether an effect was the very assignment of a step."""
+    return effect.status is Status.ACCEPTED and step.call.path.lower() in effect.targets
+
+
 def _is_pull(plan: Plan, number: int, around: Surroundings) -> bool:
     access = _access_of(plan, number, around)
     return access is not None and access.need == "pull"
-
-
-def _is_abac(registry: Reading[Registry]) -> bool:
-    return isinstance(registry, Found) and registry.value.role_mode == ABAC
 
 
 def _needs_person(missing: Collection[Access], around: Surroundings, grants: Grants) -> str | None:

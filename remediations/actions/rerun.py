@@ -54,12 +54,12 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, policy: Policy) -> Proposa
 def _put_again(diagnosis: Diagnosis, evidence: Evidence, state: ResourceState, policy: Policy) -> Proposal | NoPlan:
     incident = evidence.incident
     label = incident.resource.label
-    was_create = _was_create(evidence, state)
-    if incident.resource.deployment is None and was_create is not True:
+    is_create = was_create(evidence, state)
+    if incident.resource.deployment is None and is_create is not True:
         return _none(
             diagnosis, "advised", "the update of an endpoint is never run again: its traffic would be at stake"
         )
-    is_whole = state.shows_environment and (was_create or state.spec_digest == incident.sent_digest)
+    is_whole = state.shows_environment and (is_create or state.spec_digest == incident.sent_digest)
     if state.spec_digest is not None and is_whole:
         return _live(incident, state.spec_digest)
     if isinstance(evidence.desired, Found):
@@ -69,7 +69,7 @@ def _put_again(diagnosis: Diagnosis, evidence: Evidence, state: ResourceState, p
     if not state.shows_environment:
         why = "GET shows no environment variables, and those that there are would be lost; CI sent no spec"
         return _live(incident, state.spec_digest, needs_person=why)
-    what = "a failed update" if was_create is False else "whether it was created or updated is not known"
+    what = "a failed update" if is_create is False else "whether it was created or updated is not known"
     return _live(incident, state.spec_digest, needs_person=f"{what}: GET may show the old spec, and CI sent none")
 
 
@@ -135,7 +135,7 @@ def _put(incident: Incident, digest: str, parameters: dict[str, str], body: str,
     )
 
 
-def _was_create(evidence: Evidence, state: ResourceState) -> bool | None:
+def was_create(evidence: Evidence, state: ResourceState) -> bool | None:
     """Tell whether the failed write created the resource; None if that cannot be told."""
     began = began_at(evidence)
     return None if state.created_at is None or began is None else state.created_at >= began - _CREATE_SLACK

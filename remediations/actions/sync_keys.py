@@ -18,6 +18,7 @@ from remediations.actions.action import Action, Body, Changed, Go, Proposal, Tur
 from remediations.catalogue.checks import began_at
 from remediations.guards import COMMON, allow, deny, unknown
 from remediations.model import (
+    Absent,
     Area,
     Call,
     Diagnosis,
@@ -89,11 +90,17 @@ def turn(plan: Plan, number: int, situation: Situation) -> Turn:
 
 
 def not_synced_in_vain(plan: Plan, situation: Situation) -> GuardAnswer:
-    """A sync that was over before the failure began did not help; another one would not."""
+    """A sync that was over before the failure began did not help; another one would not, if no key changed since."""
     name, cooldown = "not-synced-in-vain", situation.permission.cooldown
     began = datetime.fromisoformat(plan.parameters["began"])
     over = [sync.settled.at if sync.settled is not None else sync.at for sync in _syncs(plan, situation)]
-    before = [at for at in over if at < began and situation.now - at < cooldown]
+    registry = situation.surroundings.registry
+    changed = registry.value.keys_changed_at if isinstance(registry, Found) else None
+    before = [
+        at
+        for at in over
+        if at < began and situation.now - at < cooldown and not (changed is not None and at < changed < began)
+    ]
     if before and not plan.steps[situation.step].is_rerun:
         return deny(name, f"the keys were synced at {max(before):%H:%M:%S} UTC, before this failure: they are not it")
     return allow(name, "no recent sync came before this failure")
@@ -106,7 +113,9 @@ def admin_user_is_on(_plan: Plan, situation: Situation) -> GuardAnswer:
         return allow(name, "the registry is there and its admin user is on")
     if isinstance(registry, Found) and registry.value.admin_user is False:
         return deny(name, "the admin user of the registry is off: there are no keys to sync")
-    return deny(name, f"whether the registry has an admin user is not known: it is {reading_words(registry)}")
+    if isinstance(registry, Absent):
+        return deny(name, "the registry is not there: there are no keys to sync")
+    return deny(name, "whether the admin user of the registry is on is not known")
 
 
 def no_network_fault(_plan: Plan, situation: Situation) -> GuardAnswer:

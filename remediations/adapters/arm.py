@@ -142,7 +142,7 @@ class ArmReads:
         if response.status_code == 202:
             return Found({"status": "InProgress"})
         if response.status_code not in (200, 204):
-            return self._reading(request, response, content)
+            return _failed(response.status_code, content) or self._reading(request, response, content)
         try:
             shown = codec.parse_json(content) if content.strip() else None  # without a result there is no body
         except ValueError:
@@ -361,6 +361,18 @@ def sign_in(settings: Settings, credential: TokenCredential) -> None:
     """Let the credential have its token, which it keeps; if it gets none, the call itself will tell."""
     with suppress(AzureError):
         credential.get_token(settings.arm_scope)
+
+
+def _failed(status: int, content: bytes) -> Reading[Json] | None:
+    """Give what an operation came to whose Location answers with an error: the answer that the request itself would
+    have got. None if the answer is about our asking alone."""
+    if not 400 <= status < 500 or status in (401, 403, 404, 408, 429):
+        return None
+    try:
+        shown = codec.parse_json(content)
+    except ValueError:
+        shown = None
+    return Found({"status": "Failed", "error": codec.mapping(shown).get("error", shown)})
 
 
 def timeouts(settings: Settings) -> dict[str, Any]:

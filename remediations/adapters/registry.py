@@ -87,12 +87,16 @@ def _token(client: PipelineClient[Any, Any], url: str, fields: dict[str, str], n
         return answer
     response, content = answer
     if response.status_code != 200:
-        return Unknown(f"the registry gave us no token: it answered {response.status_code}")
+        return Unknown(f"the registry refused us a token: it answered {response.status_code}")
     try:
         token = codec.text(codec.mapping(codec.parse_json(content)).get(name))
     except ValueError:
         token = ""
-    return token if token.isascii() and token.isprintable() and token else Unknown("the registry gave us no token")
+    return (
+        token
+        if token.isascii() and token.isprintable() and token
+        else Unknown("the registry gave none that is a token")
+    )
 
 
 def _send(client: PipelineClient[Any, Any], request: HttpRequest) -> tuple[HttpResponse, bytes] | Unknown:

@@ -13,6 +13,7 @@ _CANCELED = frozenset({"Canceled", "Cancelled"})
 _CONFLICTS = frozenset({"Conflict", "OperationInProgress"})
 _NETWORK = ("containerregistry", "dnsresolution", "networksecurityrule", "userdefinedroute", "nsg", "udr")
 _RECENTLY = timedelta(days=7)
+EFFECTIVE_WITHIN = timedelta(minutes=10)
 _PUBLIC_REGISTRY = "mcr.microsoft.com/"
 
 # Codes by which Azure ML says that the image was there and a container of it ran.
@@ -317,6 +318,26 @@ def roles_missing(*missing: Need) -> Check:
     return check
 
 
+def role_is_fresh(evidence: Evidence) -> Clue | None:
+    """Supports if every role is held, one of them since so lately that it may not have been effective.
+
+    https://learn.microsoft.com/azure/role-based-access-control/troubleshooting
+    """
+    access, began = evidence.surroundings.access, began_at(evidence)
+    if not isinstance(access, Found) or began is None or any(one.held is not True for one in access.value):
+        return None
+    fresh = next((one for one in access.value if one.since is not None and one.since > began - EFFECTIVE_WITHIN), None)
+    if fresh is None:
+        return None
+    says = f"{fresh.role_name} was given at {fresh.since:%H:%M:%S} UTC, and may not have been effective"
+    return Clue(read="role-assignments", says=says, supports=True)
+
+
+def no_role_is_fresh(evidence: Evidence) -> Clue | None:
+    """Opposes if a role may not have been effective: that explains what was refused."""
+    return _opposite(role_is_fresh(evidence))
+
+
 def reading_is_granted(evidence: Evidence) -> Clue | None:
     """Opposes if the right to read the storage account is missing: that explains a download that failed."""
     if _is_missing(evidence, "read") is not True:
@@ -337,13 +358,13 @@ def endpoint_is_user_assigned(evidence: Evidence) -> Clue | None:
 
 
 def cores_are_missing(evidence: Evidence) -> Clue | None:
-    """Supports if the quota is too small for the deployment right now, opposes if it would fit."""
+    """Supports if the quota is too small for the deployment right now; it may have been freed since."""
     if not isinstance(evidence.surroundings.quota, Found):
         return None
     quota = evidence.surroundings.quota.value
     limit = "no limit" if quota.limit is None else f"{quota.used} of {quota.limit} used"
     says = f"{quota.family} in {quota.location}: {limit}, {quota.needed} needed, {quota.missing} missing"
-    return Clue(read="quota", says=says, supports=quota.missing > 0)
+    return Clue(read="quota", says=says, supports=True) if quota.missing > 0 else None
 
 
 # ------------------------------------------------------------------------------------------------ the parts
@@ -423,5 +444,8 @@ def _is_missing(evidence: Evidence, need: Need) -> bool | None:
 
 def _role_words(evidence: Evidence) -> str:
     access = evidence.surroundings.access
-    lacking = sorted({one.role_name for one in access.value if one.held is False}) if isinstance(access, Found) else ()
-    return f"missing: {', '.join(lacking)}" if lacking else "no role is missing"
+    known = access.value if isinstance(access, Found) else ()
+    lacking = sorted({one.role_name for one in known if one.held is False})
+    unclear = sorted({f"unclear: {one.words}" for one in known if one.held is None})
+    missing = [f"missing: {', '.join(lacking)}"] if lacking else []
+    return "; ".join([*missing, *unclear]) or "no role is missing"

@@ -13,6 +13,7 @@ from remediations.catalogue.checks import (
     image_is_there,
     is_managed,
     model_is_there,
+    role_is_fresh,
     roles_missing,
 )
 from remediations.catalogue.texts import (
@@ -119,6 +120,27 @@ CAUSES = (
                 )
             ),
         ),
+        source=_SOURCE,
+    ),
+    Cause(
+        id="role-not-effective",
+        code="BadArgument",
+        matches=without(
+            either(NO_PULL, STARTUP_REFUSED, NO_IMAGE, NO_MODEL, PULL_REFUSED, PULL_FAILED, DOWNLOAD_FAILED),
+            *_MANY_CAUSES,
+        ),
+        checks=(
+            role_is_fresh,
+            given(role_is_fresh, endpoint_is_user_assigned),
+            is_managed,
+            did_not_end_with(*CONTAINER_RAN, *TURNED_DOWN, "OutOfQuota", "ImageBuildFailure"),
+        ),
+        asks=_ASKS,
+        needs_support=True,
+        advice="Wait until the role is effective, up to ten minutes after it was given, then run the deployment again.",
+        tells=_TELLS,
+        action="grant-roles",
+        examples=(Symptoms.of("BadArgument", "Endpoint identity does not have pull permission on the registry."),),
         source=_SOURCE,
     ),
     Cause(

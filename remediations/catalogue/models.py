@@ -6,6 +6,7 @@ from remediations.catalogue.checks import (
     did_not_end_with,
     model_is_missing,
     model_is_there,
+    no_role_is_fresh,
     reading_is_granted,
 )
 from remediations.catalogue.texts import (
@@ -46,7 +47,7 @@ CAUSES = (
             every(NO_MODEL_OR_CODE, either(NO_MANIFEST, message(r"storage blob container"))), NO_SPACE, CRASHED
         ),
         hints=without(either(NO_MODEL, DOWNLOAD_FAILED), NO_SPACE, CRASHED),
-        checks=(model_is_there, reading_is_granted, _no_container_ran),
+        checks=(model_is_there, reading_is_granted, no_role_is_fresh, _no_container_ran),
         asks=_ASKS,
         advice="Check that the files of the model and the code are in the storage account, and that it can be reached.",
         tells="the model's files in the storage account",

@@ -48,6 +48,7 @@ ACTIONS = {
     "identity-missing-acrpull": "grant-roles",
     "identity-missing-storage-reader": "grant-roles",
     "identity-missing-roles": "grant-roles",
+    "role-not-effective": "grant-roles",
     "quota-cpu": "delete-idle",
 }
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-ml-prod/providers"
@@ -133,6 +134,9 @@ AROUND = {
     "identity-missing-roles": Surroundings(image=image(BUILT), model=MODEL, access=Found(access(False, False))),
     "model-not-found": Surroundings(model=Absent(), access=Found(access(True, True))),
     "model-download-failed": Surroundings(model=MODEL, access=Found(access(True, True))),
+    "role-not-effective": Surroundings(
+        access=Found(tuple(replace(one, since=FAILED_AT) for one in access(True, True)))
+    ),
     "quota-cpu": Surroundings(quota=quota()),
 }
 DNS = "dnsResolutionResults: CustomDNSInUse: an on-premise dns server is configured"
@@ -489,7 +493,7 @@ def test_a_crash_is_named_a_crash_whatever_it_quotes(quoted):
         pytest.param(
             quota(limit=None, total_used=9, total_limit=10), {}, ("quota-cpu", Level.TEXT_AND_READ), id="of the region"
         ),
-        pytest.param(quota(used=0), {}, ("unknown", Level.TEXT_ONLY), id="they are free by now"),
+        pytest.param(quota(used=0), {}, ("quota-cpu", Level.TEXT_ONLY), id="they are free by now"),
         pytest.param(Unknown(), {}, ("quota-cpu", Level.TEXT_ONLY), id="nothing was read"),
         pytest.param(
             quota(),

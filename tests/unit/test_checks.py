@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from remediations.catalogue import checks
 from remediations.catalogue.cause import Clue
@@ -247,15 +248,42 @@ def test_only_a_user_s_identity_is_granted_roles(identity, supports):
     ("evidence", "says", "supports"),
     [
         (quota(), "4 of 6 used, 4 needed, 2 missing", True),
-        (quota(used=0), "0 of 6 used, 4 needed, 0 missing", False),
         (quota(used=0, needed=8), "0 of 6 used, 8 needed, 2 missing", True),
         (quota(limit=None, total_used=9, total_limit=10), "no limit, 4 needed, 3 missing", True),
-        (quota(limit=None), "no limit, 4 needed, 0 missing", False),
     ],
 )
 def test_quota_is_too_small_or_not(evidence, says, supports):
     told = ("quota", f"standardDSv2Family in westeurope: {says}", supports)
     assert said(checks.cores_are_missing(evidence)) == told
+
+
+@pytest.mark.parametrize("enough", [quota(used=0), quota(limit=None)], ids=["by now", "without a limit"])
+def test_cores_that_are_free_by_now_say_nothing_about_the_failure(enough):
+    assert checks.cores_are_missing(enough) is None
+
+
+GIVEN = {"pull": FAILED_AT - timedelta(days=9), "read": FAILED_AT - timedelta(days=9)}
+
+
+@pytest.mark.parametrize(
+    ("held", "since", "is_fresh"),
+    [
+        pytest.param((True, True), {}, False, id="given long ago"),
+        pytest.param((True, True), {"pull": FAILED_AT - timedelta(minutes=12)}, True, id="ten minutes before it began"),
+        pytest.param((True, True), {"pull": FAILED_AT - timedelta(minutes=14)}, False, id="a little earlier"),
+        pytest.param((True, True), {"read": FAILED_AT}, True, id="after it began"),
+        pytest.param((True, True), {"pull": None, "read": None}, False, id="nobody knows when"),
+        pytest.param((True, False), {"pull": FAILED_AT}, False, id="another is missing"),
+        pytest.param((True, None), {"pull": FAILED_AT}, False, id="another is unclear"),
+    ],
+)
+def test_a_role_that_was_given_lately_may_not_have_been_effective(held, since, is_fresh):
+    shown = access(("pull", held[0]), ("read", held[1])).surroundings.access.value
+    dated = tuple(replace(one, since=(GIVEN | since)[one.need]) for one in shown)
+    clue = checks.role_is_fresh(around(access=Found(dated)))
+    assert (clue is not None and clue.supports) is is_fresh
+    opposing = checks.no_role_is_fresh(around(access=Found(dated)))
+    assert (opposing is not None and not opposing.supports) is is_fresh
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from remediations.model import (
     Area,
     Call,
     Candidate,
+    DesiredSpec,
     End,
     ErrorDetail,
     Found,
@@ -72,7 +73,7 @@ from tests.builders import (
 ALLOW, DENY, UNKNOWN = Answer.ALLOW, Answer.DENY, Answer.UNKNOWN
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 POLICY = Policy(actions={"delete-idle": ActionPolicy(mode=Mode.AUTO)})
-QUOTA_KEY = "quota:westeurope/standarddsv2family"
+QUOTA_KEY = f"quota:{SUBSCRIPTION}/westeurope/standarddsv2family"
 
 
 def make_quota(**changes):
@@ -197,7 +198,7 @@ def test_the_fewest_are_deleted_and_then_the_failed_one_is_put_again():
         "limit": "24",
         "missing": "8",
         "victims": "mlw-prod/old/blue (8 cores)",
-        "why": "the fewest deletions that free 8 cores, of the 1 deployment that may be deleted",
+        "why": "the fewest deletions that free 8 cores; 1 deployment may be deleted in all",
     }
     assert plan.effect == (
         "delete mlw-prod/old/blue (8 cores), idle for 30 days, to free 8 cores of standardDSv2Family in westeurope, "
@@ -290,14 +291,13 @@ def test_without_proof_that_it_helps_nothing_is_deleted(changes, words):
 @pytest.mark.parametrize(
     ("candidate", "reason"),
     [
-        pytest.param(make_candidate(requests=Found(True)), "requests reached it in the last 30 days", id="by header"),
+        pytest.param(make_candidate(requests=Found(True)), "requests reached it inside the window", id="by header"),
         pytest.param(make_candidate(requests=Unknown()), "whether requests reached it is unknown", id="no metrics"),
         pytest.param(make_candidate(alive=Absent()), "its metrics have gaps", id="gaps"),
         pytest.param(make_candidate(siblings=()), "no other deployment that is Succeeded", id="the last good one"),
         pytest.param(make_candidate(endpoint={"traffic": {"blue": 5}}), "5 % of its endpoint's traffic", id="traffic"),
         pytest.param(make_candidate(state={"kind": "Kubernetes"}), "it is Kubernetes, not Managed", id="Kubernetes"),
         pytest.param(make_candidate(endpoint={"tags": {"medic": "off"}}), "tag medic=off protects it", id="protected"),
-        pytest.param(make_candidate("credit-scoring/green"), "it is the deployment that failed", id="itself"),
         pytest.param(
             make_candidate(state={"spec_digest": None, "not_rebuildable": "properties.model is masked"}),
             "no receipt could bring it back: properties.model is masked",
@@ -311,6 +311,22 @@ def test_what_keeps_the_only_candidate_is_said(candidate, reason):
     assert "; none of the deployments that use it may be deleted. Kept: " in words
     assert f"{candidate.resource.label}: " in words
     assert reason in words
+
+
+def test_the_failed_one_itself_is_no_reason_that_helps():
+    _, words = refused(make_candidate("credit-scoring/green"))
+    assert words.endswith("; none of the deployments that use it may be deleted")
+
+
+@pytest.mark.parametrize("changes", [{"created_at": NOON - 9 * DAY}, {"created_at": None}], ids=["update", "unknown"])
+def test_for_an_update_nothing_is_deleted_since_what_it_holds_already_is_not_shown(changes):
+    assert refused(resource=Found(make_state(**changes))) == (
+        "advised",
+        (
+            "nothing is deleted: mlw-prod/credit-scoring/green was not being created, and the cores that it holds "
+            "already are not shown"
+        ),
+    )
 
 
 def test_what_the_safe_ones_would_free_is_said_and_not_every_reason():
@@ -355,9 +371,10 @@ def test_a_victim_with_environment_variables_needs_a_person(state, needs_person)
 
 def test_a_re_run_that_needs_a_person_still_does():
     candidate = make_candidate(state={"environment_names": ("API_KEY",)})
-    plan = planned(candidate, resource=Found(make_state(created_at=NOON - 9 * DAY)))
+    spec = DesiredSpec(url="https://st.blob.core.windows.net/desired/green.json", digest="ci-spec")
+    plan = planned(candidate, resource=Absent(), operation=Unknown(), desired=Found(spec))
     assert plan.needs_person == (
-        "a failed update: GET may show the old spec, and CI sent none; "
+        "the body comes from CI, from a container that policy lists but does not trust; "
         "mlw-prod/old/blue has environment variables, which the receipt names and does not hold"
     )
 
@@ -367,7 +384,7 @@ def test_a_re_run_that_needs_a_person_still_does():
 
 def test_the_fingerprint_is_of_the_failed_one_and_of_every_victim():
     plan = planned(*TWO, quota=TWELVE)
-    victims = {"victim rg-ml-prod/mlw-prod/old/large", "victim rg-ml-prod/mlw-prod/old/small"}
+    victims = {"deployment rg-ml-prod/mlw-prod/old/large", "deployment rg-ml-prod/mlw-prod/old/small"}
     assert plan.fingerprint.keys() == {"state", "last modified", "operation", "spec", *victims}
 
 
@@ -386,7 +403,7 @@ def test_the_fingerprint_is_of_the_failed_one_and_of_every_victim():
 def test_a_victim_that_changed_or_cannot_be_read_is_not_deleted(changes):
     plan = planned()
     now = fingerprint(plan.steps, make_seen(**changes))
-    assert {name for name in now if now[name] != plan.fingerprint[name]} == {"victim rg-ml-prod/mlw-prod/old/blue"}
+    assert {name for name in now if now[name] != plan.fingerprint[name]} == {"deployment rg-ml-prod/mlw-prod/old/blue"}
     decision = decide(plan, surveyed(plan, **changes), DELETE_IDLE.guards, situation_digest="s")
     assert decision.verdict is Verdict.REFUSE
     assert "target-unchanged" in {refusal.guard for refusal in decision.refusals}
@@ -561,7 +578,7 @@ def test_everything_permits_what_was_just_planned():
         pytest.param(
             Found((make_candidate(requests=Found(True)),)),
             DENY,
-            "mlw-prod/old/blue: requests reached it in the last 30 days",
+            "mlw-prod/old/blue: requests reached it inside the window",
             id="a request just before the effect",
         ),
         pytest.param(
@@ -853,16 +870,28 @@ def test_a_lost_answer_of_the_re_run_is_the_re_run_s_own():
 )
 def test_azure_s_word_that_it_has_traffic_ends_it(number, status, message, means):
     reply = Reply(status=status, errors=(ErrorDetail(code="BadRequest", message=message, depth=0),))
-    refusal = (Status.REFUSED, "Azure refused: it has traffic; nothing more is deleted")
+    refusal = (Status.REFUSED, "Azure refused to delete mlw-prod/old/blue: it has traffic; nothing more is deleted")
     assert answer(planned().steps[number], reply) == (refusal if means else None)
 
 
-def test_a_deletion_repairs_nothing_by_itself():
-    plan = planned()
-    assert verify(plan, 0, make_seen()) == (
-        None,
-        "mlw-prod/old/blue was deleted; what that freed is read before the next step",
-    )
+@pytest.mark.parametrize(
+    ("target", "end", "words"),
+    [
+        pytest.param(Absent(), None, "mlw-prod/old/blue was deleted; what that freed is read", id="it is gone"),
+        pytest.param(
+            Found(make_state(provisioning_state="Failed")),
+            End.NOT_REPAIRED,
+            "mlw-prod/old/blue was to be deleted, and is Failed",
+            id="it is still there",
+        ),
+        pytest.param(
+            Unknown("429"), End.INCONCLUSIVE, "whether mlw-prod/old/blue was deleted is unknown", id="unknown"
+        ),
+    ],
+)
+def test_a_deletion_is_over_once_what_it_deletes_is_gone(target, end, words):
+    verdict, said = verify(planned(), 0, make_evidence(target=target))
+    assert (verdict, words in said) == (end, True)
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,7 @@ def test_a_spent_budget_sends_nothing():
     trail, writes = make_trail(), FakeWrites()
     trail.take_budget(SUBSCRIPTION, "retry", NOON, Slot(plan="other", incident_id="i"), 1)
     outcome = sent(trail, writes, budget=1)
-    assert (outcome.status, outcome.words) == (Status.REFUSED, "the budget of 1 effects of retry an hour is spent")
+    assert (outcome.status, outcome.words) == (Status.REFUSED, "the budget of 1 repairs by retry an hour is spent")
     assert writes.sent == []
 
 
@@ -433,12 +433,12 @@ def test_what_is_known_stays_known_whatever_the_world_shows_later():
         (
             Reply(status=401, permission="x/write"),
             Status.FORBIDDEN,
-            "our identity lacks x/write: grant it at this scope",
+            "our identity lacks x/write on /x",
         ),
         (
             Reply(status=403, permission="x/write"),
             Status.FORBIDDEN,
-            "our identity lacks x/write: grant it at this scope",
+            "our identity lacks x/write on /x",
         ),
         (Reply(status=404), Status.REJECTED, "Azure rejected the call with 404"),
         (Reply(status=409), Status.BUSY, "another operation runs on the endpoint"),
@@ -448,7 +448,7 @@ def test_what_is_known_stays_known_whatever_the_world_shows_later():
     ids=lambda value: str(value.status) if isinstance(value, Reply) else "",
 )
 def test_an_answer_below_500_says_how_the_effect_ended(reply, status, words):
-    outcome = outcome_of(reply, "medic-1")
+    outcome = outcome_of(reply, "medic-1", "/x")
     assert (outcome.status, outcome.words, outcome.request_id) == (status, words, "medic-1")
 
 
@@ -460,7 +460,7 @@ def test_everything_that_a_person_at_azure_would_ask_for_is_kept():
         service_request_id="srv",
         correlation_id="cor",
     )
-    assert outcome_of(reply, "medic-1") == Outcome(
+    assert outcome_of(reply, "medic-1", "/x") == Outcome(
         status=Status.THROTTLED,
         words="Azure asks us to slow down",
         request_id="medic-1",

@@ -32,8 +32,10 @@ from remediations.model import (
 from remediations.planning import propose
 from remediations.policy import ActionPolicy, Grants, Policy
 from remediations.ports import Reply
+from remediations.situation import PastEffect
 from tests.builders import (
     DEPLOYMENT,
+    NOON,
     SUBSCRIPTION,
     WORKSPACE,
     FakeReads,
@@ -119,7 +121,9 @@ def test_the_missing_role_alone_is_granted_and_the_re_run_comes_after_2_5_and_10
     assert str(plan.calls[0]) == (
         f"PUT {REGISTRY.path}/providers/Microsoft.Authorization/roleAssignments/{name}?api-version=2022-04-01"
     )
-    assert plan.effect.startswith("grant AcrPull on crprod to identity id-scoring; then, after 2, 5 and 10 minutes")
+    assert plan.effect.startswith(
+        "grant AcrPull on crprod to identity id-scoring; then, until it is effective, after 2, 5 and 10 more minutes"
+    )
     assert plan.undo.startswith(f"az role assignment delete --ids {REGISTRY.path}/providers")
     assert plan.needs_person is None
     assert grant_roles.prepare(plan, 0, FakeReads()) == Body(
@@ -204,6 +208,40 @@ def test_nothing_is_granted_where_nothing_can_be_run_again():
     plan = proposed(around(), resource=Absent(), operation=Unknown())
     assert isinstance(plan, NoPlan)
     assert "rejected at once" in plan.words
+
+
+def test_a_role_that_is_not_effective_yet_is_waited_for_and_not_granted_again():
+    lately = around(replace(PULL, held=True, since=NOON), replace(READ, held=True))
+    plan = planned(lately, Grants())
+    assert [(step.is_rerun, step.wait / timedelta(minutes=1)) for step in plan.steps] == [
+        (True, 2),
+        (True, 5),
+        (True, 10),
+    ]
+    assert plan.effect.startswith("AcrPull was given at 12:00:00 UTC, and may not have been effective; then, until")
+    assert plan.needs_person is None
+    assert grant_roles.role_is_missing(plan, seen(lately)).answer is ALLOW
+    assert grant_roles.within_identity(plan, seen(lately)).answer is ALLOW
+    assert grant_roles.image_is_there(plan, seen(lately)).answer is ALLOW
+
+
+def test_what_we_gave_and_somebody_took_away_is_not_given_again():
+    plan = planned()
+    given = PastEffect(
+        at=NOON,
+        incident_id="inc-other",
+        action="grant-roles",
+        cause_id="identity-missing-acrpull",
+        plan="another",
+        counts=True,
+        is_open=False,
+        targets=(plan.steps[0].call.path.lower(),),
+        status=Status.ACCEPTED,
+    )
+    taken = make_situation(surroundings=around(), effects=(given,))
+    assert grant_roles.role_is_missing(plan, taken).answer is DENY
+    own = make_situation(surroundings=around(), effects=(replace(given, plan=plan.digest),))
+    assert grant_roles.role_is_missing(plan, own).answer is ALLOW
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def test_a_protected_tag_keeps_it_whatever_opts_it_in(where):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        pytest.param({"requests": Found(True)}, "requests reached it in the last 30 days", id="by header only"),
+        pytest.param({"requests": Found(True)}, "requests reached it inside the window", id="by header only"),
         pytest.param(
             {"requests": Unknown("throttled")}, "whether requests reached it is unknown (throttled)", id="unknown"
         ),

@@ -9,6 +9,7 @@ from remediations import guards
 from remediations.actions import sync_keys
 from remediations.actions.action import Body, Go, Proposal, Unneeded
 from remediations.actions.sync_keys import SYNC_KEYS
+from remediations.adapters import ml
 from remediations.model import (
     Absent,
     Answer,
@@ -231,3 +232,7 @@ def test_its_guards_are_the_common_ones_and_its_own():
     assert SYNC_KEYS.guards[: len(guards.COMMON)] == guards.COMMON
     names = [guard.__name__ for guard in SYNC_KEYS.guards[len(guards.COMMON) :]]
     assert names == ["admin_user_is_on", "no_network_fault", "not_synced_in_vain", "within_workspace"]
+
+
+def test_the_sdk_sends_the_api_version_that_the_plan_names():
+    assert sync_keys.API_VERSION == ml.SYNC_API_VERSION
