@@ -62,11 +62,16 @@ def _next(done: Any, processes: Sequence[SpawnProcess], store: Path) -> tuple[in
 
 
 def _lane(lane: int, work: dict[str, Any], done: Any, store: Path) -> None:
-    """Play what is left of each mode, on one stage for each."""
+    """Play what is left of each mode, on one stage for each; every lane begins with another mode."""
+    modes = list(work)
     with (store / LOG).open("a", encoding="utf-8") as log, redirect_stderr(log):
-        for mode, left in work.items():
+        for mode in modes[lane - 1 :] + modes[: lane - 1]:
+            taken = work[mode].get()
+            if taken is None:
+                continue
             folder = store / f"{mode}-{lane}"
             with Stage(mode, folder, worker_output=log.fileno()) as stage:
-                while (taken := left.get()) is not None:
+                while taken is not None:
                     number, scenario = taken
                     done.put((number, stage.play(scenario), folder))
+                    taken = work[mode].get()

@@ -37,6 +37,7 @@ SEND_SECONDS = 1.0
 _EVENT_GRID = "/runtime/webhooks/eventgrid?functionName=on_deployment_failure"
 PATIENCE_S = 30.0
 _QUIET_S = 0.25
+_LOOK_S = 0.05
 
 
 class Send(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do", tag="send"):
@@ -309,15 +310,16 @@ class Stage:
     def _outcome(self, expect: Expected, world: World, subscription: str) -> "Actual":
         """Wait until what is expected is there and nothing more comes, or until patience is over."""
         deadline = time.monotonic() + PATIENCE_S
-        seen = self._actual(world, subscription)
-        while time.monotonic() < deadline:
-            time.sleep(_QUIET_S)
+        while True:
             world.wait_until_quiet(1.0)
-            now = self._actual(world, subscription)
-            if now == seen and not differences(expect, now):
-                break
-            seen = now
-        return seen
+            seen = self._actual(world, subscription)
+            is_late = time.monotonic() > deadline
+            if not differences(expect, seen) or is_late:
+                time.sleep(_QUIET_S)
+                world.wait_until_quiet(1.0)
+                if is_late or self._actual(world, subscription) == seen:
+                    return seen
+            time.sleep(_LOOK_S)
 
     def _actual(self, world: World, subscription: str) -> "Actual":
         incidents = [one for one in self.trail.incidents() if self._is_of(one, subscription)]

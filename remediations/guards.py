@@ -25,7 +25,7 @@ from remediations.situation import PastEffect, Situation
 
 type Guard = Callable[[Plan, Situation], GuardAnswer]
 
-_MOST_SENDS = 3
+_LEAST_SENDS = 2  # of one call: a lost answer alone does not use up the only attempt
 _OF_A_WRITE = frozenset({"state", "last modified", "operation"})  # of a fingerprint: what any write changes
 _BEGINNING = frozenset({"Started", "Accepted", "Succeeded", "Failed", "Canceled"})
 
@@ -122,7 +122,7 @@ def attempts_left(plan: Plan, situation: Situation) -> GuardAnswer:
     name, limit, within = "attempts-left", situation.permission.attempts, situation.permission.within
     cause, effects = plan.diagnosis.cause_id, _on_resource(plan, situation)
     sends = sum(effect.plan == plan.digest and effect.step == situation.step for effect in effects)
-    if sends >= _MOST_SENDS:
+    if sends >= max(limit, _LEAST_SENDS):
         return deny(name, f"this call was sent {sends} times, and every answer was lost")
     others = {
         effect.plan

@@ -274,7 +274,18 @@ def test_each_call_goes_through_the_client_that_it_names(bench, tmp_path):
         ),
         pytest.param(Answer(body=b'{"status'), Unknown("the answer is no JSON"), id="cut short"),
         pytest.param(Answer(status=404), Absent(), id="forgotten"),
-        pytest.param(Answer(status=409), Unknown("answered 409"), id="409"),
+        pytest.param(
+            Answer(status=409, body=b'{"error":{"code":"ResourceNotFound"}}'),
+            Found({"status": "Failed", "error": {"code": "ResourceNotFound"}}),
+            id="a Location that answers with an error",
+        ),
+        pytest.param(
+            Answer(status=400, body=b"no JSON"),
+            Found({"status": "Failed", "error": None}),
+            id="an error without a body",
+        ),
+        pytest.param(Answer(status=429), Unknown("429: throttled"), id="it is our asking that is refused"),
+        pytest.param(Answer(status=500), Unknown("answered 500"), id="no answer is no end"),
     ],
 )
 def test_an_operation_says_how_it_stands(bench, answer, reading):
@@ -343,17 +354,17 @@ def test_an_image_by_its_digest_is_asked_for_by_its_digest(registry):
 def test_only_the_registry_s_own_404_for_the_manifest_is_absent(registry):
     assert ask(registry, reference="4") == Absent()
     del registry.answers["POST /oauth2/token"]
-    assert ask(registry) == Unknown("the registry gave us no token: it answered 404")
+    assert ask(registry) == Unknown("the registry refused us a token: it answered 404")
 
 
 @pytest.mark.parametrize(
     ("where", "answer", "words"),
     [
-        ("POST /oauth2/exchange", Answer(status=401), "the registry gave us no token: it answered 401"),
+        ("POST /oauth2/exchange", Answer(status=401), "the registry refused us a token: it answered 401"),
         ("POST /oauth2/exchange", Answer(status=None), "no answer of the registry: ServiceResponseError"),
-        ("POST /oauth2/exchange", Answer(body=b"[]"), "the registry gave us no token"),
-        ("POST /oauth2/exchange", Answer(body=b"{"), "the registry gave us no token"),
-        ("POST /oauth2/token", Answer(body=b'{"access_token":"a\\r\\nb"}'), "the registry gave us no token"),
+        ("POST /oauth2/exchange", Answer(body=b"[]"), "the registry gave none that is a token"),
+        ("POST /oauth2/exchange", Answer(body=b"{"), "the registry gave none that is a token"),
+        ("POST /oauth2/token", Answer(body=b'{"access_token":"a\\r\\nb"}'), "the registry gave none that is a token"),
         ("POST /oauth2/token", Answer(body=b"x" * 70_000), "the registry's answer is too large"),
         ("POST /oauth2/token", Answer(status=302, headers={"Location": "/elsewhere"}), "it answered 302"),
         ("HEAD /v2/team/credit/manifests/3", Answer(status=401), "the registry answered 401"),

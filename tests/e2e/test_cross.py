@@ -153,9 +153,9 @@ PAIRS = (
     Pair("grant-roles", "retry", (), End.ADVISED, _HOLDS, _RULED_OUT),
     Pair("grant-roles", "sync-keys", (), End.ADVISED, _HOLDS, _RULED_OUT),
     Pair("grant-roles", "delete-idle", (), End.ADVISED, _HOLDS, _RULED_OUT),
-    Pair("delete-idle", "retry", (), End.ADVISED, _FITS, _RULED_OUT),
-    Pair("delete-idle", "sync-keys", (), End.ADVISED, _FITS, _RULED_OUT),
-    Pair("delete-idle", "grant-roles", (), End.ADVISED, _FITS, _RULED_OUT),
+    Pair("delete-idle", "retry", (), End.ADVISED, _FITS, _FITS),
+    Pair("delete-idle", "sync-keys", (), End.ADVISED, _FITS, _FITS),
+    Pair("delete-idle", "grant-roles", (), End.ADVISED, _FITS, _FITS),
 )
 CURES = {
     "retry": (GREEN,),

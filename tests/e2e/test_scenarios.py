@@ -16,6 +16,8 @@ from local.cli import app
 from local.rehearsal import Actual, Effect, Expected, Stage, differences
 from remediations.model import Disposition, End
 
+BUDGET = yaml.safe_load((Path(__file__).parent / "calls.yaml").read_text("utf-8"))
+
 
 @pytest.fixture(scope="module")
 def stage_of(tmp_path_factory) -> Iterator[Callable[[str], Stage]]:
@@ -42,6 +44,13 @@ def test_the_story_ends_as_expected(file: Path, stage_of):
 
     assert report.differences == ()
     assert report.as_expected
+    most = BUDGET[file.stem]
+    assert report.calls.write <= most["write"]
+    assert report.calls.read <= most["read"]
+
+
+def test_every_story_has_a_budget_of_calls():
+    assert list(BUDGET) == [file.stem for file in rehearsal.shipped()]
 
 
 def test_every_shipped_story_fits_the_published_schema():

@@ -130,6 +130,12 @@ def test_where_there_are_windows_one_must_be_open(windows, answer):
         pytest.param([{}, {}, {"plan": make_plan().digest}], {}, ALLOW, id="one is this plan, its answer was lost"),
         pytest.param([{"plan": make_plan().digest}] * 2, {}, ALLOW, id="two answers were lost"),
         pytest.param([{"plan": make_plan().digest}] * 3, {}, DENY, id="every answer is lost"),
+        pytest.param(
+            [{"plan": make_plan().digest}],
+            {"permission": ActionPolicy(mode=Mode.AUTO, attempts=1)},
+            ALLOW,
+            id="the answer of the only attempt was lost",
+        ),
         pytest.param([{"plan": make_plan().digest, "step": 1}] * 3, {}, ALLOW, id="at another step"),
         pytest.param([{}, {}, {"targets": ("/w",)}], {}, ALLOW, id="one on another resource, which both need"),
         pytest.param([{}, {}, {"incident_id": "inc-other"}], {}, DENY, id="also by another incident"),

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from remediations import codec
 from remediations.enrichment import resource_state
-from remediations.model import Absent, Area, Found, Identity, Reading, ResourceId, Surroundings, Unknown
+from remediations.model import Absent, Area, DesiredSpec, Found, Identity, Reading, ResourceId, Surroundings, Unknown
 from remediations.policy import Policy
 from remediations.surroundings import is_complete, look
 from tests.builders import (
@@ -429,6 +430,21 @@ def test_a_role_above_counts(scope, place):
     assert (pull.held, pull.words) == (True, f"AcrPull on {place}")
 
 
+@pytest.mark.parametrize(
+    ("created", "since"),
+    [
+        pytest.param(("2026-11-22T11:59:00Z",), NOON - timedelta(minutes=1), id="when it was made"),
+        pytest.param(("2026-11-22T11:59:00Z", "2026-11-20T12:00:00Z"), NOON - timedelta(days=2), id="the older of two"),
+        pytest.param(("2026-11-22T11:59:00Z", None), None, id="one is of unknown age, and may be old"),
+        pytest.param(("soon",), None, id="no time"),
+    ],
+)
+def test_since_when_a_role_is_held_is_told_if_it_is_known(created, since):
+    assignments = [assignment(ACR_PULL, REGISTRY, createdOn=at) for at in created]
+    pull, _ = roles_of(registry=assignments)
+    assert (pull.held, pull.since) == (True, since)
+
+
 def test_a_role_by_a_group_counts_and_says_so():
     pull, _ = roles_of(registry=[assignment(CONTRIBUTOR, GROUP, GROUP_OF_PEOPLE)])
     assert (pull.held, pull.words) == (True, "Contributor on resource group rg-ml-prod (through a group)")
@@ -663,6 +679,44 @@ def test_a_quota_is_counted_with_the_reserve():
 @pytest.mark.parametrize(("instances", "needed"), [(1, 8), (2, 12), (5, 24), (10, 48), (15, 72), (50, 240)])
 def test_a_fifth_is_reserved_and_rounded_up(instances, needed):
     assert quota_of({"capacity": instances}).value.needed == needed
+
+
+SPEC = DesiredSpec(
+    url="https://st.blob.core.windows.net/desired/green.json",
+    digest="ci",
+    kind="Managed",
+    instance_type="Standard_DS4_v2",
+    capacity=5,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "needed"),
+    [
+        pytest.param({"resource": Absent(), "desired": Found(SPEC)}, 48, id="refused at once: as CI sent it"),
+        pytest.param(
+            {"resource": Absent()},
+            "the deployment is not known: it was refused at once, and CI sent no spec",
+            id="refused at once, and no spec",
+        ),
+        pytest.param(
+            {"desired": Found(SPEC)},
+            "the deployment is not known: the deployment and CI's spec name other machines",
+            id="what would be sent is not what is shown",
+        ),
+        pytest.param(
+            {"desired": Found(replace(SPEC, instance_type="Standard_DS3_v2", capacity=1))}, 8, id="both say the same"
+        ),
+        pytest.param(
+            {"resource": Absent(), "desired": Found(replace(SPEC, kind="Kubernetes"))},
+            "it runs on Kubernetes: it draws on no quota of Azure ML",
+            id="CI's spec is for Kubernetes",
+        ),
+    ],
+)
+def test_cores_are_those_of_the_body_that_will_be_sent(changes, needed):
+    found = seen(Area.QUOTA, evidence=evidence_of(**changes), **CAPACITY).quota
+    assert needed == (found.value.needed if isinstance(found, Found) else words(found))
 
 
 def test_a_machine_type_is_the_same_in_any_casing():

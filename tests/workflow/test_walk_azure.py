@@ -34,7 +34,7 @@ def test_a_write_that_azure_refuses_names_the_permission_and_is_not_tried_again(
     story.put()
     end, words = story.ending()
     assert end == "not-repaired"
-    assert words == f"our identity lacks {DEPLOYMENTS}/write: grant it at this scope"
+    assert words == f"our identity lacks {DEPLOYMENTS}/write on {story.resource}/deployments/green"
     assert [entry.status for entry in story.sends()] == [403]
     assert [status for _, status in story.intents()] == ["forbidden"]
     story.check_promises()
@@ -233,7 +233,7 @@ def test_repairs_of_a_subscription_stop_when_the_hours_budget_is_spent(tell):
     story.put()
     end, words = story.ending()
     assert end == "not-repaired"
-    assert "budget-left: 1 of 1 effects of retry are taken in this hour" in words
+    assert "budget-left: 1 of 1 repairs by retry are begun in this hour" in words
     assert story.effects() == ["PUT green"]
     assert len(story.slots()) == 1
 
@@ -271,7 +271,7 @@ def test_an_azure_that_never_answers_is_asked_no_more_often_than_policy_permits(
     story.put()
     end, words = story.ending()
     assert end == "not-repaired"
-    assert words.startswith("after 2 calls. Now: attempts-left: repaired 2 times")
+    assert words.startswith("after 2 calls. Now: attempts-left: this call was sent 2 times")
     assert [status for _, status in story.intents()] == ["not-done", "not-done"]
     assert len(story.sends()) == 2
     story.check_promises()
