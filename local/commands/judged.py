@@ -58,7 +58,7 @@ def show_plan(console: Console, plan: Plan | NoPlan) -> None:
     rows.append(("  undo", plan.undo))
     if plan.needs_person is not None:
         rows.append(("  person", plain(plan.needs_person)))
-    rows.append(("  wait", f"{span_words(plan.wait)} before the call"))
+    rows.append(("  wait", f"{span_words(plan.wait)} before the first call"))
     show(console, *rows)
 
 
