@@ -5,13 +5,14 @@ stage                       what it makes                                       
 ==========================  ===================================================  ==========
 1. receive                  a raw event -> `Reception` (perhaps an `Incident`)   intake
 2. enrich                   `Incident` -> `Evidence`                             enrichment
-3. classify                 `Evidence` -> `Diagnosis`                            classification
-4. propose                  `Diagnosis` -> `Plan`                                planning
-5. survey                   `Plan` -> `Situation`                                situation
-6. decide                   `Plan` + `Situation` -> `Decision`                   guards
-7. execute                  `Decision` -> `Outcome`                              execution
-8. verify                   `Outcome` + fresh evidence -> `Verification`         verification
-9. record                   any of them -> `AuditRecord`                         audit
+3. look                     `Evidence` with what the nominated causes ask for    surroundings
+4. classify                 `Evidence` -> `Diagnosis`                            classification
+5. propose                  `Diagnosis` -> `Plan`                                planning
+6. survey                   `Plan` -> `Situation`                                situation
+7. decide                   `Plan` + `Situation` -> `Decision`                   guards
+8. execute                  a step of the plan -> `Outcome`                      execution
+9. verify                   `Outcome` + fresh evidence -> `Verification`         verification
+10. record                  any of them -> `AuditRecord`                         audit
 ==========================  ===================================================  ==========
 
 Each value is frozen and names the one before it; nothing walks back to ask. What is known about failures grows in
