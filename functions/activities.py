@@ -16,7 +16,7 @@ from structlog.contextvars import bound_contextvars
 
 from remediations import codec, desk, enrichment, execution, guards, planning, situation, surroundings, verification
 from remediations.actions import ACTIONS
-from remediations.actions.action import Go, NotYet, Stop, Unneeded
+from remediations.actions.action import NotYet, Stop, Unneeded
 from remediations.catalogue import CAUSES
 from remediations.classification import classify, wanted
 from remediations.model import (
@@ -36,6 +36,7 @@ from remediations.model import (
     ResourceId,
     Status,
     Verdict,
+    reading_words,
 )
 from remediations.ports import Reads
 from remediations.services import Services, services
@@ -55,6 +56,7 @@ _NO_ANSWER = "nobody answered in time"
 _BUSY_WAIT_S = 30.0
 _LONGEST_BUSY_WAIT_S = 300.0
 _TURN_WAIT = timedelta(seconds=30)
+_MOST_WAITS = 40  # 20 minutes
 _DESK_HELD = "another incident works on the target"
 _OPERATION_POLLS = 130  # a minute each: a little more than two hours
 
@@ -179,7 +181,7 @@ def execute(step: Order) -> Order:
     with _bound(plan.diagnosis.incident):
         outcome = _found(own, plan, number, attempt)
         if outcome is None:
-            passed, budget = _turn(own, plan, step)
+            passed, budget = _turn(own, decision, step)
             outcome = passed or execution.execute(
                 plan,
                 number,
@@ -267,8 +269,12 @@ def check(step: Order) -> Order:
             state = enrichment.operation_state(shown.value)
             failed = state.is_over and state.status != "Succeeded"
             return {"over": state.is_over, "failed": f"{state.status} ({state.code or 'no code'})" if failed else None}
+        if taken.call.via != "arm" and (isinstance(shown, Absent) or reads.refused()):
+            return {"over": True, "unread": reading_words(shown)}  # its record is gone, or not for us
+    elif taken.call.via != "arm":
+        return {"over": True}
     if taken.call.via != "arm":
-        return {"over": outcome.operation_url is None or reads.refused() != ()}
+        return {"over": False}
     match enrichment.read_resource(reads, ResourceId.parse(taken.call.path), own.own):
         case Found(resource):
             return {"over": not resource.is_running}
@@ -290,8 +296,9 @@ def verify(step: Order) -> Order:
         verified = verification.verify(plan, number, outcome, after, ACTIONS, evidence_digest=digest, failed=failed)
         own.journal.verified(plan, number, verified)
         log.info("repair.verified", step=number, end=str(verified.end), words=verified.words)
-        held = Settled(at=own.clock(), held=verified.end in {None, End.REPAIRED})
-        own.trail.settle(plan.digest, number, step["attempt"], held)
+        if "unread" not in step["seen"]:
+            held = Settled(at=own.clock(), held=verified.end in {None, End.REPAIRED})
+            own.trail.settle(plan.digest, number, step["attempt"], held)
         if verified.end is None:
             return _next(step, plan)
         return {
@@ -434,37 +441,48 @@ def _refusal(decision: Decision) -> str:
     return "; ".join(f"{answer.guard}: {answer.words}" for answer in decision.refusals)
 
 
-def _turn(own: Services, plan: Plan, step: Order) -> tuple[Outcome | None, int]:
+def _turn(own: Services, decision: Decision, step: Order) -> tuple[Outcome | None, int | None]:
     """Ask on fresh reads whether a step is still needed, and run the guards again.
 
     Gives no outcome if the effect is to be, and the budget that then holds.
     """
-    number, attempt = step["number"], step["attempt"]
+    plan, number, attempt = decision.plan, step["number"], step["attempt"]
+    if step["desk"] == "held":  # nothing is read while another is at work: many may be waiting
+        seen = own.evidence.get(Situation, decision.situation)
+        return _waits(own, plan, step, replace(seen, now=own.clock()), _DESK_HELD), None
     seen = _survey(own, plan, _evidence_for(own, plan, number), step=number, desk=step["desk"])
-    turn = NotYet(_DESK_HELD) if seen.desk == "held" else ACTIONS[plan.action].turn(plan, number, seen)
+    turn = ACTIONS[plan.action].turn(plan, number, seen)
     match turn:
         case Unneeded(words):
-            outcome = Outcome(status=Status.UNNEEDED, words=words)
-            own.journal.came_of(plan, number, attempt, outcome)
-            return outcome, 0
-        case NotYet(words):
-            own.journal.waits(plan, number, words)
-            late = guards.in_time(plan, seen)
-            if late.answer is not Answer.ALLOW:
-                return Outcome(status=Status.REFUSED, words=f"{words}, and {late.words}"), 0
-            return Outcome(status=Status.PENDING, words=words, retry_after=_TURN_WAIT / step["scale"]), 0
+            own.journal.unneeded(plan, number, words)
+            return Outcome(status=Status.UNNEEDED, words=words), None
+        case NotYet(words) if not seen.missing_permissions:  # what Azure refuses us no waiting brings
+            if step.get("waits", 0) >= _MOST_WAITS:
+                return Outcome(status=Status.REFUSED, words=f"{words}, after {_MOST_WAITS} looks"), None
+            return _waits(own, plan, step, seen, words), None
         case Stop(words):
-            return Outcome(status=Status.REFUSED, words=words), 0
-        case Go():
+            return Outcome(status=Status.REFUSED, words=words), None
+        case _:
             pass
-    decision = _decide(own, plan, seen)
+    again = _decide(own, plan, seen)
     is_approved = step.get("approved") is True
     when = f"before call {number + 1}, attempt {attempt}"
-    own.journal.decided(decision, when=f"{when}, approved" if is_approved else when)
-    if decision.verdict is Verdict.RUN or (decision.verdict is Verdict.ASK and is_approved):
-        return None, decision.budget
-    words = _refusal(decision) if decision.verdict is Verdict.REFUSE else f"{decision.mode_words}: nobody approved it"
-    return Outcome(status=Status.REFUSED, words=words), 0
+    own.journal.decided(again, when=f"{when}, approved" if is_approved else when)
+    if again.verdict is Verdict.RUN or (again.verdict is Verdict.ASK and is_approved):
+        return None, None if guards.has_begun(plan, seen) else again.budget
+    if again.verdict is Verdict.REFUSE:
+        return Outcome(status=Status.REFUSED, words=_refusal(again)), None
+    nobody = "" if is_approved else ": nobody approved it"
+    return Outcome(status=Status.REFUSED, words=f"{again.mode_words}{nobody}"), None
+
+
+def _waits(own: Services, plan: Plan, step: Order, seen: Situation, words: str) -> Outcome:
+    """Give the outcome of a step whose turn has not come, as long as there is time."""
+    own.journal.waits(plan, step["number"], words)
+    late = guards.in_time(plan, seen)
+    if late.answer is not Answer.ALLOW:
+        return Outcome(status=Status.REFUSED, words=f"{words}, and {late.words}")
+    return Outcome(status=Status.PENDING, words=words, retry_after=_TURN_WAIT / step["scale"])
 
 
 def _next(step: Order, plan: Plan) -> Order:
@@ -475,6 +493,7 @@ def _next(step: Order, plan: Plan) -> Order:
         "verdict": "run",
         "number": number,
         "attempt": 1,
+        "waits": 0,
         "sent": False,
         "desks": desk.keys_of(plan.target_from(number)),
         "wait_s": plan.steps[number].wait.total_seconds() / step["scale"],
@@ -488,7 +507,8 @@ def _after(own: Services, step: Order, plan: Plan, outcome: Outcome) -> Order:
     done = {**step, "outcome": codec.dump(outcome), "sent": False, "wait_s": 0.0}
     match outcome.status:
         case Status.PENDING:
-            return {**done, "wait_s": max(asked, 0.1)}
+            waits = step.get("waits", 0) + (step["desk"] == "ours")
+            return {**done, "wait_s": max(asked, 0.1), "waits": waits}
         case Status.UNNEEDED:
             return _next(done, plan)
         case Status.BUSY | Status.THROTTLED | Status.UNSENT | Status.NOT_DONE | Status.AGAIN:

@@ -158,6 +158,11 @@ class Journal(Struct, frozen=True):
         key = f"{plan.digest}:{number}:{words}"
         self.record(plan.diagnosis.incident.id, "wait", key, plan=plan.digest, step=number, words=words)
 
+    def unneeded(self, plan: Plan, number: int, words: str) -> None:
+        """Keep why a step was passed over: nothing was intended, so there is no outcome."""
+        key = f"{plan.digest}:{number}"
+        self.record(plan.diagnosis.incident.id, "unneeded", key, plan=plan.digest, step=number, words=words)
+
     def intended(self, intent: Intent, plan: Plan, attempt: int) -> None:
         self.record(
             intent.incident_id,

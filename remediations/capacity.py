@@ -39,6 +39,7 @@ _MAX_WORKSPACES, _MAX_ENDPOINTS, _MAX_DEPLOYMENTS = 20, 100, 500
 _MAX_LISTED = 2000
 _MAX_SERIES = 200  # Azure gives ten unless told otherwise
 _BUDGET = 400
+_VALUES = ("average", "maximum", "minimum", "total")
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _LOCATION = re.compile(r"[a-z0-9]+")
 _WORKSPACE = re.compile(
@@ -376,7 +377,7 @@ class _Metrics:
             query = f"&metricnames=RequestsPerMinute&aggregation=Average&$filter=deployment eq '*'&top={_MAX_SERIES}"
             self._of_endpoint[endpoint.key] = self._ask(endpoint, query)
         split = _series(self._of_endpoint[endpoint.key], "RequestsPerMinute", self._start, self._end)
-        answer = self._ask(resource, "&metricnames=RequestsPerMinute,DeploymentCapacity&aggregation=Average,Maximum")
+        answer = self._ask(resource, "&metricnames=RequestsPerMinute,DeploymentCapacity&aggregation=Average")
         single = _series(answer, "RequestsPerMinute", self._start, self._end)
         alive = _series(answer, "DeploymentCapacity", self._start, self._end)
         return _requests(_split_of(split, resource.deployment or ""), single), self._alive(alive)
@@ -452,10 +453,10 @@ def _one(shown: Mapping[str, Json]) -> _Series | None:
     }
     points: list[tuple[datetime, float]] = []
     for point in map(mapping, data):
-        at = moment(point.get("timeStamp"))
-        for value in (point.get("average"), point.get("maximum")):
-            if value is None:
-                continue
+        at, values = moment(point.get("timeStamp")), [point[name] for name in _VALUES if point.get(name) is not None]
+        if not values and any(point.get(name) is not None for name in point.keys() - {"timeStamp"}):
+            return None  # it says something, and not what was asked
+        for value in values:
             if at is None or isinstance(value, bool) or not isinstance(value, int | float):
                 return None
             if not 0 <= value < math.inf:  # nor NaN

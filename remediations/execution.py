@@ -75,7 +75,7 @@ def execute(
     nonce: str,
     keep: Callable[[object], str],
     decision: str,
-    budget: int,
+    budget: int | None,
     send_within: timedelta,
 ) -> Outcome:
     """Take a slot of the budget, create the intent, send the call of a step once, and give what came of it.
@@ -84,7 +84,7 @@ def execute(
         number: Of the step in the plan.
         keep: Puts a receipt into the evidence store, and gives its digest.
         decision: Digest of the decision, so that whoever finds the intent open can read back what was planned.
-        budget: Repairs by this action that policy permits in one subscription and hour.
+        budget: Repairs by this action that policy permits in one subscription and hour; None if this one has its place.
         send_within: The longest that the send may take.
 
     Raises:
@@ -101,7 +101,8 @@ def execute(
     if isinstance(receipt, Changed):
         return Outcome(status=Status.REFUSED, words=receipt.words)
     slot = Slot(plan=plan.digest, incident_id=incident.id)
-    if not trail.take_budget(incident.resource.subscription, plan.action, now, slot, budget):
+    scope = incident.resource.subscription
+    if budget is not None and not trail.take_budget(scope, plan.action, now, slot, budget):
         return Outcome(status=Status.REFUSED, words=f"the budget of {budget} repairs by {plan.action} an hour is spent")
     call = step.call
     request_id = request_id_of(plan.digest, number, attempt)

@@ -90,7 +90,7 @@ def not_protected(_plan: Plan, situation: Situation) -> GuardAnswer:
     """A resource with a protected tag, or whose endpoint has one, is never touched."""
     shown = [reading.value.tags for reading in (situation.resource, situation.endpoint) if isinstance(reading, Found)]
     for name, value in situation.protected.items():
-        if any(tags_match(tags, {name: value}) for tags in (situation.tags, *shown)):
+        if any(tags_match(tags, {name: value}, any_case=True) for tags in (situation.tags, *shown)):
             return deny("not-protected", f"tag {name}={value} protects it")
     if isinstance(situation.resource, Unknown) or isinstance(situation.endpoint, Unknown):
         return unknown("not-protected", "the tags of the resource and its endpoint cannot all be read")
@@ -149,8 +149,17 @@ def cooled_down(plan: Plan, situation: Situation) -> GuardAnswer:
 def budget_left(plan: Plan, situation: Situation) -> GuardAnswer:
     """Only so many repairs in one subscription and hour. The slot is taken when it comes to the first effect."""
     limit, used = situation.permission.budget_per_hour, situation.budget_used
+    if has_begun(plan, situation):
+        return allow("budget-left", "the plan has begun, and has its place")
     words = f"{used} of {limit} repairs by {plan.action} are begun in this hour"
     return allow("budget-left", words) if used < limit else deny("budget-left", words)
+
+
+def has_begun(plan: Plan, situation: Situation) -> bool:
+    """Tell whether an earlier step of this very plan was sent: it is not left in the middle for its budget."""
+    return any(
+        effect.plan == plan.digest and effect.step < situation.step and effect.counts for effect in situation.effects
+    )
 
 
 def in_time(plan: Plan, situation: Situation) -> GuardAnswer:

@@ -61,7 +61,7 @@ def days(window: timedelta) -> str:
 def _by_tags(candidate: Candidate, rules: Idle, protected: Mapping[str, str]) -> Iterator[str]:
     shown = (candidate.state.tags, candidate.endpoint.tags)
     for name, value in protected.items():
-        if any(tags_match(tags, {name: value}) for tags in shown):
+        if any(tags_match(tags, {name: value}, any_case=True) for tags in shown):
             yield f"tag {name}={value} protects it"
     wanted = ", ".join(f"{name}={value}" for name, value in rules.tag.items())
     for tags in shown:

@@ -844,7 +844,11 @@ def reading_words[T](reading: Reading[T]) -> str:
             return f"unknown ({reason})"
 
 
-def tags_match(tags: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Tell whether `tags` hold all of `wanted`; tag names are compared without case, as Azure does."""
-    lowered = {name.lower(): value for name, value in tags.items()}
-    return all(lowered.get(name.lower()) == value for name, value in wanted.items())
+def tags_match(tags: Mapping[str, str], wanted: Mapping[str, str], *, any_case: bool = False) -> bool:
+    """Tell whether `tags` hold all of `wanted`; tag names are compared without case, as Azure does.
+
+    Args:
+        any_case: Compare values without case, too: where a tag forbids, a slip of the pen must not permit.
+    """
+    lowered = {name.lower(): value.lower() if any_case else value for name, value in tags.items()}
+    return all(lowered.get(name.lower()) == (value.lower() if any_case else value) for name, value in wanted.items())

@@ -277,7 +277,10 @@ def _network(reads: Reads, workspace: str) -> Reading[tuple[str, ...]]:
     reading = reads.ask(f"{workspace}/diagnose?api-version={API_VERSION}", asked)
     if not isinstance(reading, Found):
         return reading
-    results = mapping(mapping(reading.value).get("value")).items()
+    value = mapping(mapping(reading.value).get("value"))
+    if not isinstance(value.get("containerRegistryResults"), list):
+        return Unknown("the workspace's diagnosis says nothing of its registry")
+    results = value.items()
     found = ((area, mapping(each)) for area, listed in results if isinstance(listed, list) for each in listed)
     return Found(
         tuple(

@@ -185,7 +185,7 @@ def _incident_named(trail: Trail, name: str) -> str:
 def headline(record: AuditRecord) -> str:
     """Give the words of a record: what it says, for people."""
     facts = {name: _words(value) for name, value in record.facts.items()}
-    if record.stage in {"intent", "wait", "outcome", "verification"}:
+    if record.stage in {"intent", "wait", "unneeded", "outcome", "verification"}:
         return _of_call(record, facts)
     match record.stage:
         case "incident":
@@ -225,6 +225,8 @@ def _of_call(record: AuditRecord, facts: dict[str, str]) -> str:
             return f"about to send {call}, attempt {facts.get('attempt')}"
         case "wait":
             return f"{call} is not sent yet: {words}"
+        case "unneeded":
+            return f"{call} is not needed: {words}"
         case "outcome":
             return f"{facts.get('status')}: {words}"
         case _ if record.facts.get("end") is None:

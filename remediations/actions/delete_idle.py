@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from remediations import codec, idle, spec
 from remediations.actions import rerun
 from remediations.actions.action import Action, Body, Changed, Go, NotYet, Proposal, Stop, Turn, Unneeded
-from remediations.codec import mapping
+from remediations.codec import mapping, text
 from remediations.enrichment import API_VERSION, resource_state
 from remediations.guards import COMMON, allow, deny, unknown
 from remediations.model import (
@@ -45,6 +45,7 @@ from remediations.situation import PastEffect, Situation
 
 _SHOWN_WITHIN = timedelta(minutes=10)  # what a deletion freed stands in Azure's usage by then
 _REASONS = 5
+_MOST_SIBLINGS = 100
 _HAS_TRAFFIC = "non-zero traffic weight"
 
 
@@ -65,7 +66,7 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, policy: Policy) -> Proposa
         return _none(diagnosis, f"nothing is deleted: {why}")
     if not isinstance(quota, Found):
         return _none(diagnosis, f"nothing is deleted while the quota is {reading_words(quota)}")
-    if why := _why_not_needed(quota.value):
+    if why := _why_not_needed(quota.value, diagnosis.facts.get("needed")):
         return _none(diagnosis, why)
     if not isinstance(candidates, Found):
         words = f"nothing is deleted while what uses the quota is {reading_words(candidates)}"
@@ -91,7 +92,7 @@ def _proposal(again: Proposal, quota: Quota, victims: tuple[Candidate, ...], saf
     deletions = tuple(
         Step(
             call=Call(method="DELETE", path=victim.resource.path, api_version=API_VERSION),
-            target=(victim.resource.key, key),
+            target=(victim.resource.key, victim.resource.endpoint_id.key, key),
         )
         for victim in largest_first
     )
@@ -130,8 +131,14 @@ def _why_no_cores(evidence: Evidence, again: Proposal) -> str | None:
     return None
 
 
-def _why_not_needed(quota: Quota) -> str | None:
-    """Give why no deletion is called for: there is enough already, or there never will be."""
+def _why_not_needed(quota: Quota, told: str | None) -> str | None:
+    """Give why no deletion is called for: there is enough already, there never will be, or Azure counts otherwise.
+
+    Args:
+        told: The cores that the failure itself says are needed. Some machine types are exempt from the reserve.
+    """
+    if told is not None and told.isdecimal() and int(told) != quota.needed:
+        return f"{_arithmetic(quota)}; Azure says that {told} are needed: nothing is deleted until the two agree"
     if quota.missing == 0:
         return f"{_arithmetic(quota)}: there is quota for it now: run it again"
     return None if quota.is_curable else _never_enough(quota)
@@ -327,7 +334,7 @@ def _is_deletion(step: Step, failed: ResourceId, key: str) -> bool:
         return False
     is_another = victim.deployment is not None and victim.key != failed.key
     is_near = victim.subscription.lower() == failed.subscription.lower()
-    return is_another and is_near and set(step.target) == {victim.key, key}
+    return is_another and is_near and set(step.target) == {victim.key, victim.endpoint_id.key, key}
 
 
 # ------------------------------------------------------------------------------------------- each step
@@ -365,6 +372,8 @@ def receipt(plan: Plan, number: int, reads: Reads) -> Json | Changed:
         return Changed(f"the traffic of the endpoint of {victim.label} cannot be read")
     if _print_of(victim, state, endpoint) != plan.fingerprint.get(_print_name(victim)):
         return Changed(f"{victim.label} is no longer as it was when the plan was made")
+    if not _leaves_one(plan, victim, reads):
+        return Changed(f"no other deployment of the endpoint of {victim.label} is shown to be Succeeded")
     properties = mapping(rebuilt.body.get("properties"))
     kept = {name: value for name, value in properties.items() if name.lower() != "environmentvariables"}
     return {
@@ -373,6 +382,18 @@ def receipt(plan: Plan, number: int, reads: Reads) -> Json | Changed:
         "environment_variables": list(spec.environment_names(plain)),
         "traffic": dict(endpoint.traffic),
     }
+
+
+def _leaves_one(plan: Plan, victim: ResourceId, reads: Reads) -> bool:
+    """Tell whether, by a last look, the endpoint keeps a Succeeded deployment that the plan leaves alone."""
+    deleted = {step.call.path.lower() for step in plan.steps if _deletes(step)}
+    listed = reads.get_all(f"{victim.endpoint_path}/deployments?api-version={API_VERSION}", most=_MOST_SIBLINGS)
+    shown = [mapping(each) for each in listed.value] if isinstance(listed, Found) else []
+    return any(
+        text(each.get("id")).lower() not in deleted
+        and mapping(each.get("properties")).get("provisioningState") == ProvisioningState.SUCCEEDED
+        for each in shown
+    )
 
 
 def landed(plan: Plan, number: int, evidence: Evidence) -> Status:

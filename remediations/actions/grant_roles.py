@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from remediations import codec
 from remediations.actions import rerun
-from remediations.actions.action import Action, Body, Changed, Go, Proposal, Turn, Unneeded
+from remediations.actions.action import Action, Body, Changed, Go, Proposal, Stop, Turn, Unneeded
 from remediations.catalogue import CAUSES
 from remediations.catalogue.cause import Symptoms
 from remediations.catalogue.checks import role_is_fresh
@@ -41,6 +41,7 @@ from remediations.model import (
     Status,
     Step,
     Surroundings,
+    Unknown,
     reading_words,
 )
 from remediations.policy import Grants, Policy
@@ -48,8 +49,10 @@ from remediations.ports import Reads, Reply
 from remediations.situation import PastEffect, Situation
 
 API_VERSION = "2022-04-01"
+REPOSITORY_READER = "b93aa761-3e63-49ed-ac28-beffa264f7ac"
 _WAITS = tuple(timedelta(minutes=minutes) for minutes in (2, 5, 10))  # a role is effective within up to ten minutes
 _NAMES = uuid.UUID("6d1f7b0e-5b1c-5a52-9a3e-0c1f6f2f7f11")  # of no other meaning: the namespace of our names
+_NOT_READ = "what the endpoint's identities may do is not known"
 _PROVIDER = "providers/Microsoft.Authorization"
 
 
@@ -102,9 +105,13 @@ def fingerprint(steps: tuple[Step, ...], evidence: Evidence) -> dict[str, str]:
 
 def turn(plan: Plan, number: int, situation: Situation) -> Turn:
     """A role that is there by now, whoever granted it, is not granted again."""
-    granted = _access_of(plan, number, situation.surroundings)
-    if granted is not None and granted.held is True:
-        return Unneeded(f"{_who(granted)} has it: {granted.words}")
+    if plan.steps[number].is_rerun:
+        granted = (_access_of(plan, earlier, situation.surroundings) for earlier in range(number))
+        taken = next((one for one in granted if one is not None and one.held is False), None)
+        return Go() if taken is None else Stop(f"{_who(taken)} has {taken.role_name} no more: somebody took it away")
+    access = _access_of(plan, number, situation.surroundings)
+    if access is not None and access.held is True:
+        return Unneeded(f"{_who(access)} has it: {access.words}")
     return Go()
 
 
@@ -135,14 +142,30 @@ def image_is_there(plan: Plan, situation: Situation) -> GuardAnswer:
     name, image = "image-is-there", situation.surroundings.image
     if not any(_is_pull(plan, number, situation.surroundings) for number in range(len(plan.steps))):
         return allow(name, "no right to pull is granted")
-    if not isinstance(image, Found):
-        return allow(name, f"which image it is is {reading_words(image)}: that is why a person is asked")
-    reference, manifest = image.value.reference, image.value.manifest
-    if not image.value.in_registry:
+    reference = image.value.reference if isinstance(image, Found) else "of the deployment"
+    manifest = image.value.manifest if isinstance(image, Found) else image
+    if isinstance(image, Found) and not image.value.in_registry:
         return deny(name, f"the image {reference} does not lie in the workspace's registry")
     if isinstance(manifest, Absent):
         return deny(name, f"the registry has no {reference}")
+    if isinstance(manifest, Unknown) and plan.needs_person is None:
+        return unknown(name, f"the image {reference} is {reading_words(manifest)}, and no person was asked")
     return allow(name, f"the image {reference} is {reading_words(manifest)}")
+
+
+def permitted_by_policy(plan: Plan, situation: Situation) -> GuardAnswer:
+    """What policy said of identities and of ABAC registries when the plan was made, it says still."""
+    name, grants, access = "permitted-by-policy", situation.grants, situation.surroundings.access
+    pending = range(situation.step, len(plan.steps))
+    given = [one for number in pending if (one := _access_of(plan, number, situation.surroundings)) is not None]
+    if not given:
+        return allow(name, "nothing more is granted") if isinstance(access, Found) else unknown(name, _NOT_READ)
+    if any(one.role == REPOSITORY_READER for one in given) and not grants.repository_reader:
+        return deny(name, "policy does not allow Container Registry Repository Reader (grants.repository_reader)")
+    unlisted = sorted({_who(one) for one in given if not grants.lists(one.identity.path)})
+    if unlisted and plan.needs_person is None:
+        return deny(name, f"policy lists {', '.join(unlisted)} no more, and no person was asked")
+    return allow(name, "policy lists the identities, or a person decides")
 
 
 def within_identity(plan: Plan, situation: Situation) -> GuardAnswer:
@@ -173,11 +196,12 @@ def prepare(plan: Plan, number: int, reads: Reads) -> Body | Changed:
 
 
 def landed(plan: Plan, number: int, evidence: Evidence) -> Status:
-    """The listed assignments tell whether a grant took effect; its name makes another one the same."""
+    """The listed assignments tell that a grant took effect. That it did not they do not tell: somebody may have taken
+    it away again, and would not have it given back."""
     if plan.steps[number].is_rerun:
         return rerun.landed(plan, number, evidence)
     granted = _access_of(plan, number, evidence.surroundings)
-    return Status.ACCEPTED if granted is not None and granted.held is True else Status.AGAIN
+    return Status.ACCEPTED if granted is not None and granted.held is True else Status.UNCLEAR
 
 
 def answer(step: Step, reply: Reply) -> tuple[Status, str] | None:
@@ -291,7 +315,7 @@ def _none(diagnosis: Diagnosis, words: str) -> NoPlan:
 GRANT_ROLES = Action(
     name="grant-roles",
     risk=Risk.REVERSIBLE,
-    guards=(*COMMON, role_is_missing, image_is_there, within_identity),
+    guards=(*COMMON, permitted_by_policy, role_is_missing, image_is_there, within_identity),
     asks=(Area.REGISTRY, Area.IMAGE, Area.ACCESS),
     propose=propose,
     fingerprint=fingerprint,

@@ -152,7 +152,7 @@ def verify(plan: Plan, number: int, after: Evidence) -> tuple[End | None, str]:
     """The sync is over once its operation is; whether it helped, the re-run shows."""
     if plan.steps[number].is_rerun:
         return rerun.verify(plan, number, after)
-    return None, "the keys are synced; the deployment is run again"
+    return None, "the sync is over; whether it helped, the re-run shows"
 
 
 def _syncs(plan: Plan, situation: Situation) -> list[PastEffect]:

@@ -7,6 +7,7 @@ https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from azure.core import PipelineClient
 from azure.core.credentials import TokenCredential
@@ -19,7 +20,8 @@ from remediations.adapters.arm import USER_AGENT, limited
 from remediations.model import Absent, Found, Reading, Unknown
 from remediations.settings import Settings
 
-_AZURE = re.compile(r"[a-z0-9][a-z0-9.-]*\.azurecr\.(io|cn|us)", re.IGNORECASE)
+_AZURE = re.compile(r"[a-z0-9][a-z0-9.-]*\.azurecr\.(?P<cloud>io|cn|us)", re.IGNORECASE)
+_CLOUDS = {"management.chinacloudapi.cn": "cn", "management.usgovcloudapi.net": "us"}  # all others: public
 _HERE = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?", re.IGNORECASE)
 _PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
@@ -42,8 +44,7 @@ def manifest(
     settings: Settings, credential: TokenCredential, login_server: str, repository: str, reference: str
 ) -> Reading[str]:
     """Give the digest of an image; absent only if the registry itself says that there is no such tag."""
-    is_ours = _HERE.fullmatch(login_server) if settings.arm_is_loopback else _AZURE.fullmatch(login_server)
-    if not is_ours:
+    if not _is_of_our_cloud(settings, login_server):
         return Unknown(f"{login_server[:100]!r} is no registry that may be sent our token")
     is_named = _REPOSITORY.fullmatch(repository) and len(repository) <= _LONGEST_REPOSITORY
     if not is_named or not _REFERENCE.fullmatch(reference):
@@ -56,6 +57,15 @@ def manifest(
     client: PipelineClient[Any, Any] = PipelineClient(host, policies=[UserAgentPolicy(base_user_agent=USER_AGENT)])
     with client:
         return _read(client, host, token, repository, reference)
+
+
+def _is_of_our_cloud(settings: Settings, login_server: str) -> bool:
+    """Tell whether a registry lies in the cloud whose token we have: no other gets it."""
+    if settings.arm_is_loopback:
+        return _HERE.fullmatch(login_server) is not None
+    named = _AZURE.fullmatch(login_server)
+    cloud = _CLOUDS.get(urlsplit(settings.arm_url).netloc.lower(), "io")
+    return named is not None and named["cloud"].lower() == cloud
 
 
 def _read(client: PipelineClient[Any, Any], host: str, token: str, repository: str, reference: str) -> Reading[str]:

@@ -49,6 +49,16 @@ def test_the_story_ends_as_expected(file: Path, stage_of):
     assert report.calls.read <= most["read"]
 
 
+RACES = sorted((Path(__file__).parent / "races").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", [pytest.param(file, id=file.stem) for file in RACES])
+def test_what_others_do_at_the_worst_moment_leads_to_no_wrong_write(file: Path, stage_of):
+    scenario = rehearsal.load(file)
+
+    assert stage_of(scenario.mode).play(scenario).differences == ()
+
+
 def test_every_story_has_a_budget_of_calls():
     assert list(BUDGET) == [file.stem for file in rehearsal.shipped()]
 

@@ -74,6 +74,7 @@ def record_all(journal):
     journal.answered(make_incident().id, Answered(at=NOON, plan=plan.digest, approved=True, words="ok", by=SOMEBODY))
     journal.waits(plan, 0, "another incident works on the target")
     journal.waits(plan, 0, "another incident works on the target")
+    journal.unneeded(plan, 0, "the keys were synced by another incident")
     journal.intended(make_intent(), plan, 1)
     journal.came_of(plan, 0, 1, make_outcome(codes=("BadRequest",), status=Status.REJECTED))
     journal.verified(plan, 0, Verification(end=End.REPAIRED, words="green is Succeeded", evidence="e" * 64))
@@ -101,6 +102,7 @@ def test_every_stage_leaves_its_record_in_order():
                 "question",
                 "answer",
                 "wait",
+                "unneeded",
                 "intent",
                 "outcome",
                 "verification",

@@ -181,7 +181,7 @@ def test_the_fewest_are_deleted_and_then_the_failed_one_is_put_again():
     assert plan.steps == (
         Step(
             call=Call(method="DELETE", path=BLUE, api_version="2024-10-01"),
-            target=(BLUE.lower(), QUOTA_KEY),
+            target=(BLUE.lower(), BLUE.rpartition("/deployments/")[0].lower(), QUOTA_KEY),
         ),
         Step(
             call=Call(method="PUT", path=DEPLOYMENT, api_version="2024-10-01", body_digest="spec-1"),
@@ -754,7 +754,42 @@ def read_candidate():
 
 
 def reads_of(deployment, endpoint):
-    return FakeReads({BLUE: deployment, BLUE.rpartition("/deployments/")[0]: endpoint})
+    above = BLUE.rpartition("/deployments/")[0]
+    return FakeReads({BLUE: deployment, above: endpoint, f"{above}/deployments": Found((LIVE,))})
+
+
+LIVE = {"id": BLUE.replace("/blue", "/live"), "properties": {"provisioningState": "Succeeded"}}
+
+
+@pytest.mark.parametrize(
+    ("listed", "is_kept"),
+    [
+        pytest.param(Found((LIVE,)), False, id="another is Succeeded"),
+        pytest.param(Found(()), True, id="there is no other"),
+        pytest.param(Found(({"id": BLUE.upper(), "properties": LIVE["properties"]},)), True, id="only itself"),
+        pytest.param(Found(({**LIVE, "properties": {"provisioningState": "Failed"}},)), True, id="the other failed"),
+        pytest.param(Unknown("429"), True, id="unknown"),
+        pytest.param(Absent(), True, id="no list"),
+    ],
+)
+def test_a_last_look_finds_whether_the_endpoint_keeps_a_good_deployment(listed, is_kept):
+    reads = reads_of(Found(shown()), Found(ABOVE))
+    reads.answers[f"{BLUE.rpartition('/deployments/')[0]}/deployments".lower()] = listed
+    kept = receipt(planned(read_candidate()), 0, reads)
+    words = "no other deployment of the endpoint of mlw-prod/old/blue is shown to be Succeeded"
+    assert (kept == Changed(words)) is is_kept
+
+
+@pytest.mark.parametrize(("told", "is_planned"), [("8", True), ("4", False), ("16", False), ("some", True)])
+def test_where_azure_counts_otherwise_nothing_is_deleted(told, is_planned):
+    diagnosis = make_diagnosis(cause_id="quota-cpu", action="delete-idle", facts={"needed": told})
+    proposal = DELETE_IDLE.propose(diagnosis, make_seen(), Policy(actions={}))
+    assert isinstance(proposal, NoPlan) is not is_planned
+    assert not isinstance(proposal, NoPlan) or f"Azure says that {told} are needed" in proposal.words
+
+
+def test_two_that_would_empty_one_endpoint_meet_at_its_desk():
+    assert BLUE.rpartition("/deployments/")[0].lower() in planned().steps[0].target
 
 
 def test_a_receipt_brings_the_victim_back_but_for_the_values_of_its_environment_variables():

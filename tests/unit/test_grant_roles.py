@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from remediations import codec
 from remediations.actions import grant_roles
-from remediations.actions.action import Body, Changed, Go, Proposal, Unneeded
+from remediations.actions.action import Body, Changed, Go, Proposal, Stop, Unneeded
 from remediations.actions.grant_roles import GRANT_ROLES, assignment_name
 from remediations.model import (
     Absent,
@@ -295,12 +295,48 @@ def test_once_granted_the_re_run_does_not_ask_whether_it_is_missing():
         pytest.param(Found(IMAGE), ALLOW, id="there"),
         pytest.param(Found(replace(IMAGE, manifest=Absent())), DENY, id="a wrong tag"),
         pytest.param(Found(replace(IMAGE, in_registry=False)), DENY, id="in another registry"),
-        pytest.param(Found(replace(IMAGE, manifest=Unknown("401"))), ALLOW, id="unknown: a person was asked"),
-        pytest.param(Unknown(), ALLOW, id="no image named: a person was asked"),
+        pytest.param(
+            Found(replace(IMAGE, manifest=Unknown("401"))), UNKNOWN, id="unknown by now, and nobody was asked"
+        ),
+        pytest.param(Unknown(), UNKNOWN, id="no image named, and nobody was asked"),
     ],
 )
 def test_no_role_makes_an_image_appear(image, answer):
     assert grant_roles.image_is_there(planned(), seen(around(image=image))).answer is answer
+
+
+def test_an_image_that_cannot_be_looked_up_is_what_a_person_was_asked_about():
+    unread = around(image=Found(replace(IMAGE, manifest=Unknown("401"))))
+    assert grant_roles.image_is_there(planned(unread), seen(unread)).answer is ALLOW
+
+
+@pytest.mark.parametrize(
+    ("planned_under", "now", "answer"),
+    [
+        pytest.param(LISTED, LISTED, ALLOW, id="listed still"),
+        pytest.param(LISTED, Grants(), DENY, id="listed no more, and nobody was asked"),
+        pytest.param(Grants(), Grants(), ALLOW, id="never listed: a person decides"),
+    ],
+)
+def test_what_policy_lists_is_looked_up_again(planned_under, now, answer):
+    situation = make_situation(surroundings=around(), grants=now)
+    assert grant_roles.permitted_by_policy(planned(grants=planned_under), situation).answer is answer
+
+
+def test_a_role_that_policy_allowed_is_not_granted_once_it_does_not():
+    allowed = Grants(identities=LISTED.identities, repository_reader=True)
+    reader = replace(PULL, role=grant_roles.REPOSITORY_READER, role_name="Container Registry Repository Reader")
+    abac = around(reader, registry=Found(ABAC))
+    plan = planned(abac, allowed)
+    assert grant_roles.permitted_by_policy(plan, make_situation(surroundings=abac, grants=allowed)).answer is ALLOW
+    assert grant_roles.permitted_by_policy(plan, make_situation(surroundings=abac, grants=LISTED)).answer is DENY
+    assert grant_roles.permitted_by_policy(plan, make_situation(grants=allowed)).answer is UNKNOWN
+
+
+def test_a_role_that_somebody_took_away_meanwhile_ends_the_re_runs():
+    assert isinstance(grant_roles.turn(planned(), 1, seen(around(), step=1)), Stop)
+    assert grant_roles.turn(planned(), 1, seen(around(replace(PULL, held=True)), step=1)) == Go()
+    assert grant_roles.turn(planned(), 1, seen(around(access=Unknown()), step=1)) == Go()
 
 
 @pytest.mark.parametrize(
@@ -370,7 +406,7 @@ def test_what_azure_answers_to_a_grant(code, status, answer):
 
 
 def test_after_a_lost_answer_the_assignments_tell():
-    assert grant_roles.landed(planned(), 0, make_evidence(surroundings=around())) is Status.AGAIN
+    assert grant_roles.landed(planned(), 0, make_evidence(surroundings=around())) is Status.UNCLEAR
     held = around(replace(PULL, held=True))
     assert grant_roles.landed(planned(), 0, make_evidence(surroundings=held)) is Status.ACCEPTED
 

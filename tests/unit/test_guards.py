@@ -174,6 +174,22 @@ def test_a_spent_budget_denies(used, limit, answer):
     assert answered(guards.budget_left, budget_used=used, permission=policy) is answer
 
 
+def test_a_plan_that_has_begun_is_not_left_in_the_middle_for_its_budget():
+    plan = make_plan(calls=(make_call(), make_call()))
+    begun = effect(plan=plan.digest, status=Status.ACCEPTED)
+    spent = {"budget_used": 9, "permission": ActionPolicy(mode=Mode.AUTO, budget_per_hour=1)}
+    assert answered(guards.budget_left, plan, effects=(begun,), step=1, **spent) is ALLOW
+    assert answered(guards.budget_left, plan, effects=(begun,), step=0, **spent) is DENY
+    assert answered(guards.budget_left, plan, effects=(effect(),), step=1, **spent) is DENY
+    busy = effect(plan=plan.digest, status=Status.BUSY, counts=False)
+    assert answered(guards.budget_left, plan, effects=(busy,), step=1, **spent) is DENY
+
+
+@pytest.mark.parametrize("value", ["off", "Off", "OFF"])
+def test_a_slip_of_the_pen_protects_as_well(value):
+    assert answered(guards.not_protected, tags={"Medic": value}) is DENY
+
+
 @pytest.mark.parametrize(
     ("incident", "answer"),
     [

@@ -850,7 +850,7 @@ ALIVE = metric("DeploymentCapacity", series(*[1.0] * 720, key="maximum"))
 QUIET = metric("RequestsPerMinute")
 DIAGNOSE = f"POST {WORKSPACE}/diagnose"
 IDLE: dict[str, Reading[Any]] = CAPACITY | {
-    DIAGNOSE: Found({"value": {}}),
+    DIAGNOSE: Found({"value": {"containerRegistryResults": []}}),
     f"{PROVIDER}/workspaces": Found(({"id": WORKSPACE, "location": "westeurope"},)),
     f"{WORKSPACE}/onlineEndpoints": Found((shown_endpoint(),)),
     f"{ENDPOINT}/deployments": Found((shown_deployment("blue"), shown_deployment("old", instances=2))),
@@ -886,7 +886,7 @@ def test_metrics_are_asked_only_of_what_nothing_else_keeps():
     common = f"?api-version=2024-02-01&interval=PT1H&timespan={SPAN}&metricnames=RequestsPerMinute"
     assert asked == [
         f"{of(ENDPOINT)}{common}&aggregation=Average&$filter=deployment eq '*'&top=200",
-        f"{of(OLD)}{common},DeploymentCapacity&aggregation=Average,Maximum",
+        f"{of(OLD)}{common},DeploymentCapacity&aggregation=Average",
     ]
 
 
@@ -1037,6 +1037,13 @@ SPLIT_IDLE = metric("RequestsPerMinute", series(0, 0.0, None, deployment="old"),
         pytest.param(
             QUIET, metric("RequestsPerMinute", series(3, key="maximum")), Found(True), id="one, by its own greatest"
         ),
+        pytest.param(QUIET, metric("RequestsPerMinute", series(500, key="total")), Found(True), id="one, by a sum"),
+        pytest.param(
+            QUIET,
+            metric("RequestsPerMinute", series(500, key="count")),
+            Unknown("its RequestsPerMinute cannot be read"),
+            id="a count of samples alone",
+        ),
         pytest.param(
             metric("RequestsPerMinute", series(2), errorCode="InternalError"),
             metric("RequestsPerMinute", series(3)),
@@ -1151,10 +1158,15 @@ def test_a_shorter_window_is_asked_for_as_such():
 # -------------------------------------------------------------------------------------------------------- network
 
 
+SILENT = "the workspace's diagnosis says nothing of its registry"
+
+
 @pytest.mark.parametrize(
     ("answer", "network"),
     [
-        pytest.param(Found({"value": {}}), Found(()), id="nothing is wrong"),
+        pytest.param(Found({"value": {"containerRegistryResults": []}}), Found(()), id="nothing is wrong"),
+        pytest.param(Found({"value": {}}), Unknown(SILENT), id="it says nothing of the registry"),
+        pytest.param(Found({"value": {"containerRegistryResults": None}}), Unknown(SILENT), id="nor with null"),
         pytest.param(
             Found(
                 {
@@ -1178,7 +1190,7 @@ def test_a_shorter_window_is_asked_for_as_such():
             ),
             id="a fault, a good word, and what is none",
         ),
-        pytest.param(Found(["odd"]), Found(()), id="no object"),
+        pytest.param(Found(["odd"]), Unknown(SILENT), id="no object"),
         pytest.param(Absent(), Absent(), id="no workspace"),
         pytest.param(Unknown("no answer within 20 s"), Unknown("no answer within 20 s"), id="not answered"),
     ],

@@ -158,7 +158,7 @@ def test_every_desk_is_free_after_a_plan_of_several_calls(tell):
     assert story.ending()[0] == "repaired"
     with story.host.backend._lock:
         states = [entity.serialized_state for entity in story.host.backend._entities.values()]
-    eventually(lambda: len(states) == 3, "the failed deployment, the victim and the quota have a desk each")
+    assert len(states) == 4  # the failed deployment, the idle one, its endpoint and the quota have a desk each
     assert {state for state in states if state} == {'{"owner": null, "until": null, "parked": []}'}
 
 
@@ -177,3 +177,18 @@ def test_a_desk_that_another_holds_stops_the_whole_claim(tell):
     assert seen is None or '"owner": null' in seen.get_state()
     assert story.ending()[0] == "repaired"
     assert effects_of(story) == EFFECTS["sync-keys"]
+
+
+def test_ten_failures_of_one_workspace_share_one_sync_and_wait_without_reading(tell):
+    names = [f"churn-{number}" for number in range(10)]
+    workspace = {"name": "mlw-demo", "endpoints": [{"name": name} for name in names]}
+    story = tell(SYNC | {"workspaces": [workspace]}, policy={"actions": {"sync-keys": {"mode": "auto"}}})
+    for name in names:
+        story.world.put_deployment("ci", name, "green")
+    over = story.endings(10)
+    assert {str(one.end) for one in over} == {"repaired"}
+    effects = effects_of(story)
+    assert effects.count("POST resyncKeys") == 1
+    assert effects[1:] == ["PUT green"] * 10
+    assert sum(story.world.reads.values()) < 10 * 100
+    story.check_promises()
