@@ -446,7 +446,7 @@ def _turn(own: Services, decision: Decision, step: Order) -> tuple[Outcome | Non
 
     Gives no outcome if the effect is to be, and the budget that then holds.
     """
-    plan, number, attempt = decision.plan, step["number"], step["attempt"]
+    plan, number = decision.plan, step["number"]
     if step["desk"] == "held":  # nothing is read while another is at work: many may be waiting
         seen = own.evidence.get(Situation, decision.situation)
         return _waits(own, plan, step, replace(seen, now=own.clock()), _DESK_HELD), None
@@ -463,13 +463,20 @@ def _turn(own: Services, decision: Decision, step: Order) -> tuple[Outcome | Non
         case Stop(words):
             return Outcome(status=Status.REFUSED, words=words), None
         case _:
-            pass
+            return _permitted(own, plan, step, seen)
+
+
+def _permitted(own: Services, plan: Plan, step: Order, seen: Situation) -> tuple[Outcome | None, int | None]:
+    """Run the guards right before an effect: no outcome if it is to be, and the budget that then holds."""
     again = _decide(own, plan, seen)
     is_approved = step.get("approved") is True
-    when = f"before call {number + 1}, attempt {attempt}"
+    when = f"before call {step['number'] + 1}, attempt {step['attempt']}"
     own.journal.decided(again, when=f"{when}, approved" if is_approved else when)
     if again.verdict is Verdict.RUN or (again.verdict is Verdict.ASK and is_approved):
         return None, None if guards.has_begun(plan, seen) else again.budget
+    is_unknown = again.refusals and all(one.answer is Answer.UNKNOWN for one in again.refusals)
+    if is_unknown and guards.has_begun(plan, seen) and step.get("waits", 0) < _MOST_WAITS:
+        return _waits(own, plan, step, seen, _refusal(again)), None  # a plan is not left in the middle for one bad read
     if again.verdict is Verdict.REFUSE:
         return Outcome(status=Status.REFUSED, words=_refusal(again)), None
     nobody = "" if is_approved else ": nobody approved it"

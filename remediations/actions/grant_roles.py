@@ -140,8 +140,9 @@ def role_is_missing(plan: Plan, situation: Situation) -> GuardAnswer:
 def image_is_there(plan: Plan, situation: Situation) -> GuardAnswer:
     """No role makes an image appear: a registry refuses a wrong tag in the same words."""
     name, image = "image-is-there", situation.surroundings.image
-    if not any(_is_pull(plan, number, situation.surroundings) for number in range(len(plan.steps))):
-        return allow(name, "no right to pull is granted")
+    pending = range(situation.step, len(plan.steps))
+    if not any(_is_pull(plan, number, situation.surroundings) for number in pending):
+        return allow(name, "no right to pull is granted any more")
     reference = image.value.reference if isinstance(image, Found) else "of the deployment"
     manifest = image.value.manifest if isinstance(image, Found) else image
     if isinstance(image, Found) and not image.value.in_registry:
@@ -156,10 +157,12 @@ def image_is_there(plan: Plan, situation: Situation) -> GuardAnswer:
 def permitted_by_policy(plan: Plan, situation: Situation) -> GuardAnswer:
     """What policy said of identities and of ABAC registries when the plan was made, it says still."""
     name, grants, access = "permitted-by-policy", situation.grants, situation.surroundings.access
+    if plan.steps[situation.step].is_rerun:
+        return allow(name, "nothing more is granted")
     pending = range(situation.step, len(plan.steps))
     given = [one for number in pending if (one := _access_of(plan, number, situation.surroundings)) is not None]
-    if not given:
-        return allow(name, "nothing more is granted") if isinstance(access, Found) else unknown(name, _NOT_READ)
+    if not isinstance(access, Found):
+        return unknown(name, _NOT_READ)
     if any(one.role == REPOSITORY_READER for one in given) and not grants.repository_reader:
         return deny(name, "policy does not allow Container Registry Repository Reader (grants.repository_reader)")
     unlisted = sorted({_who(one) for one in given if not grants.lists(one.identity.path)})

@@ -115,7 +115,7 @@ def admin_user_is_on(_plan: Plan, situation: Situation) -> GuardAnswer:
         return deny(name, "the admin user of the registry is off: there are no keys to sync")
     if isinstance(registry, Absent):
         return deny(name, "the registry is not there: there are no keys to sync")
-    return deny(name, "whether the admin user of the registry is on is not known")
+    return unknown(name, "whether the admin user of the registry is on is not known")
 
 
 def no_network_fault(_plan: Plan, situation: Situation) -> GuardAnswer:

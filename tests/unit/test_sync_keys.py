@@ -117,9 +117,9 @@ def test_without_a_registry_or_a_re_run_there_is_no_sync(changes, words):
     [
         pytest.param(REGISTRY, ALLOW, id="on"),
         pytest.param(Registry(path="/r", login_server="r", admin_user=False), DENY, id="off"),
-        pytest.param(Registry(path="/r", login_server="r"), DENY, id="not shown"),
+        pytest.param(Registry(path="/r", login_server="r"), UNKNOWN, id="not shown"),
         pytest.param(Absent(), DENY, id="no registry"),
-        pytest.param(Unknown("500"), DENY, id="unknown"),
+        pytest.param(Unknown("500"), UNKNOWN, id="unknown"),
     ],
 )
 def test_only_keys_of_an_admin_user_are_synced(registry, answer):

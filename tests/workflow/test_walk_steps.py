@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from durabletask.entities import EntityInstanceId
 
+from local.arm.faults import AnyFault
 from local.backend import Backend
 from remediations import desk
 from tests.workflow.theatre import Theatre, eventually
@@ -191,4 +193,20 @@ def test_ten_failures_of_one_workspace_share_one_sync_and_wait_without_reading(t
     assert effects.count("POST resyncKeys") == 1
     assert effects[1:] == ["PUT green"] * 10
     assert sum(story.world.reads.values()) < 10 * 100
+    story.check_promises()
+
+
+def test_a_plan_that_has_begun_is_not_left_in_the_middle_for_one_bad_read(tell):
+    story = tell(SYNC, policy={"actions": {"sync-keys": {"mode": "auto"}}})
+
+    def break_it():
+        failing = {"kind": "error", "method": "GET", "path": "*/registries/crmlwdemo", "status": 503, "times": 4}
+        story.world.faults.extend(msgspec.convert([failing], list[AnyFault]))
+
+    story.world.when("post */resyncKeys by medic", break_it)
+    story.world.put_deployment("ci", "credit-scoring", "green")
+    assert story.ending()[0] == "repaired"
+    assert effects_of(story) == EFFECTS["sync-keys"]
+    waits = [str(record.facts["words"]) for record in story.records(stage="wait")]  # of two at once, one may be lucky
+    assert all("whether the admin user of the registry is on is not known" in words for words in waits)
     story.check_promises()
