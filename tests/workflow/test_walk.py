@@ -558,7 +558,7 @@ def test_a_link_that_was_not_signed_for_an_open_question_changes_nothing(tell):
     good = story.link(asked)
     forged = [
         story.link(asked, key="another-key-0123456789abcdef-0123456789"),  # foreign
-        good[:-1] + ("A" if good[-1] != "A" else "B"),  # changed
+        good[:-9] + ("A" if good[-9] != "A" else "B") + good[-8:],  # changed, and not only in base64's spare bits
         good.replace("/k1.", "/k2."),  # a key that is gone
         "/api/approvals/k1.nothing",
         "/api/approvals/%2e%2e%2f",
