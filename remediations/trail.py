@@ -32,7 +32,7 @@ from remediations.policy import Pause
 from remediations.ports import Store
 
 _APPENDS = 20
-_NOTHING_DONE = frozenset({Status.BUSY, Status.THROTTLED, Status.UNSENT, Status.REFUSED, Status.UNNEEDED})
+_NOTHING_DONE = frozenset({Status.BUSY, Status.THROTTLED, Status.UNSENT, Status.REFUSED})
 
 
 class Intake(Struct, frozen=True, kw_only=True):

@@ -47,9 +47,8 @@ from remediations.model import (
 from remediations.policy import Grants, Policy
 from remediations.ports import Reads, Reply
 from remediations.situation import PastEffect, Situation
+from remediations.surroundings import REPOSITORY_READER, ROLES_API_VERSION
 
-API_VERSION = "2022-04-01"
-REPOSITORY_READER = "b93aa761-3e63-49ed-ac28-beffa264f7ac"
 _WAITS = tuple(timedelta(minutes=minutes) for minutes in (2, 5, 10))  # a role is effective within up to ten minutes
 _NAMES = uuid.UUID("6d1f7b0e-5b1c-5a52-9a3e-0c1f6f2f7f11")  # of no other meaning: the namespace of our names
 _NOT_READ = "what the endpoint's identities may do is not known"
@@ -244,7 +243,7 @@ def _call(access: Access) -> Call:
     return Call(
         method="PUT",
         path=_path(access),
-        api_version=API_VERSION,
+        api_version=ROLES_API_VERSION,
         body_digest=codec.digest_of(_body(access)),
         via="roles",
     )

@@ -33,6 +33,7 @@ from remediations.planning import propose
 from remediations.policy import ActionPolicy, Grants, Policy
 from remediations.ports import Reply
 from remediations.situation import PastEffect
+from remediations.surroundings import REPOSITORY_READER
 from tests.builders import (
     DEPLOYMENT,
     NOON,
@@ -325,7 +326,7 @@ def test_what_policy_lists_is_looked_up_again(planned_under, now, answer):
 
 def test_a_role_that_policy_allowed_is_not_granted_once_it_does_not():
     allowed = Grants(identities=LISTED.identities, repository_reader=True)
-    reader = replace(PULL, role=grant_roles.REPOSITORY_READER, role_name="Container Registry Repository Reader")
+    reader = replace(PULL, role=REPOSITORY_READER, role_name="Container Registry Repository Reader")
     abac = around(reader, registry=Found(ABAC))
     plan = planned(abac, allowed)
     assert grant_roles.permitted_by_policy(plan, make_situation(surroundings=abac, grants=allowed)).answer is ALLOW

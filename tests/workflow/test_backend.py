@@ -30,6 +30,7 @@ from google.protobuf import timestamp_pb2, wrappers_pb2  # type: ignore[import-u
 from local.backend import AlarmClock, Backend
 from local.host import Host
 from local.worker import Worker, client_config, load_functions
+from tests.workflow.theatre import Killer
 
 APP = "tests.workflow.sample_app"
 SOON_S = 10.0
@@ -62,22 +63,6 @@ def no_killer(request):
     yield
     if "host" in request.fixturenames:
         request.getfixturevalue("host").backend.on_hand_out = None
-
-
-class Killer:
-    """Kills the worker when the n-th piece of work of that kind and name is handed out."""
-
-    def __init__(self, host: Host, kind: str, name: str, number: int) -> None:
-        self._host, self._wanted, self._left = host, (kind, name), number
-        self.victim: int | None = None
-        host.backend.on_hand_out = self
-
-    def __call__(self, kind: str, name: str, instance_id: str) -> None:
-        if (kind, name) == self._wanted and self.victim is None:
-            self._left -= 1
-            if not self._left:
-                self.victim = self._host.worker_pid
-                self._host.kill_worker()
 
 
 def finish(host: Host, instance_id: str) -> Any:

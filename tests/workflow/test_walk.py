@@ -61,14 +61,7 @@ def alert(story, **context):
 
 def test_a_hub_lost_after_the_claim_is_made_good_by_the_sweep(tell):
     story = tell()
-    lost: list[str] = []
-
-    def lose(kind, name, _):
-        if name == "collect" and not lost:
-            lost.append(kind)
-            story.host.backend.lose_hub()
-
-    story.host.backend.on_hand_out = lose
+    lost = story.lose_hub_at("collect")
     story.put()
     story.incident()
     eventually(lambda: lost, "the hub was not lost")
@@ -82,14 +75,7 @@ def test_a_hub_lost_after_the_claim_is_made_good_by_the_sweep(tell):
 
 def test_a_hub_lost_before_the_claim_is_made_good_by_the_sweep(tell):
     story = tell()
-    lost: list[str] = []
-
-    def lose(kind, name, _):
-        if name == "remediate" and not lost:
-            lost.append(kind)
-            story.host.backend.lose_hub()
-
-    story.host.backend.on_hand_out = lose
+    lost = story.lose_hub_at("remediate")
     story.put()
     assert story.dispositions(1) == ["incident"]
     eventually(lambda: lost, "the hub was not lost")
@@ -158,14 +144,7 @@ def test_a_hub_lost_while_our_operation_runs_sends_nothing_twice(tell):
 def test_who_deploys_between_our_repair_and_the_sweep_comes_after_us(tell):
     hazards = [{**PRIORITY, "remaining": 3}]  # CI's, ours, the person's
     story = tell({"hazards": hazards, "events": "none", "activity_log_delay": 0.0})
-    lost: list[str] = []
-
-    def lose(kind, name, _):
-        if name == "verify" and not lost:
-            lost.append(kind)
-            story.host.backend.lose_hub()
-
-    story.host.backend.on_hand_out = lose
+    lost = story.lose_hub_at("verify")
     story.put()
     eventually(lambda: story.state() == "Canceled", "CI's was not canceled")
     story.submit(ci_event(story))
@@ -419,14 +398,7 @@ def test_what_was_parked_at_a_lost_desk_waits_until_the_work_on_its_resource_is_
 @pytest.mark.parametrize("record", ["intake", "opened"])
 def test_a_record_that_cannot_be_read_stops_no_other_walk(tell, record):
     story = tell()
-    lost: list[str] = []
-
-    def lose(kind, name, _):
-        if name == "collect" and not lost:
-            lost.append(kind)
-            story.host.backend.lose_hub()
-
-    story.host.backend.on_hand_out = lose
+    lost = story.lose_hub_at("collect")
     story.put()
     eventually(lambda: lost, "the hub was not lost")
     day = f"{datetime.now(UTC):%Y-%m-%d}"

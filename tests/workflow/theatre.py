@@ -197,6 +197,18 @@ class Story:
     def answer(self, question: Question, decision: str = "approve") -> httpx.Response:
         return self.http.post(self.link(question), json={"decision": decision})
 
+    def lose_hub_at(self, name: str) -> list[str]:
+        """Lose the hub when the first piece of work of that name is handed out; what is given then is not empty."""
+        lost: list[str] = []
+
+        def lose(kind: str, handed_out: str, _instance_id: str) -> None:
+            if handed_out == name and not lost:
+                lost.append(kind)
+                self.host.backend.lose_hub()
+
+        self.host.backend.on_hand_out = lose
+        return lost
+
     def kill_at(self, kind: str, name: str, number: int = 1) -> "Killer":
         return Killer(self.host, kind, name, number)
 
