@@ -4,19 +4,43 @@ Texts nominate causes, reads support them or rule them out. It abstains (`unknow
 rule out what the texts say, or when two causes stand; an answer with advice, never a guess.
 """
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 from msgspec.structs import replace
 
-from remediations.catalogue.cause import Cause, Clue, Facts, Symptoms
+from remediations import advising, facts
+from remediations.catalogue.cause import Catalogue, Cause, Clue, Groups, Symptoms
 from remediations.catalogue.checks import is_kubernetes, is_managed
 from remediations.messages import deepest
-from remediations.model import Area, Diagnosis, ErrorDetail, Evidence, Finding, Found, Level
+from remediations.model import (
+    Area,
+    Diagnosis,
+    ErrorDetail,
+    Evidence,
+    Facts,
+    Finding,
+    Found,
+    Level,
+    Operation,
+)
 
 UNKNOWN_CAUSE = "unknown"
 UNKNOWN_CODE = "Unknown"
 _GUIDE = "https://learn.microsoft.com/azure/machine-learning/how-to-troubleshoot-online-endpoints"
+# What an error calls itself where the guide, on the same page, calls it by another name.
+_OTHER_NAMES = {
+    "crashloopbackoff": "KubernetesCrashLoopBackOff",
+    "unschedulable": "PodUnschedulable",
+    "imagepullbackoff": "ImagePullLoopBackOff",
+}
+# Codes that arise on Kubernetes compute alone, and on managed compute alone; the others on both.
+_ON_KUBERNETES = frozenset(
+    {
+        *("KubernetesCrashLoopBackOff", "PodUnschedulable", "ImagePullLoopBackOff", "ScoringFeUnhealthy"),
+        *("http-409", "http-502", "http-503", "http-504", "PodOutOfMemory"),
+    }
+)
+_ON_MANAGED = frozenset({"http-408", "http-424", "http-429"})
+
 _UNKNOWN_ADVICE = "Read the error and the container logs; Endpoint Medic does not know this failure and does nothing."
 
 
@@ -29,24 +53,30 @@ def symptoms(evidence: Evidence) -> Symptoms:
         details.extend(detail for row in evidence.activity.value for detail in row.errors)
     details.extend(evidence.report)
     logs = [reading.value for reading in evidence.logs.values() if isinstance(reading, Found)]
-    return Symptoms(details=tuple(dict.fromkeys(details)), log="\n".join(logs))
+    is_scoring = evidence.incident.operation is Operation.SCORE
+    return Symptoms(
+        details=tuple(dict.fromkeys(details)),
+        log="\n".join(logs),
+        phase="invoke" if is_scoring else "start" if any(logs) else None,
+        statuses=_statuses(evidence),
+    )
 
 
-def nominate(texts: Symptoms, causes: Sequence[Cause]) -> tuple[tuple[Cause, Facts], ...]:
-    """Give the causes that the texts alone speak for, with the facts that they name.
+def nominate(texts: Symptoms, causes: Catalogue) -> tuple[tuple[Cause, Groups], ...]:
+    """Give the causes that the texts alone speak for, with what they name.
 
     A cause that they only hint at needs a read that supports it, as if it always did.
     """
-    found: list[tuple[Cause, Facts]] = []
-    for cause in causes:
-        if (facts := cause.matches(texts)) is not None:
-            found.append((cause, facts))
-        elif cause.hints is not None and (facts := cause.hints(texts)) is not None:
-            found.append((replace(cause, needs_support=True), facts))
+    found: list[tuple[Cause, Groups]] = []
+    for cause in causes.candidates(texts):
+        if (groups := cause.matches(texts)) is not None:
+            found.append((cause, groups))
+        elif cause.hints is not None and (groups := cause.hints(texts)) is not None:
+            found.append((replace(cause, needs_support=True), groups))
     return tuple(found)
 
 
-def wanted(evidence: Evidence, causes: Sequence[Cause]) -> frozenset[Area]:
+def wanted(evidence: Evidence, causes: Catalogue) -> frozenset[Area]:
     """Give the surroundings to read: what tells apart the causes that the texts speak of and nothing rules out yet."""
     nominated = nominate(symptoms(evidence), causes)
     return frozenset(
@@ -69,30 +99,64 @@ class TextDiagnosis(Struct, frozen=True, kw_only=True):
     advice: str
     source: str
     message: str = ""
-    facts: dict[str, str] = {}
+    what: str = ""
+    commands: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    limits: str = ""
+    facts: Facts = Facts()
     rivals: tuple[str, ...] = ()
 
 
-def classify_text(texts: Symptoms, causes: Sequence[Cause], *, compute: str | None = None) -> TextDiagnosis:
+class Verdict(Struct, frozen=True, kw_only=True):
+    """The short answer about a text: all that `medic classify --jsonl` prints.
+
+    Attributes:
+        cause: None if there is none, or more than one; then `rivals` are those.
+    """
+
+    code: str
+    action: str | None
+    cause: Cause | None = None
+    groups: dict[str, str] = {}
+    rivals: tuple[Cause, ...] = ()
+
+    @property
+    def cause_id(self) -> str:
+        return UNKNOWN_CAUSE if self.cause is None else self.cause.id
+
+
+def judge_text(texts: Symptoms, causes: Catalogue, *, compute: str | None = None) -> Verdict:
     """Give the one cause that some texts speak for; `unknown` if there is none, or more than one.
 
     Args:
         compute: ``managed`` rules out what happens on Kubernetes alone, and ``kubernetes`` what happens on managed
             compute alone; anything else rules out nothing.
     """
+    elsewhere = {"managed": is_kubernetes, "kubernetes": is_managed}.get(compute or "")
+    nominated = _finest(
+        [
+            (cause, groups)
+            for cause, groups in nominate(texts, causes)
+            if not cause.needs_support and elsewhere not in cause.checks
+        ]
+    )
+    if len(nominated) != 1:
+        return Verdict(code=UNKNOWN_CODE, action=None, rivals=tuple(cause for cause, _ in nominated))
+    cause, groups = nominated[0]
+    action = cause.action if cause.may_help(groups) else None
+    return Verdict(code=_code(cause, texts, compute), action=action, cause=cause, groups=groups)
+
+
+def classify_text(texts: Symptoms, causes: Catalogue, *, compute: str | None = None) -> TextDiagnosis:
+    """Give what `judge_text` does, with all that a person should know."""
+    verdict = judge_text(texts, causes, compute=compute)
     told = deepest(texts.details)
     words = "" if told is None else told.message
-    elsewhere = {"managed": is_kubernetes, "kubernetes": is_managed}.get(compute or "")
-    nominated = [
-        (cause, facts)
-        for cause, facts in nominate(texts, causes)
-        if not cause.needs_support and elsewhere not in cause.checks
-    ]
-    if len(nominated) != 1:
-        rivals = tuple(cause.id for cause, _ in nominated)
-        advice = f"Read {nominated[0][0].tells}: it tells {' from '.join(rivals)}." if rivals else _UNKNOWN_ADVICE
+    if verdict.cause is None:
+        rivals = tuple(cause.id for cause in verdict.rivals)
+        advice = f"Read {verdict.rivals[0].tells}: it tells {' from '.join(rivals)}." if rivals else _UNKNOWN_ADVICE
         return TextDiagnosis(
-            code=UNKNOWN_CODE,
+            code=verdict.code,
             cause_id=UNKNOWN_CAUSE,
             level=Level.TEXT_ONLY,
             action=None,
@@ -101,40 +165,53 @@ def classify_text(texts: Symptoms, causes: Sequence[Cause], *, compute: str | No
             message=words,
             rivals=rivals,
         )
-    cause, facts = nominated[0]
+    cause, known = verdict.cause, facts.read(texts, verdict.groups)
     return TextDiagnosis(
-        code=cause.code,
+        code=verdict.code,
         cause_id=cause.id,
         level=Level.TEXT_ONLY,
-        action=cause.action if cause.may_help(facts) else None,
-        advice=_filled(cause.advice, facts),
+        action=verdict.action,
+        advice=advising.filled(cause.advice, known),
         source=cause.source,
         message=words,
-        facts=facts,
+        what=cause.what,
+        commands=advising.commands(cause, None, known),
+        notes=advising.end_of("the text", texts.log),
+        limits=advising.limits(cause),
+        facts=known,
     )
 
 
-def classify(evidence: Evidence, causes: Sequence[Cause], *, evidence_digest: str) -> Diagnosis:
+def classify(evidence: Evidence, causes: Catalogue, *, evidence_digest: str) -> Diagnosis:
     """Give the cause of an incident, what speaks for and against it, and how well that stands."""
     texts = symptoms(evidence)
-    nominated = [(cause, facts, _clues(cause, evidence)) for cause, facts in nominate(texts, causes)]
-    standing = [(cause, facts, clues) for cause, facts, clues in nominated if _stands(cause, clues)]
+    nominated = [(cause, groups, _clues(cause, evidence)) for cause, groups in nominate(texts, causes)]
+    stands = [(cause, groups) for cause, groups, clues in nominated if _stands(cause, clues)]
+    standing = _finest(stands)
     told = deepest(texts.details)
     words = "" if told is None else told.message
+    incident = evidence.incident
     if len(standing) == 1:
-        cause, facts, clues = standing[0]
+        cause, groups = standing[0]
+        clues = next(found for other, _, found in nominated if other is cause)
         level = _level(clues)
         ruled_out = [(other, clue) for other, _, others in nominated if other is not cause for clue in others]
+        known = facts.read(texts, groups)
+        acts = incident.operation is not Operation.SCORE and (level is not Level.TEXT_ONLY or cause.may_help(groups))
         return Diagnosis(
-            incident=evidence.incident,
+            incident=incident,
             evidence=evidence_digest,
             cause_id=cause.id,
-            code=cause.code,
+            code=_code(cause, texts, _compute(evidence)),
             level=level,
-            advice=_filled(cause.advice, facts),
+            advice=advising.filled(cause.advice, known),
             source=cause.source,
             message=words,
-            facts=facts,
+            what=cause.what,
+            commands=advising.commands(cause, incident.resource, known),
+            notes=advising.notes(cause.id, evidence),
+            limits=advising.limits(cause),
+            facts=known,
             supporting=_findings(clues, supports=True),
             opposing=tuple(
                 dict.fromkeys(
@@ -143,23 +220,63 @@ def classify(evidence: Evidence, causes: Sequence[Cause], *, evidence_digest: st
                     if not clue.supports
                 )
             ),
-            action=cause.action if level is not Level.TEXT_ONLY or cause.may_help(facts) else None,
+            action=cause.action if acts else None,
         )
     clues = [clue for _, _, found in nominated for clue in found]
     return Diagnosis(
-        incident=evidence.incident,
+        incident=incident,
         evidence=evidence_digest,
         cause_id=UNKNOWN_CAUSE,
         code=UNKNOWN_CODE,
         level=Level.TEXT_ONLY,
-        advice=_abstention(evidence, [cause for cause, _, _ in standing], [cause for cause, _, _ in nominated]),
+        advice=_abstention(evidence, [cause for cause, _ in standing], [cause for cause, _, _ in nominated]),
         source=_GUIDE,
         message=words,
+        notes=advising.notes(UNKNOWN_CAUSE, evidence),
         supporting=_findings(clues, supports=True),
         opposing=_findings(clues, supports=False),
-        rivals=tuple(cause.id for cause, _, _ in standing),
+        rivals=tuple(cause.id for cause, _ in standing),
         would_tell=standing[0][0].tells if standing else None,
     )
+
+
+def _finest(standing: list[tuple[Cause, Groups]]) -> list[tuple[Cause, Groups]]:
+    """Leave out the causes that another one refines."""
+    broader = {name for cause, _ in standing for name in cause.refines}
+    return [(cause, groups) for cause, groups in standing if cause.id not in broader]
+
+
+def _code(cause: Cause, texts: Symptoms, compute: str | None) -> str:
+    """Give the code under which a cause arises here: one that stands in the texts, else one that fits the compute."""
+    codes = (cause.code, *cause.also)
+    if len(codes) == 1:
+        return cause.code
+    told = {_OTHER_NAMES.get(name, name).lower() for name in texts.codes} | {f"http-{one}" for one in texts.statuses}
+    for name in codes:
+        if name.lower() in told:
+            return name
+    elsewhere = {"managed": _ON_KUBERNETES, "kubernetes": _ON_MANAGED}.get((compute or "").lower(), frozenset())
+    if (compute or "").lower() == "kubernetes":
+        codes = (*(name for name in codes if name in _ON_KUBERNETES), *codes)
+    return next((name for name in codes if name not in elsewhere), cause.code)
+
+
+def _compute(evidence: Evidence) -> str | None:
+    return evidence.resource.value.kind if isinstance(evidence.resource, Found) else None
+
+
+def _statuses(evidence: Evidence) -> tuple[str, ...]:
+    """Give the status codes with which the endpoint failed to answer: by its metrics, else as the alert says."""
+    scoring = evidence.incident.scoring
+    if scoring is None:
+        return ()
+    if isinstance(evidence.load, Found):
+        failing = [one.status for one in evidence.load.value.answers if one.status[:1] in {"4", "5"} and one.most > 0]
+        named = scoring.status
+        fitting = [status for status in failing if named is None or status == named or f"{status[:1]}xx" == named]
+        if fitting:
+            return tuple(dict.fromkeys(fitting))
+    return () if scoring.status is None else (scoring.status,)
 
 
 def _clues(cause: Cause, evidence: Evidence) -> list[Clue]:
@@ -178,12 +295,6 @@ def _level(clues: list[Clue]) -> Level:
 
 def _findings(clues: list[Clue], *, supports: bool) -> tuple[Finding, ...]:
     return tuple(Finding(read=clue.read, says=clue.says) for clue in clues if clue.supports is supports)
-
-
-def _filled(advice: str, facts: Facts) -> str:
-    for name, text in facts.items():
-        advice = advice.replace("{" + name + "}", text)
-    return advice
 
 
 def _abstention(evidence: Evidence, standing: list[Cause], nominated: list[Cause]) -> str:

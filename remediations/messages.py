@@ -20,6 +20,7 @@ _MAX_SIZE: Final = 256 * 1024
 _MAX_DETAILS: Final = 100
 _MAX_MESSAGE: Final = 8192
 _MAX_KEPT: Final = 4096
+_WINDOW: Final = 8192
 
 
 def parse(text_or_json: object) -> tuple[ErrorDetail, ...]:
@@ -81,6 +82,8 @@ def _specificity(detail: ErrorDetail) -> tuple[bool, int, bool]:
 
 def _without_repeats(details: list[ErrorDetail]) -> tuple[ErrorDetail, ...]:
     """Order by depth, then drop what is told twice: SDK and CLI print the same error up to three times."""
+    if len(details) < 2:
+        return tuple(details)
     kept: dict[tuple[str | None, str], ErrorDetail] = {}
     for detail in sorted(details, key=lambda detail: -detail.depth):
         kept.setdefault((detail.code, " ".join(detail.message.lower().split())), detail)
@@ -105,7 +108,10 @@ _KNOWN_KEYS: Final = frozenset({*_CODE_KEYS, *_MESSAGE_KEYS, *_CARRIERS, "title"
 # Stands for a JSON value that was taken out of a text; private use, and taken out of the text before.
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _TAKEN_OUT: Final = re.compile(f"{_OPEN}([0-9]{{1,6}}){_CLOSE}")
-_JSON_START: Final = re.compile(r"""\{\s*+"|\[\s*+[\[{]""")
+# What surely is no JSON is passed over: an array of no objects, and a key that no colon follows.
+_JSON_START: Final = re.compile(
+    r"""(?x) \{\s*+"(?![^"\\]{0,64}+"\s*+[^:\s]) | \[\s*+(?:\[ | \{\s*+(?:\} | "(?![^"\\]{0,64}+"\s*+[^:\s])))"""
+)
 _DECODER: Final = json.JSONDecoder()
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;?]{0,16}[A-Za-z]|\[[0-9]{1,2}(?:;[0-9]{1,2}){0,3}m")
@@ -113,20 +119,28 @@ _DECORATION: Final = re.compile(
     rf"[{_OPEN}{_CLOSE}\x00]|##\[[a-z]{{1,12}}\]"
     r"|(?m:^[ \t]{0,8}\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z?[ \t]+)"
 )
+_DATE: Final = re.compile(r"-\d\dT")
 _CONTAINER_EVENT: Final = re.compile(
     r"Kind: (?P<kind>\w++), Name: (?P<name>\w++), Type: (?P<type>\w++), Time: [^\s,]++, Message: (?P<message>[^\n]*+)"
 )
 _CODE: Final = r"[A-Za-z][A-Za-z0-9_.]{1,79}"
+# Each begins with one of a few letters, so that a search runs over all others; what it then needs is looked back at.
 _MARK: Final = re.compile(
     rf"""(?x)
-      (?P<paren>\((?P<paren_code>{_CODE})\)(?=\s|\Z))
-    | (?: <Code>
-        | (?<![A-Za-z])(?<!Status\ )(?<!Response\ )(?:[Ee]rror\ ?)?
-          (?:Code[ \t]{{0,4}}[:=] | Code\n | (?<=rror\ )code[:\n]) )
-      \s{{0,16}}["']?(?P<code>{_CODE})(?:["']|</Code>)?
-    | (?P<message><Message>|(?<![A-Za-z])(?:[Ee]rror\ ?)?Message(?:[ \t]{{0,4}}[:=]|\n)[ \t]{{0,16}}["']?)
-    | (?P<inner>(?<![A-Za-z])(?:Exception\ Details|Inner\ ?Errors?|Inner\ ?Exception):)
-    | (?P<other>(?<![A-Za-z])(?:Additional\ Information|Target):|</Message>)
+    [(<CcEeMIAT]
+    (?: (?<=\()(?P<paren>{_CODE})\)(?=\s|\Z)
+      | (?<![A-Za-z][^<])
+        (?: (?: (?<=<)Code>
+              | (?<!Status\ .)(?<!Response\ .)
+                (?: (?:(?<=C)|(?<=[Ee])rror\ ?C)ode(?:[ \t]{{0,4}}[:=]|\n)
+                  | (?:(?<=rror\ c)|(?<=[Ee])rror\ c)ode[:\n] ) )
+            \s{{0,16}}["']?(?P<code>{_CODE})(?:["']|</Code>)?
+          | (?P<message> (?<=<)Message>
+              | (?:(?<=M)|(?<=[Ee])rror\ ?M)essage(?:[ \t]{{0,4}}[:=]|\n)[ \t]{{0,16}}["']? )
+          | (?P<inner> (?:(?<=E)xception\ Details|(?<=I)nner\ ?(?:Errors?|Exception)): )
+          | (?P<other> (?:(?<=A)dditional\ Information|(?<=T)arget):|(?<=<)/Message> )
+        )
+    )
     """
 )
 _CUT_PAREN: Final = re.compile(rf"\s*+({_CODE})\)(?=\s)")
@@ -155,7 +169,7 @@ _TWO_WORDS: Final = re.compile(r"\w\W+\w")
 _QUOTE: Final = re.compile(r"(?<!\\)(\\*+)([\"'])")
 _OPENING: Final = re.compile(r"\s*+(\\*+)([\"'])")
 _FRAGMENT_KEY: Final = re.compile(
-    r"""(?i)(?<!\\)\\*+["'](?:code|errorcode|message|errormessage|msg|title|errors)\\*+["']\s*+[:=]"""
+    r"""(?i)["'](?:code|errorcode|message|errormessage|msg|title|errors)\\*+["']\s*+[:=]"""
 )
 
 
@@ -185,16 +199,18 @@ class _Reader:
         self._nesting = 0
         # Every level of nesting reads its text once more; this bounds all of them together.
         self._left = 4 * _MAX_SIZE
+        # Each place where JSON may begin costs one, and one more for every 500 characters that were read in vain.
+        self._effort = 10_000
 
     def read(self, value: object, depth: int, code: str | None = None) -> None:
         """Read any value; ``code`` is what the object said whose message this is."""
         if self._nesting >= _MAX_NESTING or len(self.details) >= _MAX_DETAILS:
             return
         self._nesting += 1
-        if isinstance(value, bytes | bytearray):
-            value = bytes(value[:_MAX_SIZE]).decode("utf-8", "replace")
         if isinstance(value, str):
             self._read_text(value[:_MAX_SIZE], depth, code)
+        elif isinstance(value, bytes | bytearray):
+            self._read_text(bytes(value[:_MAX_SIZE]).decode("utf-8", "replace"), depth, code)
         elif isinstance(value, Mapping):
             self._read_object(value, depth)
         elif isinstance(value, list | tuple):
@@ -246,7 +262,7 @@ class _Reader:
     def _read_text(self, text: str, depth: int, code: str | None) -> None:
         """Read a text; what stands in it before any mark is the message of ``code``."""
         self._left -= len(text)
-        text = _DECORATION.sub("", _COLOUR.sub("", text)).strip()
+        text = _undecorated(text).strip()
         if depth >= _MAX_DEPTH or self._left < 0:
             self._add(None if code == "None" else code, text, depth)
             return
@@ -256,13 +272,42 @@ class _Reader:
         if text[:2] in {"b'", 'b"'} and text[-1] == text[1]:
             text = text[2:-1].replace("\\'", "'")
         values: list[_Value] = []
-        text = _take_out_json(text, values)
+        text = self._take_out_json(text, values)
         before = len(self.details)
         segments = self._segments(self._take_out_events(text, depth), depth, code)
         for segment in segments:
             self._read_segment(segment, values, alone=len(segments) == 1)
         if code is None and len(self.details) == before:
             self._add(None, _put_back(text, values), depth)
+
+    def _take_out_json(self, text: str, values: list[_Value]) -> str:
+        """Replace each JSON object and array in a text by a mark, and gather their values."""
+        if "{" not in text and "[" not in text:
+            return text
+        parts: list[str] = []
+        done, at = 0, 0
+        # The decoder's errors count the lines before them, so that it is given no more of these than a window.
+        window, base = text, 0
+        while self._effort > 0 and (start := _JSON_START.search(text, at)):
+            at = start.start()
+            if at - base > _WINDOW:
+                window, base = text[at:], at
+            self._effort -= 1
+            try:
+                value, end = _DECODER.raw_decode(window, at - base)
+            except json.JSONDecodeError as error:
+                self._effort -= (base + error.pos - at) // 500
+                at += 1
+                continue
+            except RecursionError:
+                break
+            end += base
+            if _is_telling(value):
+                parts += (text[done:at], f"{_OPEN}{len(values)}{_CLOSE}")
+                values.append(_Value(value, text[at:end]))
+                done = end
+            at = end
+        return "".join((*parts, text[done:]))
 
     def _take_out_events(self, text: str, depth: int) -> str:
         """Read the warnings among the container events of a deployment log; the others tell of no error."""
@@ -282,17 +327,17 @@ class _Reader:
             segments.append(_Segment(cut[1], inner, cut.end()))
         for mark in _MARK.finditer(text, segments[-1].start):
             last = segments[-1]
-            if mark["paren"] and not _may_start(text, mark.start()):
+            kind = mark.lastgroup
+            if kind == "paren" and not _may_start(text, mark.start()):
                 continue
             last.body = text[last.start : mark.start()].strip()
-            if mark["message"] and last.code and not last.dropped and not last.body.strip(" ,;("):
+            if kind == "message" and last.code and not last.dropped and not last.body.strip(" ,;("):
                 last.start = mark.end()  # `Code: X Message: ...`: the same error
                 continue
-            if mark["inner"]:
+            if kind == "inner":
                 inner = min(inner, last.depth) + 1
-            segments.append(
-                _Segment(mark["paren_code"] or mark["code"], inner, mark.end(), dropped=mark["other"] is not None)
-            )
+            named = mark[kind] if kind in {"paren", "code"} else None
+            segments.append(_Segment(named, inner, mark.end(), dropped=kind == "other"))
         segments[-1].body = text[segments[-1].start :].strip()
         return _with_trailing_codes([segment for segment in segments if not segment.dropped])
 
@@ -302,13 +347,17 @@ class _Reader:
             body = body[caller.end() :]
         if code is None and (prefix := _leading_code(body)):
             code, body = prefix
-        before = len(self.details)
         plain, mark, rest = _at_first_value(body)
         fragment = _FRAGMENT_KEY.search(plain)
+        if not mark and not fragment:
+            if alone or code or _TWO_WORDS.search(body):
+                self._add(code, body, segment.depth)
+            return
+        before = len(self.details)
         if fragment:
-            start = len(plain[: fragment.start()].rstrip(_BRACKETS))
+            start = len(plain[: fragment.start()].rstrip("\\").rstrip(_BRACKETS))
             plain, rest = plain[:start], plain[start:] + mark + rest
-        elif mark:
+        else:
             plain = plain.rstrip(_BRACKETS)
         inner = segment.depth + (1 if code or _TWO_WORDS.search(plain) else 0)
         for number in _TAKEN_OUT.findall(mark + rest):
@@ -373,35 +422,20 @@ class _Reader:
             self._add(code, "", depth)
 
 
+def _undecorated(text: str) -> str:
+    if "[" in text:
+        text = _COLOUR.sub("", text)
+    # Most texts have none of it, which is sooner seen so than by trying the pattern at each place.
+    if "##[" in text or _OPEN in text or _CLOSE in text or "\0" in text or _DATE.search(text):
+        text = _DECORATION.sub("", text)
+    return text
+
+
 def _decoded(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
-
-
-def _take_out_json(text: str, values: list[_Value]) -> str:
-    """Replace each JSON object and array in a text by a mark, and gather their values."""
-    parts: list[str] = []
-    done, at = 0, 0
-    # A start that fails costs what was read, and a little for every character before it; all together are bounded.
-    left = 400_000_000
-    while left > 0 and (start := _JSON_START.search(text, at)):
-        at = start.start()
-        try:
-            value, end = _DECODER.raw_decode(text, at)
-        except json.JSONDecodeError as error:
-            left -= error.pos + 20 * (error.pos - at + 1)
-            at += 1
-            continue
-        except RecursionError:
-            break
-        if _is_telling(value):
-            parts += (text[done:at], f"{_OPEN}{len(values)}{_CLOSE}")
-            values.append(_Value(value, text[at:end]))
-            done = end
-        at = end
-    return "".join((*parts, text[done:]))
 
 
 def _is_telling(value: object) -> bool:
@@ -412,7 +446,7 @@ def _is_telling(value: object) -> bool:
 
 
 def _put_back(text: str, values: list[_Value]) -> str:
-    return _TAKEN_OUT.sub(lambda mark: values[int(mark[1])].source, text)
+    return _TAKEN_OUT.sub(lambda mark: values[int(mark[1])].source, text) if values else text
 
 
 def _may_start(text: str, at: int) -> bool:
@@ -424,16 +458,20 @@ def _may_start(text: str, at: int) -> bool:
 def _with_trailing_codes(segments: list[_Segment]) -> list[_Segment]:
     """Give ``text ... Code: X`` at the end of a text its code, and drop codes that only repeat."""
     kept: list[_Segment] = []
+    codes: set[str | None] = set()
     for segment in segments:
         if segment.code is None or segment.body.strip(" ,.;:()'\"\n"):
             kept.append(segment)
-        elif any(other.code == segment.code for other in kept):
+            codes.add(segment.code)
+        elif segment.code in codes:
             continue
         elif kept and kept[-1].code is None and kept[-1].body:
             kept[-1].code = segment.code
+            codes.add(segment.code)
         else:
             segment.body = ""
             kept.append(segment)
+            codes.add(segment.code)
     return kept
 
 
@@ -452,7 +490,7 @@ def _leading_code(body: str) -> tuple[str, str] | None:
 
 def _at_first_value(body: str) -> tuple[str, str, str]:
     """Cut a text around the first JSON value that was taken out of it."""
-    mark = _TAKEN_OUT.search(body)
+    mark = _TAKEN_OUT.search(body) if _OPEN in body else None
     if mark is None:
         return body, "", ""
     return body[: mark.start()], mark[0], body[mark.end() :]
@@ -461,7 +499,7 @@ def _at_first_value(body: str) -> tuple[str, str, str]:
 def _tidy(message: str) -> str:
     """Take off blanks and the quotes that a rendering put around, or left of, a message."""
     message = message.strip(" \t\r\n,;")
-    if (message[:1] == '"' and message[-1:] == '"') or (message.count('"') == 1 and '"' in message[:1] + message[-1:]):
+    if '"' in message[:1] + message[-1:] and (message[0] == message[-1] or message.count('"') == 1):
         message = message.strip('"')
     return message if any(map(str.isalnum, message)) else ""
 
@@ -484,4 +522,4 @@ _BLANKS: Final = {"r": "", "n": "\n", "t": "\t"}
 
 
 def _unescaped(text: str) -> str:
-    return _ESCAPE.sub(lambda escape: _BLANKS.get(escape[1], escape[1]), text)
+    return _ESCAPE.sub(lambda escape: _BLANKS.get(escape[1], escape[1]), text) if "\\" in text else text

@@ -122,6 +122,10 @@ class Operation(StrEnum):
 
     WRITE = "write"
     DELETE = "delete"
+    SCORE = "score"  # requests to an endpoint: nothing was written, and there is nothing to run again
+
+
+type Phase = Literal["create", "build", "start", "delete", "invoke"]
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -132,8 +136,29 @@ class Caller(Struct, frozen=True, kw_only=True):
     tid: str | None = None
 
 
+class Scoring(Struct, frozen=True, kw_only=True):
+    """What an alert says of the answers that an endpoint gives.
+
+    Attributes:
+        rule: Name of the alert rule.
+        status: The HTTP status code, or its class: ``424``, ``5xx``; None if the alert does not tell them apart.
+        model_status: The status code that the model's own container answered with, where the service answers 424.
+        metric: What was counted; None for a query of a log.
+        value: How much of it, in the unit of the metric: requests a minute for ``RequestsPerMinute``, rows for a query.
+        window: Over how long it was counted.
+    """
+
+    rule: str
+    status: str | None = None
+    model_status: str | None = None
+    metric: str | None = None
+    value: float | None = None
+    threshold: float | None = None
+    window: timedelta | None = None
+
+
 class Incident(Struct, frozen=True, kw_only=True):
-    """One failed operation on one deployment or endpoint.
+    """One failed operation on one deployment or endpoint; or, for `Operation.SCORE`, requests that it fails to answer.
 
     Attributes:
         id: The same for every event of that operation; also the orchestration's id.
@@ -145,6 +170,7 @@ class Incident(Struct, frozen=True, kw_only=True):
         desired_spec_url: Where CI keeps the body that it sent. Untrusted until policy lists its container.
         first_failed_at: When the first failure was, once a repair of ours has failed and `failed_at` is that one's.
         sent_digest: Digest of the body that our own last repair sent.
+        scoring: What the alert says, if the failure is one of answering requests.
     """
 
     id: str
@@ -160,6 +186,7 @@ class Incident(Struct, frozen=True, kw_only=True):
     desired_spec_url: str | None = None
     first_failed_at: datetime | None = None
     sent_digest: str | None = None
+    scoring: Scoring | None = None
 
     @property
     def began_at(self) -> datetime:
@@ -253,6 +280,7 @@ class ResourceState(Struct, frozen=True, kw_only=True):
         identities: The user-assigned ones.
         environment_names: Names of the environment variables. Their values are never kept.
         shows_environment: Whether GET shows environment variables at all, if only that there are none.
+        concurrent_requests: How many requests one instance takes at once, and `request_timeout` how long one may take.
     """
 
     path: str
@@ -273,6 +301,8 @@ class ResourceState(Struct, frozen=True, kw_only=True):
     mirror_traffic: dict[str, int] = {}
     environment_names: tuple[str, ...] = ()
     shows_environment: bool = True
+    concurrent_requests: int | None = None
+    request_timeout: timedelta | None = None
     spec_digest: str | None = None
     not_rebuildable: str | None = None
 
@@ -318,6 +348,36 @@ class ActivityRow(Struct, frozen=True, kw_only=True):
     client_request_id: str | None = None
     code: str | None = None
     errors: tuple[ErrorDetail, ...] = ()
+
+
+class Answers(Struct, frozen=True, kw_only=True):
+    """How often an endpoint answered with one status code.
+
+    Attributes:
+        status: The HTTP status code; `model_status` that of the model's own container, where the service answers 424.
+        per_minute: Requests a minute, on average over the minutes that were looked at, and `most` in the busiest.
+    """
+
+    status: str
+    model_status: str | None = None
+    per_minute: float
+    most: float
+
+
+class Load(Struct, frozen=True, kw_only=True):
+    """What an endpoint's metrics show of its requests in the minutes around a failure.
+
+    Attributes:
+        latency: The 95th percentile of how long requests took, at its worst; None if no metric shows it.
+    """
+
+    answers: tuple[Answers, ...] = ()
+    latency: timedelta | None = None
+
+    @property
+    def per_minute(self) -> float:
+        """All requests, in the busiest minute of each status."""
+        return sum(one.most for one in self.answers)
 
 
 class DesiredSpec(Struct, frozen=True, kw_only=True):
@@ -509,6 +569,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
         activity: Rows of the failed operation, by correlation id.
         history: Rows of the resource from the failure on: who else did something.
         desired: The body that CI says it sent; absent if it named none or policy does not list its place.
+        load: How the endpoint answered requests around the failure; read for `Operation.SCORE` alone.
         report: What the sender of the event said. Text only.
         logs: Container name -> its last lines, redacted.
         missing_permissions: Operations that Azure refused us; each names what has to be granted.
@@ -523,6 +584,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     activity: Reading[tuple[ActivityRow, ...]] = Unknown()
     history: Reading[tuple[ActivityRow, ...]] = Unknown()
     desired: Reading[DesiredSpec] = Absent()
+    load: Reading[Load] = Unknown()
     report: tuple[ErrorDetail, ...] = ()
     logs: dict[str, Reading[str]] = {}
     surroundings: Surroundings = Surroundings()
@@ -540,6 +602,55 @@ class Level(StrEnum):
     TWO_READS = "two independent reads"
 
 
+class Facts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the texts of a failure name. Written by whoever wrote the texts: for people, never to act on.
+
+    Attributes:
+        instance_type: The machine type (SKU): ``Standard_DS2_v2``.
+        used, limit, needed: Of a quota, in its own unit: cores, endpoints, clusters.
+        image: The image reference; `registry` the registry's host or name.
+        module: What Python could not import; `package` what pip or conda could not install.
+        client_id: Of the identity or application that was refused.
+        resource: Name or resource ID that could not be found or used.
+        operation: The right that was missing.
+        state: The provisioning state that was in the way.
+        nodes, short_nodes: How many nodes a cluster has, and how many lack the resource that is named in `lacking`.
+        exit_code: Of the container's process.
+        probe: ``liveness``, ``readiness`` or ``startup``.
+        status_code: The HTTP status code in the text.
+        file, line: Where the last frame of a traceback stands.
+        error: The last line of a traceback.
+    """
+
+    instance_type: str | None = None
+    used: int | None = None
+    limit: int | None = None
+    needed: int | None = None
+    image: str | None = None
+    registry: str | None = None
+    model: str | None = None
+    module: str | None = None
+    package: str | None = None
+    client_id: str | None = None
+    resource: str | None = None
+    operation: str | None = None
+    state: str | None = None
+    lacking: str | None = None
+    nodes: int | None = None
+    short_nodes: int | None = None
+    exit_code: int | None = None
+    probe: str | None = None
+    status_code: int | None = None
+    file: str | None = None
+    line: int | None = None
+    error: str | None = None
+
+    @property
+    def named(self) -> dict[str, str | int]:
+        """Those that the texts name."""
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+
+
 class Finding(Struct, frozen=True, kw_only=True):
     """One thing that one read says for or against a cause."""
 
@@ -555,6 +666,11 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
         rivals: Causes whose text matched too and that no read ruled out.
         would_tell: The read that would tell the rivals apart, when it abstains.
         action: The action that this cause calls for; None if only advice helps.
+        what: The cause in one sentence.
+        advice: What a person should do; names nothing that stands in a log.
+        commands: What to type for that, with the incident's own names, quoted for a shell.
+        notes: What the incident's own logs and numbers add: the end of a traceback, how many instances are needed.
+        limits: What Endpoint Medic does about it, and what it leaves to a person.
     """
 
     incident: Incident
@@ -565,7 +681,11 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     advice: str
     source: str
     message: str = ""
-    facts: dict[str, str] = {}
+    what: str = ""
+    commands: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    limits: str = ""
+    facts: Facts = Facts()
     supporting: tuple[Finding, ...] = ()
     opposing: tuple[Finding, ...] = ()
     rivals: tuple[str, ...] = ()

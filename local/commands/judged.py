@@ -36,7 +36,7 @@ def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     ]
     if diagnosis.message:
         rows.append(("  error", plain(diagnosis.message)))
-    rows += [(f"  {name}", plain(value)) for name, value in diagnosis.facts.items()]
+    rows += [(f"  {name}", plain(str(value))) for name, value in diagnosis.facts.named.items()]
     rows += [("  for", plain(f"{finding.read}: {finding.says}")) for finding in diagnosis.supporting]
     rows += [("  against", plain(f"{finding.read}: {finding.says}")) for finding in diagnosis.opposing]
     if diagnosis.rivals:

@@ -83,7 +83,7 @@ def _show(found: TextDiagnosis) -> None:
     console.print(found.cause_id, style="bold green" if is_known else "bold yellow", end="")
     console.print(f"  {found.code}, by the text alone")
     rows: list[tuple[str, str]] = [("error", terminal.plain(found.message))] if found.message else []
-    rows += [(name, terminal.plain(value)) for name, value in found.facts.items()]
+    rows += [(name, terminal.plain(str(value))) for name, value in found.facts.named.items()]
     if found.rivals:
         rows.append(("rivals", ", ".join(found.rivals)))
     rows.append(("advice", terminal.plain(found.advice)))

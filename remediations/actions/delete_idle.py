@@ -66,7 +66,7 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, policy: Policy) -> Proposa
         return _none(diagnosis, f"nothing is deleted: {why}")
     if not isinstance(quota, Found):
         return _none(diagnosis, f"nothing is deleted while the quota is {reading_words(quota)}")
-    if why := _why_not_needed(quota.value, diagnosis.facts.get("needed")):
+    if why := _why_not_needed(quota.value, diagnosis.facts.needed):
         return _none(diagnosis, why)
     if not isinstance(candidates, Found):
         words = f"nothing is deleted while what uses the quota is {reading_words(candidates)}"
@@ -131,13 +131,13 @@ def _why_no_cores(evidence: Evidence, again: Proposal) -> str | None:
     return None
 
 
-def _why_not_needed(quota: Quota, told: str | None) -> str | None:
+def _why_not_needed(quota: Quota, told: int | None) -> str | None:
     """Give why no deletion is called for: there is enough already, there never will be, or Azure counts otherwise.
 
     Args:
         told: The cores that the failure itself says are needed. Some machine types are exempt from the reserve.
     """
-    if told is not None and told.isdecimal() and int(told) != quota.needed:
+    if told is not None and told != quota.needed:
         return f"{_arithmetic(quota)}; Azure says that {told} are needed: nothing is deleted until the two agree"
     if quota.missing == 0:
         return f"{_arithmetic(quota)}: there is quota for it now: run it again"

@@ -1,6 +1,6 @@
 """Causes in what an identity may do: the endpoint's own, which pulls and reads, and that of whoever deploys."""
 
-from remediations.catalogue.cause import Cause, Check, Facts, Symptoms, either, message, without
+from remediations.catalogue.cause import Cause, Check, Groups, Symptoms, either, message, without
 from remediations.catalogue.checks import (
     CONTAINER_RAN,
     TURNED_DOWN,
@@ -29,6 +29,7 @@ from remediations.catalogue.texts import (
     PULL_REFUSED,
     STARTUP_REFUSED,
 )
+from remediations.catalogue.words import IDENTITY
 from remediations.model import Area
 
 _SOURCE = f"{GUIDE}#authorization-error"
@@ -53,7 +54,7 @@ def _checks(*missing: Need) -> tuple[Check, ...]:
     )
 
 
-def _never(_facts: Facts) -> bool:
+def _never(_groups: Groups) -> bool:
     """The text names no right and no identity: only reads can tell whether a grant would help."""
     return False
 
@@ -62,11 +63,13 @@ CAUSES = (
     Cause(
         id="identity-missing-acrpull",
         code="BadArgument",
+        what="The endpoint's identity may not pull images from the registry.",
         matches=without(NO_PULL, *_MANY_CAUSES),
         hints=without(either(STARTUP_REFUSED, NO_IMAGE, PULL_REFUSED, PULL_FAILED), *_MANY_CAUSES),
         checks=_checks("pull"),
         asks=_ASKS,
         advice="Grant the endpoint's user-assigned identity the right to pull from the workspace's registry.",
+        commands=(IDENTITY, "az role assignment list --assignee PRINCIPAL_ID --all -o table"),
         tells=_TELLS,
         action="grant-roles",
         examples=(
@@ -84,11 +87,13 @@ CAUSES = (
     Cause(
         id="identity-missing-storage-reader",
         code="BadArgument",
+        what="The endpoint's identity may not read the workspace's storage account.",
         matches=without(either(NO_PULL, STARTUP_REFUSED, NO_MODEL, DOWNLOAD_FAILED), *_MANY_CAUSES),
         checks=_checks("read"),
         asks=_ASKS,
         needs_support=True,
         advice="Grant the endpoint's user-assigned identity Storage Blob Data Reader on the workspace's storage.",
+        commands=(IDENTITY, "az role assignment list --assignee PRINCIPAL_ID --all -o table"),
         tells=_TELLS,
         action="grant-roles",
         examples=(Symptoms.of("ERR_1300", "Unable to download user model/code artifacts"),),
@@ -97,12 +102,14 @@ CAUSES = (
     Cause(
         id="identity-missing-roles",
         code="BadArgument",
+        what="The endpoint's identity may neither pull images from the registry nor read the storage account.",
         matches=without(STARTUP_REFUSED, *_MANY_CAUSES),
         hints=without(either(NO_PULL, NO_IMAGE, NO_MODEL, PULL_REFUSED, PULL_FAILED, DOWNLOAD_FAILED), *_MANY_CAUSES),
         checks=_checks("pull", "read"),
         asks=_ASKS,
         advice="Grant the endpoint's user-assigned identity the right to pull from the workspace's registry, and "
         "Storage Blob Data Reader on its storage account.",
+        commands=(IDENTITY, "az role assignment list --assignee PRINCIPAL_ID --all -o table"),
         tells=_TELLS,
         action="grant-roles",
         may_help=_never,
@@ -125,6 +132,7 @@ CAUSES = (
     Cause(
         id="role-not-effective",
         code="BadArgument",
+        what="The roles are there, but one was given so lately that it may not have been effective.",
         matches=without(
             either(NO_PULL, STARTUP_REFUSED, NO_IMAGE, NO_MODEL, PULL_REFUSED, PULL_FAILED, DOWNLOAD_FAILED),
             *_MANY_CAUSES,
@@ -138,6 +146,7 @@ CAUSES = (
         asks=_ASKS,
         needs_support=True,
         advice="Wait until the role is effective, up to ten minutes after it was given, then run the deployment again.",
+        commands=(IDENTITY, "az role assignment list --assignee PRINCIPAL_ID --all -o table"),
         tells=_TELLS,
         action="grant-roles",
         examples=(Symptoms.of("BadArgument", "Endpoint identity does not have pull permission on the registry."),),
@@ -146,6 +155,7 @@ CAUSES = (
     Cause(
         id="caller-missing-role",
         code="AuthorizationFailed",
+        what="Whoever deploys lacks a right.",
         matches=without(
             message(r"does not have (authorization|permission) to perform action '(?P<operation>[^'\s]{1,200})'"),
             CRASHED,
@@ -153,6 +163,8 @@ CAUSES = (
         checks=(ended_with("AuthorizationFailed", "LinkedAuthorizationFailed"),),
         needs_support=True,
         advice="Grant whoever deploys the right to {operation}: the caller lacks it, not the endpoint's identity.",
+        commands=("az role assignment list --assignee CALLER --all -o table",),
+        limits="It grants nothing to people or pipelines.",
         tells="the code of the refused request",
         examples=(
             Symptoms.of(

@@ -1,6 +1,6 @@
 """Causes in quota and capacity. Only the CPU quota of managed endpoints can be freed by deleting deployments."""
 
-from remediations.catalogue.cause import Cause, Facts, Symptoms, code, either, every, message, without
+from remediations.catalogue.cause import Cause, Groups, Symptoms, code, either, every, message, without
 from remediations.catalogue.checks import (
     CONTAINER_RAN,
     TURNED_DOWN,
@@ -10,6 +10,7 @@ from remediations.catalogue.checks import (
     is_managed,
 )
 from remediations.catalogue.texts import CRASHED, GUIDE, NO_NODE, NO_SPACE, OUT_OF_QUOTA
+from remediations.catalogue.words import DEPLOY_LOCALLY, GET_INIT_LOGS, GET_LOGS, SHOW_DEPLOYMENT
 from remediations.model import Area
 
 _OTHER_SERVICE = either(code("InsufficientQuota"), message(r"tokens per minute"))
@@ -20,8 +21,8 @@ _OF_MACHINE = message(
 )
 _OF_SUBSCRIPTION = message(
     r"not enough subscription CPU quota"
-    r"(?:[\s\S]{0,60}?requested is (?P<requested>\d+|\[N/A\]|\([^)]{1,40}\)))?"
-    r"(?:[\s\S]{0,40}?maximum amount of quota is (?P<maximum>\d+|\[N/A\]))?"
+    r"(?:[\s\S]{0,60}?requested is (?P<needed>\d+|\[N/A\]|\([^)]{1,40}\)))?"
+    r"(?:[\s\S]{0,40}?maximum amount of quota is (?P<limit>\d+|\[N/A\]))?"
 )
 _CPU = either(_OF_MACHINE, _OF_SUBSCRIPTION)
 _ENDPOINTS = message(r"endpoint quota reached(?:[\s\S]{0,120}?current usage/limit: (?P<used>\d+)/(?P<limit>\d+))?")
@@ -31,13 +32,13 @@ _ROLE_ASSIGNMENTS = message(r"role assignments?\b")
 _NO_START = message(r"container could not (be )?start(ed)?")
 
 
-def _may_be_freed(facts: Facts) -> bool:
+def _may_be_freed(groups: Groups) -> bool:
     """Tell whether deleting could free enough, by the text's own figures: no more is needed than there is in all.
 
     A text that does not say how much is needed, or shows ``[N/A]`` for the limit, lets nobody hope.
     """
-    needed = _count(facts.get("needed", facts.get("requested", "")))
-    limit = facts.get("limit", facts.get("maximum"))
+    needed = _count(groups.get("needed", ""))
+    limit = groups.get("limit")
     if needed is None:
         return False
     if limit is None:
@@ -54,6 +55,7 @@ CAUSES = (
     Cause(
         id="quota-cpu",
         code="OutOfQuota",
+        what="The CPU quota for this machine type does not suffice; managed endpoints reserve 20 % more.",
         matches=without(_CPU, CRASHED, NO_NODE, _OTHER_SERVICE),
         checks=(
             cores_are_missing,
@@ -62,6 +64,11 @@ CAUSES = (
         ),
         asks=(Area.QUOTA, Area.IDLE),
         advice="Delete deployments that nobody uses, choose a smaller instance type, or ask for more CPU quota.",
+        commands=(
+            "az ml compute list-usage -l LOCATION -g {resource_group} -w {workspace} -o table",
+            "az ml online-endpoint list -g {resource_group} -w {workspace} -o table",
+        ),
+        limits="It asks for no quota, and deletes nothing that is not opted in and proved idle.",
         tells="the CPU quota of the region",
         action="delete-idle",
         may_help=_may_be_freed,
@@ -86,9 +93,12 @@ CAUSES = (
     Cause(
         id="quota-memory",
         code="OutOfQuota",
+        what="The model needs more memory than its machine has.",
         matches=without(every(OUT_OF_QUOTA, _MEMORY), CRASHED, NO_NODE),
         checks=(did_not_end_with(*TURNED_DOWN),),
         advice="Choose an instance type with more memory, or load a smaller model.",
+        commands=(GET_LOGS, SHOW_DEPLOYMENT),
+        limits="It changes no machine type.",
         tells="the container's log",
         examples=(Symptoms.of("OutOfQuota", "Container terminated due to insufficient memory."),),
         source=f"{GUIDE}#memory-quota",
@@ -96,9 +106,12 @@ CAUSES = (
     Cause(
         id="quota-disk",
         code="OutOfQuota",
+        what="The image and the model need more disk than the machine has.",
         matches=without(either(NO_SPACE, every(OUT_OF_QUOTA, _DISK)), CRASHED, NO_NODE),
         checks=(did_not_end_with(*TURNED_DOWN),),
         advice="Choose an instance type with more disk, or make the image and the model smaller.",
+        commands=(GET_INIT_LOGS, SHOW_DEPLOYMENT),
+        limits="It changes no machine type.",
         tells="the container's log",
         examples=(Symptoms.of("ERR_1350", "Unable to download user model, not enough space on the disk"),),
         source=f"{GUIDE}#disk-quota",
@@ -106,9 +119,12 @@ CAUSES = (
     Cause(
         id="quota-endpoint",
         code="OutOfQuota",
+        what="The subscription has as many endpoints as it may have in this region.",
         matches=without(_ENDPOINTS, CRASHED),
         checks=(did_not_end_with(*CONTAINER_RAN),),
         advice="Delete endpoints that nobody uses, or ask for more: deleting deployments frees none of these.",
+        commands=("az ml online-endpoint list -g {resource_group} -w {workspace} -o table",),
+        limits="It deletes no endpoints: deleting idle deployments frees none of these.",
         tells="the number of endpoints in the region",
         examples=(
             Symptoms.of(
@@ -122,9 +138,12 @@ CAUSES = (
     Cause(
         id="quota-role-assignment",
         code="OutOfQuota",
+        what="The subscription has as many role assignments as it may have; a new endpoint adds some.",
         matches=without(every(OUT_OF_QUOTA, _ROLE_ASSIGNMENTS), CRASHED, _CPU),
         checks=(did_not_end_with(*CONTAINER_RAN),),
         advice="Delete role assignments that the subscription no longer needs: a new endpoint adds some.",
+        commands=("az role assignment list --all --query 'length(@)' --subscription {subscription}",),
+        limits="It deletes no role assignments.",
         tells="the number of role assignments in the subscription",
         examples=(Symptoms.of("OutOfQuota", "The role assignment limit of the subscription has been reached."),),
         source=f"{GUIDE}#role-assignment-quota",
@@ -132,6 +151,7 @@ CAUSES = (
     Cause(
         id="region-capacity",
         code="OutOfQuota",
+        what="Azure has no machine of this type free in the region.",
         matches=without(
             either(
                 message(r"lack of Azure Machine Learning capacity"),
@@ -142,6 +162,8 @@ CAUSES = (
         ),
         checks=(is_managed, did_not_end_with(*CONTAINER_RAN)),
         advice="Deploy later, to another region, or with another instance type: Azure has no such machine free.",
+        commands=("az ml compute list-sizes -g {resource_group} -w {workspace} -o table",),
+        limits="It deletes nothing: your own deployments do not hold that capacity.",
         tells="the code of the operation",
         examples=(
             Symptoms.of(
@@ -156,11 +178,14 @@ CAUSES = (
     Cause(
         id="kubernetes-quota",
         code="PodUnschedulable",
+        what="The nodes of the cluster do not have what the deployment asks for.",
         matches=without(
             every(code("Unschedulable", "PodUnschedulable", "OutOfQuota", "KubernetesError"), NO_NODE), CRASHED
         ),
         checks=(is_kubernetes, did_not_end_with(*CONTAINER_RAN)),
         advice="Add nodes to the cluster, use nodes that have the resource, or ask for less; no deployment is deleted.",
+        commands=("kubectl describe nodes", "kubectl -n NAMESPACE get events --field-selector reason=FailedScheduling"),
+        limits="It deletes no deployments on a cluster.",
         tells="the compute of the deployment",
         examples=(
             Symptoms.of("Unschedulable", "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
@@ -171,9 +196,12 @@ CAUSES = (
     Cause(
         id="quota-other",
         code="OutOfQuota",
+        what="The container could not start; it may need more than its machine has.",
         matches=without(every(OUT_OF_QUOTA, _NO_START), _CPU, _MEMORY, _DISK, CRASHED, NO_NODE),
         checks=(did_not_end_with(*TURNED_DOWN),),
         advice="Read the container's log: it may need more than its instance type has.",
+        commands=(GET_LOGS, DEPLOY_LOCALLY),
+        limits="It changes no machine type.",
         tells="the container's log",
         examples=(Symptoms.of("OutOfQuota", "The container could not start."),),
         source=f"{GUIDE}#other-quota",

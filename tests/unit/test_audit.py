@@ -11,6 +11,7 @@ from remediations.model import (
     Caller,
     End,
     ErrorDetail,
+    Facts,
     Found,
     Mode,
     NoPlan,
@@ -57,7 +58,7 @@ def record_all(journal):
         resource=Found(make_state(tags={"note": SECRET}, environment=SECRET)),
         surroundings=Surroundings(network=Found((SECRET,))),
     )
-    diagnosis = make_diagnosis(message=SECRET, facts={"fact": SECRET})
+    diagnosis = make_diagnosis(message=SECRET, facts=Facts(module=SECRET))
     plan = make_plan(diagnosis=diagnosis)
     decision = decide(plan, make_situation(tags={"note": SECRET}), RETRY.guards, situation_digest="s" * 64)
     journal.opened(make_incident())

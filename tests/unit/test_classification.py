@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from remediations.catalogue import CAUSES
-from remediations.catalogue.cause import Cause, Symptoms, code, either, every, message
+from remediations.catalogue.cause import Catalogue, Cause, Symptoms, code, either, every, message
 from remediations.classification import classify, nominate, symptoms
 from remediations.enrichment import code_of, operation_state
 from remediations.messages import parse
-from remediations.model import Absent, ErrorDetail, Found, Level, Unknown
+from remediations.model import Absent, ErrorDetail, Facts, Found, Level, Unknown
 from tests.builders import (
     DELETE,
     DEPLOYMENT,
@@ -214,6 +214,7 @@ def cause(name, **changes):
     fields = {
         "id": name,
         "code": "X",
+        "what": f"It is {name}.",
         "matches": code("X"),
         "advice": f"Do {name}.",
         "source": "https://learn.microsoft.com/x",
@@ -224,7 +225,7 @@ def cause(name, **changes):
 
 def test_it_abstains_between_rivals_and_names_the_read_that_would_tell():
     evidence = evidence_of(ErrorDetail(code="X", message="", depth=0))
-    diagnosis = classify(evidence, (cause("one", action="retry"), cause("two")), evidence_digest="d")
+    diagnosis = classify(evidence, Catalogue((cause("one", action="retry"), cause("two"))), evidence_digest="d")
     assert (diagnosis.cause_id, diagnosis.rivals, diagnosis.would_tell) == ("unknown", ("one", "two"), "the registry")
     assert (diagnosis.action, diagnosis.advice) == (None, "Read the registry: it tells one from two.")
 
@@ -239,10 +240,12 @@ def test_a_permission_that_is_missing_comes_before_any_guess():
 
 
 def test_the_advice_names_the_facts():
-    named = cause("one", matches=message(r"limit (?P<limit>\d+)"), advice="Ask for more than {limit}, or {what}.")
+    named = cause(
+        "one", matches=message(r"limit (?P<limit>\d+)"), advice="Ask for more than {limit} on {instance_type}."
+    )
     evidence = evidence_of(ErrorDetail(code=None, message="the limit 6 is reached", depth=0))
-    diagnosis = classify(evidence, (named,), evidence_digest="d")
-    assert (diagnosis.advice, diagnosis.facts) == ("Ask for more than 6, or {what}.", {"limit": "6"})
+    diagnosis = classify(evidence, Catalogue((named,)), evidence_digest="d")
+    assert (diagnosis.advice, diagnosis.facts) == ("Ask for more than 6 on instance type.", Facts(limit=6))
 
 
 def test_the_operation_s_own_word_comes_first_and_nothing_twice():
@@ -250,7 +253,7 @@ def test_the_operation_s_own_word_comes_first_and_nothing_twice():
     texts = symptoms(
         evidence_of(CANCELED, report=(CANCELED, other), logs={"a": Found("one"), "b": Unknown(), "c": Found("two")})
     )
-    assert texts == Symptoms(details=(CANCELED, other), log="one\ntwo")
+    assert texts == Symptoms(details=(CANCELED, other), log="one\ntwo", phase="start")
 
 
 # ---------------------------------------------------------------------------------------------- the matchers

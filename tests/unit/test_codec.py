@@ -54,6 +54,7 @@ def numbers(kind):
 
 
 OF_KIND: dict[Any, Any] = {
+    inspect.FloatType: lambda _: st.floats(allow_nan=False, allow_infinity=False),
     inspect.Metadata: lambda kind: strategy_of(kind.type),
     inspect.StructType: lambda kind: st.builds(kind.cls, **{one.name: strategy_of(one.type) for one in kind.fields}),
     inspect.UnionType: lambda kind: st.one_of([strategy_of(one) for one in kind.types]),

@@ -34,6 +34,7 @@ from remediations.model import (
     DesiredSpec,
     End,
     ErrorDetail,
+    Facts,
     Found,
     Json,
     Mode,
@@ -780,9 +781,9 @@ def test_a_last_look_finds_whether_the_endpoint_keeps_a_good_deployment(listed, 
     assert (kept == Changed(words)) is is_kept
 
 
-@pytest.mark.parametrize(("told", "is_planned"), [("8", True), ("4", False), ("16", False), ("some", True)])
+@pytest.mark.parametrize(("told", "is_planned"), [(8, True), (4, False), (16, False), (None, True)])
 def test_where_azure_counts_otherwise_nothing_is_deleted(told, is_planned):
-    diagnosis = make_diagnosis(cause_id="quota-cpu", action="delete-idle", facts={"needed": told})
+    diagnosis = make_diagnosis(cause_id="quota-cpu", action="delete-idle", facts=Facts(needed=told))
     proposal = DELETE_IDLE.propose(diagnosis, make_seen(), Policy(actions={}))
     assert isinstance(proposal, NoPlan) is not is_planned
     assert not isinstance(proposal, NoPlan) or f"Azure says that {told} are needed" in proposal.words
