@@ -45,11 +45,15 @@ def deepest(details: tuple[ErrorDetail, ...]) -> ErrorDetail | None:
 
 def anchors(text: str) -> tuple[str, ...]:
     """Return the names of the troubleshooting links in a text, as ``error-outofquota`` or ``amlarc-tsg``."""
-    found = ((fragment if page.lower() == "oe-tsg" else page) or page for page, fragment in _LINK.findall(text))
+    found = ((fragment if _GUIDE.match(page) else "") or page for page, fragment in _LINK.findall(text))
     return tuple(dict.fromkeys(name.lower() for name in found))
 
 
-_LINK: Final = re.compile(r"(?i)aka\.ms/([a-z0-9-]++)(?:#([\w-]++))?")
+_GUIDE: Final = re.compile(r"(?i)oe-tsg\Z|how-to-troubleshoot-")
+_LINK: Final = re.compile(
+    r"""(?xi) (?: aka\.ms/ | (?:docs|learn)\.microsoft\.com/(?:[\w-]{1,40}/){1,6}(?=how-to-troubleshoot-) )
+    ([a-z0-9-]++)(?:\?[\w.=&%-]{0,200})?(?:\#([\w-]++))?"""
+)
 
 # --- what says nothing by itself -----------------------------------------------------------------------------------
 
@@ -114,34 +118,46 @@ _JSON_START: Final = re.compile(
 )
 _DECODER: Final = json.JSONDecoder()
 
-_COLOUR: Final = re.compile(r"\x1b\[[0-9;?]{0,16}[A-Za-z]|\[[0-9]{1,2}(?:;[0-9]{1,2}){0,3}m")
+# Where the escape character was lost or written out, only what sets a colour is known for what it is.
+_SGR: Final = r"\[[0-9]{1,2}(?:;[0-9]{1,3}){0,4}m"
+_COLOUR: Final = re.compile(
+    rf"\x1b\[[0-9;?]{{0,16}}[A-Za-z]|{_SGR}|\^\[{_SGR}|\u241b{_SGR}|\ufffd{_SGR}|\\(?<!\\\\)\\*+(?:x1b|u001b|033|e){_SGR}"
+)
+_QUOTED_LINE: Final = re.compile(r"(?m:^(?:>(?:[ \t]{1,4}|$))+)")
+# Two stars: three are a mask, and those beside a slash a path.
+_BOLD: Final = re.compile(r"(?<![*\w/])\*\*(?=[^*\s/])([^*\n]{1,200})(?<!\s)\*\*(?![*\w/])")
+_FENCE: Final = re.compile(r"```\w{1,16}(?=\r?\n)")
 _DECORATION: Final = re.compile(
-    rf"[{_OPEN}{_CLOSE}\x00]|##\[[a-z]{{1,12}}\]"
-    r"|(?m:^[ \t]{0,8}\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z?[ \t]+)"
+    rf"[{_OPEN}{_CLOSE}\x00]|##\[[a-z]{{1,12}}\]|##vso\[task\.[^\]\n]{{1,200}}\]"
+    r"|(?m:^[ \t]{0,8}\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)?[ \t]+)"
 )
 _DATE: Final = re.compile(r"-\d\dT")
 _CONTAINER_EVENT: Final = re.compile(
-    r"Kind: (?P<kind>\w++), Name: (?P<name>\w++), Type: (?P<type>\w++), Time: [^\s,]++, Message: (?P<message>[^\n]*+)"
+    r"Kind: (?P<kind>\w++), Name: (?P<name>\w++), Type: (?P<type>\w++), Time: [^\s,]++, "
+    r"Message: (?P<message>(?:(?!Kind: \w++, Name: )[^\n])*+)"
 )
 _CODE: Final = r"[A-Za-z][A-Za-z0-9_.]{1,79}"
-# Each begins with one of a few letters, so that a search runs over all others; what it then needs is looked back at.
-_MARK: Final = re.compile(
-    rf"""(?x)
-    [(<CcEeMIAT]
+# A mark begins with one of a few letters, so that a search runs over all others; what else it needs is looked back at.
+_AFTER_FIRST: Final = rf"""
+    (?<![A-Za-z][CcEeMIAT])
     (?: (?<=\()(?P<paren>{_CODE})\)(?=\s|\Z)
-      | (?<![A-Za-z][^<])
-        (?: (?: (?<=<)Code>
-              | (?<!Status\ .)(?<!Response\ .)
-                (?: (?:(?<=C)|(?<=[Ee])rror\ ?C)ode(?:[ \t]{{0,4}}[:=]|\n)
-                  | (?:(?<=rror\ c)|(?<=[Ee])rror\ c)ode[:\n] ) )
-            \s{{0,16}}["']?(?P<code>{_CODE})(?:["']|</Code>)?
-          | (?P<message> (?<=<)Message>
-              | (?:(?<=M)|(?<=[Ee])rror\ ?M)essage(?:[ \t]{{0,4}}[:=]|\n)[ \t]{{0,16}}["']? )
-          | (?P<inner> (?:(?<=E)xception\ Details|(?<=I)nner\ ?(?:Errors?|Exception)): )
-          | (?P<other> (?:(?<=A)dditional\ Information|(?<=T)arget):|(?<=<)/Message> )
-        )
+      | (?: (?<=<)Code>
+          | (?<!Status\ .)(?<!Response\ .)
+            (?: (?:(?<=C)|(?<=[Ee])rror\ ?C)ode(?:[ \t]{{0,4}}[:=]|\n)
+              | (?:(?<=rror\ c)|(?<=[Ee])rror\ c)ode[:\n] ) )
+        \s{{0,16}}["']?(?P<code>{_CODE})(?:["']|</Code>)?
+      | (?P<message> (?<=<)Message>
+          | (?:(?<=M)|(?<=[Ee])rror\ ?M)essage(?:[ \t]{{0,4}}[:=]|\n)[ \t]{{0,16}}["']? )
+      | (?P<inner> (?:(?<=E)xception\ Details|(?<=I)nner\ ?(?:Errors?|Exception)): )
+      | (?P<other> (?:(?<=A)dditional\ Information|(?<=T)arget):|(?<=<)/Message> )
     )
     """
+_MARK: Final = re.compile(rf"(?x) [(<CEMIAT] {_AFTER_FIRST}")
+# The letters c and e are most of those places, and few texts have a mark that begins with them.
+_MARK_OR_ERROR: Final = re.compile(rf"(?x) [(<CcEeMIAT] {_AFTER_FIRST}")
+_ERROR_MARK: Final = re.compile(r"rror ?(?:[Cc]ode|Message)")
+_ESCAPED_BREAK: Final = re.compile(
+    r"(?:\\{1,8}[nrt]){1,4}\s{0,8}(?=(?:Code|Message|Exception Details|Inner ?Errors?|Target):|\([A-Z])"
 )
 _CUT_PAREN: Final = re.compile(rf"\s*+({_CODE})\)(?=\s)")
 _PREFIX: Final = re.compile(r"([A-Z]\w{2,79}+):\s++(?=\S)")
@@ -166,7 +182,7 @@ _FRAGMENT: Final = re.compile(
 _JSON_GOES_ON: Final = re.compile(r"""[\s,}\])]*+(?:["']|\Z)""")
 _BRACKETS: Final = " \t\r\n{[("
 _TWO_WORDS: Final = re.compile(r"\w\W+\w")
-_QUOTE: Final = re.compile(r"(?<!\\)(\\*+)([\"'])")
+_QUOTE: Final = re.compile(r"""[^"'\\]*+(\\*+)(["'])?""")
 _OPENING: Final = re.compile(r"\s*+(\\*+)([\"'])")
 _FRAGMENT_KEY: Final = re.compile(
     r"""(?i)["'](?:code|errorcode|message|errormessage|msg|title|errors)\\*+["']\s*+[:=]"""
@@ -200,11 +216,11 @@ class _Reader:
         # Every level of nesting reads its text once more; this bounds all of them together.
         self._left = 4 * _MAX_SIZE
         # Each place where JSON may begin costs one, and one more for every 500 characters that were read in vain.
-        self._effort = 10_000
+        self._effort = 5_000
 
     def read(self, value: object, depth: int, code: str | None = None) -> None:
         """Read any value; ``code`` is what the object said whose message this is."""
-        if self._nesting >= _MAX_NESTING or len(self.details) >= _MAX_DETAILS:
+        if self._nesting >= _MAX_NESTING or self._is_full():
             return
         self._nesting += 1
         if isinstance(value, str):
@@ -218,9 +234,14 @@ class _Reader:
                 self.read(item, depth)
         self._nesting -= 1
 
+    def _is_full(self) -> bool:
+        return len(self.details) >= _MAX_DETAILS
+
     def _add(self, code: str | None, message: str, depth: int) -> None:
+        if self._is_full():
+            return
         message = _tidy(message)
-        if (code or message) and len(self.details) < _MAX_DETAILS:
+        if code or message:
             self.details.append(ErrorDetail(code=code, message=message[:_MAX_MESSAGE], depth=min(depth, _MAX_DEPTH)))
 
     # JSON
@@ -273,10 +294,15 @@ class _Reader:
             text = text[2:-1].replace("\\'", "'")
         values: list[_Value] = []
         text = self._take_out_json(text, values)
+        is_keyed = ('"' in text or "'" in text) and _FRAGMENT_KEY.search(text) is not None
+        if "\\n" in text and not is_keyed:
+            text = _ESCAPED_BREAK.sub("\n", text)
         before = len(self.details)
         segments = self._segments(self._take_out_events(text, depth), depth, code)
         for segment in segments:
-            self._read_segment(segment, values, alone=len(segments) == 1)
+            if self._is_full():
+                break
+            self._read_segment(segment, values, is_keyed=is_keyed, is_alone=len(segments) == 1)
         if code is None and len(self.details) == before:
             self._add(None, _put_back(text, values), depth)
 
@@ -325,13 +351,14 @@ class _Reader:
         segments = [_Segment(code, depth, 0)]
         if cut := _CUT_PAREN.match(text):
             segments.append(_Segment(cut[1], inner, cut.end()))
-        for mark in _MARK.finditer(text, segments[-1].start):
+        pattern = _MARK_OR_ERROR if _ERROR_MARK.search(text) else _MARK
+        for mark in pattern.finditer(text, segments[-1].start):
             last = segments[-1]
             kind = mark.lastgroup
             if kind == "paren" and not _may_start(text, mark.start()):
                 continue
             last.body = text[last.start : mark.start()].strip()
-            if kind == "message" and last.code and not last.dropped and not last.body.strip(" ,;("):
+            if kind == "message" and last.code and not last.dropped and not last.body.strip(" ,;(-"):
                 last.start = mark.end()  # `Code: X Message: ...`: the same error
                 continue
             if kind == "inner":
@@ -341,16 +368,16 @@ class _Reader:
         segments[-1].body = text[segments[-1].start :].strip()
         return _with_trailing_codes([segment for segment in segments if not segment.dropped])
 
-    def _read_segment(self, segment: _Segment, values: list[_Value], *, alone: bool) -> None:
+    def _read_segment(self, segment: _Segment, values: list[_Value], *, is_keyed: bool, is_alone: bool) -> None:
         code, body = segment.code, segment.body
         if caller := _CALLER.match(body):
             body = body[caller.end() :]
         if code is None and (prefix := _leading_code(body)):
             code, body = prefix
         plain, mark, rest = _at_first_value(body)
-        fragment = _FRAGMENT_KEY.search(plain)
+        fragment = _FRAGMENT_KEY.search(plain) if is_keyed else None
         if not mark and not fragment:
-            if alone or code or _TWO_WORDS.search(body):
+            if is_alone or code or _TWO_WORDS.search(body):
                 self._add(code, body, segment.depth)
             return
         before = len(self.details)
@@ -367,7 +394,7 @@ class _Reader:
             self._read_fragments(rest, inner)
             rest = ""
         if len(self.details) == before:
-            if alone or code or _TWO_WORDS.search(body):
+            if is_alone or code or _TWO_WORDS.search(body):
                 self._add(code, _put_back(body, values), segment.depth)
         else:
             message = plain if _JSON_GOES_ON.match(rest) else f"{plain} {rest}"
@@ -384,7 +411,7 @@ class _Reader:
         # The first key stands at the depth where we are, whatever brackets are before it.
         level = 0 if first is None else -text.count("{", 0, first.start())
         at = 0
-        while token := _FRAGMENT.search(text, at):
+        while not self._is_full() and (token := _FRAGMENT.search(text, at)):
             at = token.end()
             key = (token["key"] or "").lower()
             value = ""
@@ -425,8 +452,14 @@ class _Reader:
 def _undecorated(text: str) -> str:
     if "[" in text:
         text = _COLOUR.sub("", text)
+    if "`" in text:
+        text = _FENCE.sub("", text).replace("`", "")
+    if "**" in text:
+        text = _BOLD.sub(r"\1", text)
+    if text[:1] == ">" or "\n>" in text:
+        text = _QUOTED_LINE.sub("", text)
     # Most texts have none of it, which is sooner seen so than by trying the pattern at each place.
-    if "##[" in text or _OPEN in text or _CLOSE in text or "\0" in text or _DATE.search(text):
+    if "##" in text or _OPEN in text or _CLOSE in text or "\0" in text or _DATE.search(text):
         text = _DECORATION.sub("", text)
     return text
 
@@ -513,7 +546,7 @@ def _quoted(text: str, at: int) -> tuple[str, int]:
     for closing in _QUOTE.finditer(text, start, start + _MAX_SIZE):
         # Fewer backslashes than the opening has: the string around us ends here.
         if closing[2] == opening[2] and len(closing[1]) <= len(opening[1]):
-            return _unescaped(text[start : closing.start()]), closing.end()
+            return _unescaped(text[start : closing.start(1)]), closing.end()
     return _unescaped(text[start:]), len(text)
 
 

@@ -1,12 +1,16 @@
 """Every rendering of an error that reaches us gives the same details; no text breaks or slows the parser."""
 
+import collections
+import inspect
 import json
+import re
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from remediations import messages
 from remediations.messages import anchors, deepest, parse, parse_redacted
 from remediations.model import ErrorDetail
 
@@ -174,6 +178,82 @@ def test_shapes(text, details):
     assert told(text) == details
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("(OutOfQuota) No cores.\nCode: OutOfQuota\nMessage: No cores.", id="sdk"),
+        pytest.param("HttpResponseError: (None) OutOfQuota: No cores.\nCode: None", id="sdk wrapper, code None"),
+        pytest.param("azure.core.exceptions.HttpResponseError: (OutOfQuota) No cores.", id="qualified wrapper"),
+        pytest.param("(OutOfQuota) No cores.\\nCode: OutOfQuota\\nMessage: No cores.", id="breaks written out"),
+        pytest.param('Response: b\'{"code":"OutOfQuota","message":"No cores."}\'', id="printed bytes in a text"),
+        pytest.param(
+            '"{\\\\\\"code\\\\\\": \\\\\\"OutOfQuota\\\\\\", \\\\\\"message\\\\\\": \\\\\\"No cores.\\\\\\"}"',
+            id="escaped twice",
+        ),
+        pytest.param("2024-01-02T03:04:05.1234567Z ##[error](OutOfQuota) No cores.", id="Azure DevOps"),
+        pytest.param("2024-01-02T03:04:05+00:00 ERROR: (OutOfQuota) No cores.", id="time with an offset"),
+        pytest.param("##vso[task.logissue type=error](OutOfQuota) No cores.", id="Azure DevOps command"),
+        pytest.param("deploy\tRun az\t2024-01-02T03:04:05Z ##[error]Error: (OutOfQuota) No cores.", id="GitHub log"),
+        pytest.param("::error file=deploy.yml,line=3::(OutOfQuota) No cores.", id="GitHub command"),
+        pytest.param('***"error":***"code":"OutOfQuota","message":"No cores."***', id="masked braces"),
+        pytest.param('***\n  "code": "OutOfQuota",\n  "message": "No cores."\n***', id="masked braces on lines"),
+        pytest.param("***'code': 'OutOfQuota', 'message': 'No cores.'***", id="masked braces of a repr"),
+        pytest.param("\x1b[38;5;196mERROR: (OutOfQuota) No cores.\x1b[0m", id="colour"),
+        pytest.param("[91mERROR: (OutOfQuota) No cores.[0m", id="colour without escape"),
+        pytest.param("\\x1b[91mERROR: (OutOfQuota) No cores.\\033[0m", id="colour written out"),
+        pytest.param("^[[91mERROR: (OutOfQuota) No cores.\ufffd[0m", id="colour in carets"),
+        pytest.param('{"code": "OutOfQuota", "message": "\\u001b[31mNo cores.\\u001b[0m"}', id="colour in JSON"),
+        pytest.param("> (OutOfQuota) No cores.\n>\n> Code: OutOfQuota\n> Message: No cores.", id="quoted"),
+        pytest.param("> > (OutOfQuota) No cores.", id="quoted twice"),
+        pytest.param('> {\n>   "code": "OutOfQuota",\n>   "message": "No\n> cores."\n> }', id="quoted and broken JSON"),
+        pytest.param("`OutOfQuota: No cores.`", id="backticks"),
+        pytest.param("Code: `OutOfQuota`\nMessage: `No cores.`", id="backticks around the values"),
+        pytest.param("```\n(OutOfQuota) No cores.\n```", id="fence"),
+        pytest.param('```json\n{"code": "OutOfQuota", "message": "No cores."}\n```', id="fence with a language"),
+        pytest.param("**OutOfQuota**: No cores.", id="bold code"),
+        pytest.param("**Error:** `(OutOfQuota) No cores.`", id="bold before backticks"),
+        pytest.param("> **Code:** OutOfQuota\n> **Message:** No cores.", id="bold in a quote"),
+        pytest.param("- Code: OutOfQuota\n- Message: No cores.", id="list"),
+    ],
+)
+def test_what_logs_and_people_put_around_an_error_is_taken_off(text):
+    detail = deepest(parse(text))
+    assert detail is not None
+    assert (detail.code, " ".join(detail.message.split())) == ("OutOfQuota", "No cores.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No quota in SubscriptionId ***. Current usage/limit: 0/6",
+        "found src/**/score.py and src/**/model.pkl",
+        "call f(*args, **first, **second)",
+        "pip needs numpy\n>=1.26",
+        "5 > 4 [N/A]",
+        "[N/A]",
+        "no file in C:\\new\\temp (Code)",
+    ],
+)
+def test_what_only_looks_like_decoration_stays(text):
+    assert told(text) == [(0, None, text)]
+
+
+@pytest.mark.parametrize("between", [pytest.param("\n", id="lines"), pytest.param(" ", id="one line")])
+def test_a_deployment_log_tells_of_its_warnings(between):
+    text = between.join(
+        (
+            "Instance status:",
+            "SystemSetup: Succeeded",
+            "UserContainerImagePull: Failed",
+            "Container events:",
+            "Kind: Pod, Name: Pulling, Type: Normal, Time: 2024-01-02T03:04:05.000000Z, Message: Start pulling",
+            "Kind: Pod, Name: DownloadFailed, Type: Warning, Time: 2024-01-02T03:04:05.000000Z, Message: No access.",
+            "Kind: Pod, Name: ImagePullFailed, Type: Warning, Time: 2024-01-02T03:04:06.000000Z, Message: No image.",
+        )
+    )
+    assert told(text)[:2] == [(1, "DownloadFailed", "No access."), (1, "ImagePullFailed", "No image.")]
+
+
 QUOTA_SYNC = (
     "(BadRequest) The request is invalid. Code: BadRequest Message: The request is invalid. Exception Details: "
     "(InferencingClientCreateDeploymentFailed) InferencingClient HttpRequest error, error detail: "
@@ -231,6 +311,19 @@ def test_there_is_no_deepest_of_nothing():
         ("[a](https://aka.ms/amlarc-tsg) http://aka.ms/AMLARC-TSG", ("amlarc-tsg",)),
         ("aka.ms/register-resource-provider, aka.ms/oe-tsg", ("register-resource-provider", "oe-tsg")),
         ("https://example.com/oe-tsg#error-x", ()),
+        (
+            "[https://docs.microsoft.com/en-us/azure/machine-learning/how-to-troubleshoot-online-endpoints#Error-OutOfQuota]",
+            ("error-outofquota",),
+        ),
+        (
+            "(https://learn.microsoft.com/azure/x/how-to-troubleshoot-online-endpoints?view=a-2&tabs=cli#http-status-codes).",
+            ("http-status-codes",),
+        ),
+        (
+            "https://learn.microsoft.com/de-de/azure/machine-learning/how-to-troubleshoot-online-endpoints.",
+            ("how-to-troubleshoot-online-endpoints",),
+        ),
+        ("https://learn.microsoft.com/azure/machine-learning/how-to-deploy-online-endpoints#error-x", ()),
     ],
 )
 def test_anchors_name_the_links(text, names):
@@ -290,6 +383,20 @@ def nested(kind):
     return value
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["\x00", b"\x00\xff\xfe", "\ud800(Abc) \udfff", bytearray(b"{"), 0, 1.5, True, object(), {1, 2}, {None: "x"}],
+)
+def test_what_is_no_text_is_no_error(value):
+    assert len(parse(value)) <= 1
+    parse_redacted(value)
+
+
+def test_ten_megabytes_are_read_as_far_as_the_bound():
+    (detail,) = parse("(OutOfQuota) " + "No cores. " * 1_000_000)
+    assert (detail.code, len(detail.message)) == ("OutOfQuota", 8_192)
+
+
 @pytest.mark.parametrize("kind", [dict, list])
 def test_depth_beyond_measure_is_not_followed(kind):
     assert parse(nested(kind)) == ()
@@ -344,6 +451,11 @@ MEGABYTE = 1_000_000
             "ERROR: ",
             "a.",
             "aka.ms/",
+            "**a",
+            "> ",
+            "`",
+            "[{}]",
+            '{"errors":{"":["',
         ),
     ],
 )
@@ -353,6 +465,61 @@ def test_hostile_text_takes_time_in_proportion(unit):
     parse(text)
     anchors(text)
     assert time.process_time() - begin < 2
+
+
+@pytest.mark.parametrize("mark", ["Code: X{:05d} ", "\n(X{:05d}) ", '"code": "X{:05d}" ', '{{"code": "X{:05d}"}}'])
+def test_many_different_codes_take_time_in_proportion(mark):
+    text = "".join(map(mark.format, range(MEGABYTE // len(mark))))
+    begin = time.process_time()
+    assert len(parse(text)) <= 100
+    assert time.process_time() - begin < 2
+
+
+PATTERNS = {name: value for name, value in vars(messages).items() if isinstance(value, re.Pattern)}
+HOSTILE = {
+    **{repr(unit): (unit, "") for unit in (*"a \n\t\\'\"`*>[]{}()<:;.-/#_0Z", "Aa", "a ", "a.", "[1;", ' "', '\\"')},
+    **{
+        repr(unit): (unit, "")
+        for unit in ('{"a', "[ {", "(Ab", "Code", "error ", "Kind: a, Name: ", "2020-01-01T", "**a")
+    },
+    **{
+        repr(unit): (unit, "")
+        for unit in ("\\n", "\\\\n ", "> ", "aka.ms/", "learn.microsoft.com/a/", "a-/", "##vso[task.")
+    },
+    **{
+        f"{start!r}, {unit!r}": (unit, start)
+        for start in ('"', '"code"', "Kind: ", "(", "Error", "\\")
+        for unit in " a\\:"
+    },
+    "an empty phrase": (" ", "the template deployment "),
+    "blanks, then no end": (".", "Conflict"),
+}
+
+
+def best_time(name, text):
+    # As the module uses it: a pattern that is only ever matched at one place need not be quick to search for.
+    used = set(re.findall(rf"\b{name}\.(\w+)\(", inspect.getsource(messages)))
+    pattern = PATTERNS[name]
+
+    def once():
+        begin = time.process_time()
+        if used == {"match"}:
+            pattern.match(text)
+        else:
+            collections.deque(pattern.finditer(text), maxlen=0)
+        return time.process_time() - begin
+
+    return min(once(), once())
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_no_pattern_takes_more_than_its_share_of_time_for_a_longer_text(name):
+    slow = {}
+    for hostile, (unit, start) in HOSTILE.items():
+        short, long = (best_time(name, start + (unit * size)[:size] + "\x01") for size in (25_000, 100_000))
+        if long > 8 * max(short, 0.002):
+            slow[hostile] = (short, long)
+    assert slow == {}
 
 
 def test_what_is_kept_holds_no_secret_and_is_cut():
