@@ -1,7 +1,7 @@
 # Every target sets up what it needs by itself; `scripts/setup.sh` does nothing when that is already there.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo demo serve test lint clean
+.PHONY: help setup setup-demo demo serve docs test lint clean
 
 PY := .venv/bin/python
 
@@ -20,6 +20,9 @@ demo: setup-demo ## Break deployments on this machine and watch them being repai
 
 serve: setup-demo ## Run the functions and a simulated Azure on this machine
 	@$(PY) -m local.cli serve
+
+docs: setup-demo ## Write docs/causes.md, from the catalogue
+	@$(PY) -m local.cli causes --markdown > docs/causes.md.new && mv docs/causes.md.new docs/causes.md
 
 lint: setup ## Check style and types
 	@$(PY) -m ruff check .

@@ -7,7 +7,7 @@ Thin: options and help stand here, what a command does stands in ``local.command
 import io
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import typer.core
@@ -186,32 +186,67 @@ def plan(
 
 @app.command(rich_help_panel=_FAILURES)
 def classify(
-    file: Annotated[
-        str, typer.Argument(metavar="[FILE|-]", help="An error text; - is stdin.", show_default=False)
-    ] = "-",
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="An error text; - is stdin.", show_default=False)] = "-",
     *,
+    compute: Annotated[
+        Literal["managed", "kubernetes"] | None, typer.Option(help="What it runs on: rules out what cannot be there.")
+    ] = None,
+    phase: Annotated[
+        Literal["create", "build", "start", "delete", "invoke"] | None, typer.Option(help="What was being done.")
+    ] = None,
     as_json: AsJson = False,
     jsonl: Annotated[
         bool,
         typer.Option(
             "--jsonl",
             help='For many texts: one {"id", "message", "compute"?, "phase"?} a line in, '
-            'one {"id", "code", "cause", "level", "action"} a line out.',
+            'one {"id", "code", "cause", "level", "action"} a line out, as soon as no more is waiting.',
         ),
     ] = False,
 ) -> None:
     """Name the cause of an error text, without asking Azure."""
     from local.commands import texts
 
-    raise typer.Exit(texts.classify(file, as_json=as_json, is_jsonl=jsonl))
+    if jsonl and (compute or phase):
+        raise typer.BadParameter("--compute and --phase are for one text; with --jsonl each line names its own.")
+    raise typer.Exit(texts.classify(file, as_json=as_json, is_jsonl=jsonl, compute=compute, phase=phase))
 
 
 @app.command(rich_help_panel=_FAILURES)
-def causes(*, as_json: AsJson = False) -> None:
-    """List every cause that is known, and what is done about it."""
-    from local.commands import texts
+def causes(
+    cause: Annotated[str | None, typer.Argument(metavar="ID", help="Tell all of this one.")] = None,
+    *,
+    as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/causes.md.")] = False,
+) -> None:
+    """List every cause that is known, or tell all of one: how it is named, what to do, what Endpoint Medic does."""
+    from local.commands import causes as listed
 
-    raise typer.Exit(texts.causes(as_json=as_json))
+    if markdown and (cause or as_json):
+        raise typer.BadParameter("--markdown prints all causes, and no JSON.")
+    raise typer.Exit(listed.causes(cause, as_json=as_json, as_markdown=markdown))
+
+
+@app.command(rich_help_panel=_FAILURES)
+def evaluate(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE", help='Lines of {"id", "message", "code", "cause", "action"}; - is stdin.'),
+    ],
+    *,
+    at_least: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT=SHARE", help="Exit 1 below it, as cause=0.9: action, cause, code, unknown or recall."
+        ),
+    ] = None,
+    rows: Annotated[bool, typer.Option("--rows", help="Show each row that is answered otherwise.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how well labelled error texts are classified. Exit 1 if a text triggers an action that it should not."""
+    from local.commands import evaluating
+
+    raise typer.Exit(evaluating.evaluate(files, at_least=at_least or [], rows=rows, as_json=as_json))
 
 
 # ----------------------------------------------------------------------------------------------- trail

@@ -22,6 +22,7 @@ _UTILIZATION: Final = 0.7  # the guide's own example
 _CROWDED: Final = frozenset({"invoke-overloaded", "invoke-rate-limited", "no-ready-replicas"})
 _FRAMES: Final = 3
 _LONGEST_LINE: Final = 200
+_END_OF_LOG: Final = 16_384
 _FRAME: Final = re.compile(r'[^\n]{0,40}?File "(?P<file>[^"\n]{1,400})", line (?P<line>\d{1,7})[^\n]*')
 _ERROR: Final = re.compile(
     r"[^\n]{0,40}?\b(?P<error>[A-Za-z_][\w.]{0,100}(?:Error|Exception|Exit|Interrupt|Warning)\b[^\n]*)"
@@ -59,9 +60,9 @@ def filled(text: str, facts: Facts) -> str:
     return _HOLE.sub(lambda hole: names.get(hole[1], hole[1].replace("_", " ")), text)
 
 
-def limits(cause: Cause) -> str:
+def limits(cause: Cause, *, may_act: bool = True) -> str:
     """Give what Endpoint Medic does about a cause, and what it leaves to a person."""
-    if cause.action is None:
+    if cause.action is None or not may_act:
         return cause.limits or _NOTHING
     words = f"Endpoint Medic can run {cause.action}, once reads of Azure confirm the cause and every guard agrees."
     return f"{words} {cause.limits}".strip()
@@ -86,8 +87,8 @@ def end_of(container: str, log: str) -> tuple[str, ...]:
 
 def traceback(log: str) -> Traceback | None:
     """Give the last traceback of a log: its last frames and its error; None if there is none."""
-    start = log.rfind("Traceback (most recent call last)")
-    told = log[start:] if start >= 0 else log
+    told = log[-_END_OF_LOG:]
+    told = told[max(0, told.rfind("Traceback (most recent call last)")) :]
     frames = list(_FRAME.finditer(told))
     if not frames:
         return None

@@ -4,12 +4,16 @@ Texts nominate causes, reads support them or rule them out. It abstains (`unknow
 rule out what the texts say, or when two causes stand; an answer with advice, never a guess.
 """
 
+import re
+
 from msgspec import Struct
 from msgspec.structs import replace
 
 from remediations import advising, facts
-from remediations.catalogue.cause import Catalogue, Cause, Clue, Groups, Symptoms
+from remediations.catalogue.cause import Cause, Clue
 from remediations.catalogue.checks import is_kubernetes, is_managed
+from remediations.catalogue.index import Catalogue
+from remediations.catalogue.matchers import Groups, Symptoms
 from remediations.messages import deepest
 from remediations.model import (
     Area,
@@ -41,6 +45,7 @@ _ON_KUBERNETES = frozenset(
 )
 _ON_MANAGED = frozenset({"http-408", "http-424", "http-429"})
 
+_STATUS = re.compile(r"\b[45]\d\d\b")
 _UNKNOWN_ADVICE = "Read the error and the container logs; Endpoint Medic does not know this failure and does nothing."
 
 
@@ -197,7 +202,8 @@ def classify(evidence: Evidence, causes: Catalogue, *, evidence_digest: str) -> 
         level = _level(clues)
         ruled_out = [(other, clue) for other, _, others in nominated if other is not cause for clue in others]
         known = facts.read(texts, groups)
-        acts = incident.operation is not Operation.SCORE and (level is not Level.TEXT_ONLY or cause.may_help(groups))
+        may_act = not incident.is_scoring
+        acts = may_act and (level is not Level.TEXT_ONLY or cause.may_help(groups))
         return Diagnosis(
             incident=incident,
             evidence=evidence_digest,
@@ -210,7 +216,7 @@ def classify(evidence: Evidence, causes: Catalogue, *, evidence_digest: str) -> 
             what=cause.what,
             commands=advising.commands(cause, incident.resource, known),
             notes=advising.notes(cause.id, evidence),
-            limits=advising.limits(cause),
+            limits=advising.limits(cause, may_act=may_act),
             facts=known,
             supporting=_findings(clues, supports=True),
             opposing=tuple(
@@ -241,24 +247,27 @@ def classify(evidence: Evidence, causes: Catalogue, *, evidence_digest: str) -> 
 
 
 def _finest(standing: list[tuple[Cause, Groups]]) -> list[tuple[Cause, Groups]]:
-    """Leave out the causes that another one refines."""
+    """Leave out the causes that another one refines, and what catches all where anything else stands."""
     broader = {name for cause, _ in standing for name in cause.refines}
-    return [(cause, groups) for cause, groups in standing if cause.id not in broader]
+    finer = [(cause, groups) for cause, groups in standing if cause.id not in broader]
+    return [(cause, groups) for cause, groups in finer if not cause.is_catch_all] or finer
 
 
 def _code(cause: Cause, texts: Symptoms, compute: str | None) -> str:
     """Give the code under which a cause arises here: one that stands in the texts, else one that fits the compute."""
-    codes = (cause.code, *cause.also)
-    if len(codes) == 1:
+    if not cause.also:
         return cause.code
+    on_kubernetes = (compute or "").lower() == "kubernetes"
+    codes = sorted((cause.code, *cause.also), key=lambda name: not (on_kubernetes and name in _ON_KUBERNETES))
     told = {_OTHER_NAMES.get(name, name).lower() for name in texts.codes} | {f"http-{one}" for one in texts.statuses}
-    for name in codes:
-        if name.lower() in told:
-            return name
+    words = f"{texts.told.flat} {texts.logged.flat}"
+    if "crashloopbackoff" in words and not any("crashloopbackoff" in name for name in told):
+        told.add("kubernetescrashloopbackoff")
+    if not texts.statuses:
+        told.update(f"http-{status}" for status in _STATUS.findall(words))
     elsewhere = {"managed": _ON_KUBERNETES, "kubernetes": _ON_MANAGED}.get((compute or "").lower(), frozenset())
-    if (compute or "").lower() == "kubernetes":
-        codes = (*(name for name in codes if name in _ON_KUBERNETES), *codes)
-    return next((name for name in codes if name not in elsewhere), cause.code)
+    fitting = [name for name in codes if name not in elsewhere] or [cause.code]
+    return next((name for name in fitting if name.lower() in told), fitting[0])
 
 
 def _compute(evidence: Evidence) -> str | None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from remediations.catalogue.cause import Groups, Symptoms
+from remediations.catalogue.matchers import Groups, Symptoms
 from remediations.model import Facts
 
 _NUMBERS: Final = frozenset({"used", "limit", "needed", "nodes", "short_nodes", "exit_code", "status_code", "line"})
@@ -34,8 +34,8 @@ _PATTERNS: Final = tuple(
         (
             ("satisfies the requirement", "matching distribution"),
             (
-                r"(?:satisfies the requirement|No matching distribution found for) (?P<package>[A-Za-z0-9][\w.\[\]-]{0,100}"
-                r"(?:[=<>!~]=?[\w.+*]{1,40})?)"
+                r"(?:satisfies the requirement|No matching distribution found for) "
+                r"(?P<package>[A-Za-z0-9][\w.\[\]-]{0,100}(?:[=<>!~]=?[\w.+*]{1,40})?)"
             ),
         ),
         (
@@ -48,7 +48,8 @@ _PATTERNS: Final = tuple(
             ("nodes are available",),
             (
                 r"\b\d{1,5}/(?P<nodes>\d{1,5}) nodes are available"
-                r"(?:: [^\n]{0,120}?(?P<short_nodes>\d{1,5}) Insufficient (?P<lacking>[\w./-]{1,60}?)(?=[.,\s]|\Z))?"
+                r"(?:: [^\n]{0,120}?(?P<short_nodes>\d{1,5}) Insufficient "
+                r"(?P<lacking>[\w-]{1,40}(?:\.[\w-]{1,40}){0,3}(?:/[\w-]{1,40})?))?"
             ),
         ),
         (("xit",), r"[Ee]xit(?:ed)?[ _]?(?:with )?(?:[Cc]ode|status)?[ :='\"]{1,4}(?P<exit_code>\d{1,3})\b"),

@@ -156,6 +156,16 @@ class Scoring(Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     window: timedelta | None = None
 
+    @property
+    def words(self) -> str:
+        """What the alert says, for people."""
+        status = "answers" if self.status is None else f"answers {self.status}"
+        status += "" if self.model_status is None else f" (the model's own: {self.model_status})"
+        value = "" if self.value is None else f", {self.metric or 'counted'} {self.value:g}"
+        threshold = "" if self.threshold is None else f", threshold {self.threshold:g}"
+        window = "" if self.window is None else f", over {self.window.total_seconds() / 60:g} min"
+        return f"alert rule {self.rule!r}: {status}{value}{threshold}{window}"
+
 
 class Incident(Struct, frozen=True, kw_only=True):
     """One failed operation on one deployment or endpoint; or, for `Operation.SCORE`, requests that it fails to answer.
@@ -192,6 +202,11 @@ class Incident(Struct, frozen=True, kw_only=True):
     def began_at(self) -> datetime:
         """When the trouble began, whatever was tried since."""
         return self.first_failed_at or self.failed_at
+
+    @property
+    def is_scoring(self) -> bool:
+        """Whether requests go unanswered: nothing was written, so there is nothing to repair or to run again."""
+        return self.operation is Operation.SCORE
 
 
 class Reception(Struct, frozen=True, kw_only=True):
@@ -962,6 +977,18 @@ def reading_words[T](reading: Reading[T]) -> str:
             return "absent"
         case Unknown(reason):
             return f"unknown ({reason})"
+
+
+def load_words(load: Reading[Load]) -> str:
+    """Give the answers of an endpoint and how long they took, for people; or why they are not known."""
+    if not isinstance(load, Found):
+        return f"answers {reading_words(load)}"
+    counts = [
+        f"{one.status}{f' ({one.model_status})' if one.model_status else ''}: {one.per_minute:.3g} a minute"
+        for one in load.value.answers
+    ]
+    latency = "" if load.value.latency is None else f"; 95 % within {load.value.latency.total_seconds():.3g} s"
+    return f"answers {', '.join(counts) or 'none'}{latency}"
 
 
 def tags_match(tags: Mapping[str, str], wanted: Mapping[str, str], *, any_case: bool = False) -> bool:

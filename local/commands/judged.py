@@ -4,9 +4,10 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from local.commands.terminal import Exact, moment_words, plain, show, span_words
+from local.commands.texts import labelled
 from local.scan import Judged
 from remediations import codec
-from remediations.model import Answer, Decision, Diagnosis, Mode, NoPlan, Plan, Verdict
+from remediations.model import Answer, Decision, Diagnosis, Mode, NoPlan, Plan, Verdict, load_words
 
 _MARKS = {
     Answer.ALLOW: ("\N{CHECK MARK} ", "green"),
@@ -34,6 +35,7 @@ def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     rows: list[tuple[str, RenderableType]] = [
         ("Cause", Text.assemble((diagnosis.cause_id, "bold"), f"  {diagnosis.code}, {diagnosis.level}")),
     ]
+    rows += [("  what", diagnosis.what)] if diagnosis.what else []
     if diagnosis.message:
         rows.append(("  error", plain(diagnosis.message)))
     rows += [(f"  {name}", plain(str(value))) for name, value in diagnosis.facts.named.items()]
@@ -42,6 +44,9 @@ def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     if diagnosis.rivals:
         rows.append(("  rivals", f"{', '.join(diagnosis.rivals)}; to tell them apart: {diagnosis.would_tell}"))
     rows.append(("  advice", plain(diagnosis.advice)))
+    rows += labelled("  type", map(Exact, diagnosis.commands))
+    rows += labelled("  note", map(plain, diagnosis.notes))
+    rows += [("  medic", plain(diagnosis.limits))] if diagnosis.limits else []
     show(console, *rows, ("  source", Exact(diagnosis.source)))
 
 
@@ -97,12 +102,15 @@ def as_json(judged: Judged) -> dict[str, object]:
         "resource": incident.resource.path,
         "state": judged.state,
         "operation": incident.operation,
+        "scoring": codec.dump(incident.scoring),
+        "load": load_words(judged.evidence.load) if incident.is_scoring else None,
         "failed_at": incident.failed_at,
         "correlation_id": incident.correlation_id,
         "diagnosis": {
             "cause": diagnosis.cause_id,
             "code": diagnosis.code,
             "level": diagnosis.level,
+            "what": diagnosis.what,
             "message": diagnosis.message,
             "facts": diagnosis.facts,
             "for": codec.dump(diagnosis.supporting),
@@ -110,6 +118,9 @@ def as_json(judged: Judged) -> dict[str, object]:
             "rivals": diagnosis.rivals,
             "would_tell": diagnosis.would_tell,
             "advice": diagnosis.advice,
+            "commands": diagnosis.commands,
+            "notes": diagnosis.notes,
+            "limits": diagnosis.limits,
             "source": diagnosis.source,
         },
         "would": judged.would,

@@ -20,8 +20,8 @@ from remediations import codec
 from remediations.actions import rerun
 from remediations.actions.action import Action, Body, Changed, Go, Proposal, Stop, Turn, Unneeded
 from remediations.catalogue import CAUSES
-from remediations.catalogue.cause import Symptoms
 from remediations.catalogue.checks import role_is_fresh
+from remediations.catalogue.matchers import Symptoms
 from remediations.classification import nominate
 from remediations.guards import COMMON, allow, deny, unknown
 from remediations.model import (

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from remediations.catalogue.cause import Check, Clue
-from remediations.model import Absent, ActivityRow, Evidence, Found, Image, OperationState, Unknown
+from remediations.model import Absent, ActivityRow, Answers, Evidence, Found, Image, OperationState, Unknown
 
 _DELETE = "/delete"
 _TERMINAL = frozenset({"Failed", "Canceled", "Cancelled", "Succeeded"})
@@ -153,6 +153,17 @@ def ended_with(*codes: str) -> Check:
         if read is None or code is None:
             return None
         return Clue(read=read, says=f"it ended with {code}", supports=code in codes)
+
+    return check
+
+
+def may_end_with(*codes: str) -> Check:
+    """Supports if the code that Azure gave to the failure is one of these; another one says nothing."""
+    ended = ended_with(*codes)
+
+    def check(evidence: Evidence) -> Clue | None:
+        clue = ended(evidence)
+        return clue if clue is not None and clue.supports else None
 
     return check
 
@@ -354,6 +365,56 @@ def endpoint_is_user_assigned(evidence: Evidence) -> Clue | None:
     return Clue(read="endpoint", says=f"the endpoint's identity is {identity}", supports=is_user_assigned)
 
 
+# ---------------------------------------------------------------------------------- container and requests
+
+
+def container_wrote_nothing(evidence: Evidence) -> Clue | None:
+    """Supports if the log of the inference server was read and is empty, opposes if it is not."""
+    reading = evidence.logs.get("InferenceServer", Unknown())
+    if not isinstance(reading, Found):
+        return None
+    is_empty = not reading.value.strip()
+    says = "the inference server's log is empty" if is_empty else "the inference server's log is not empty"
+    return Clue(read="log", says=says, supports=is_empty)
+
+
+def answers_with(*statuses: str) -> Check:
+    """Supports if the endpoint's metrics show answers with one of these status codes, opposes if they show none."""
+
+    def check(evidence: Evidence) -> Clue | None:
+        if not isinstance(evidence.load, Found) or not evidence.load.value.answers:
+            return None
+        hits = [one for one in evidence.load.value.answers if one.status in statuses and one.most > 0]
+        if not hits:
+            return Clue(read="metrics", says=f"no answer has status {' or '.join(statuses)}", supports=False)
+        says = ", ".join(f"{one.most:g} answers a minute with {_status_words(one)}" for one in hits)
+        return Clue(read="metrics", says=says, supports=True)
+
+    return check
+
+
+def deployment_is_serving(evidence: Evidence) -> Clue | None:
+    """Supports if the deployment that requests go to is Succeeded, opposes if it is not."""
+    if evidence.incident.resource.deployment is None or not isinstance(evidence.resource, Found):
+        return None
+    state = evidence.resource.value.provisioning_state
+    return Clue(read="deployment", says=f"the deployment is {state}", supports=state == "Succeeded")
+
+
+def deployment_is_not_serving(evidence: Evidence) -> Clue | None:
+    """Supports if the deployment that requests go to is not Succeeded, opposes if it is."""
+    return _opposite(deployment_is_serving(evidence))
+
+
+def traffic_goes_nowhere(evidence: Evidence) -> Clue | None:
+    """Supports if the endpoint gives no deployment a share of its traffic, opposes if it does."""
+    if not isinstance(evidence.endpoint, Found):
+        return None
+    shares = {name: share for name, share in evidence.endpoint.value.traffic.items() if share > 0}
+    says = "traffic goes to " + ", ".join(sorted(shares)) if shares else "no deployment has a share of the traffic"
+    return Clue(read="endpoint", says=says, supports=not shares)
+
+
 # --------------------------------------------------------------------------------------------------- quota
 
 
@@ -421,6 +482,10 @@ def _codes(evidence: Evidence) -> Iterator[tuple[str, str]]:
     row = _last_row(evidence)
     if row is not None and row.code is not None:
         yield "activity-log", row.code
+
+
+def _status_words(answers: Answers) -> str:
+    return answers.status if answers.model_status is None else f"{answers.status} (the model's {answers.model_status})"
 
 
 def _opposite(clue: Clue | None) -> Clue | None:

@@ -1,6 +1,6 @@
 """Causes in what an identity may do: the endpoint's own, which pulls and reads, and that of whoever deploys."""
 
-from remediations.catalogue.cause import Cause, Check, Groups, Symptoms, either, message, without
+from remediations.catalogue.cause import Cause, Check
 from remediations.catalogue.checks import (
     CONTAINER_RAN,
     TURNED_DOWN,
@@ -16,6 +16,7 @@ from remediations.catalogue.checks import (
     role_is_fresh,
     roles_missing,
 )
+from remediations.catalogue.matchers import Groups, Symptoms, either, every, message, without
 from remediations.catalogue.texts import (
     CRASHED,
     DOWNLOAD_FAILED,
@@ -35,7 +36,7 @@ from remediations.model import Area
 _SOURCE = f"{GUIDE}#authorization-error"
 _ASKS = (Area.ACCESS, Area.IMAGE, Area.MODEL)
 _TELLS = "the role assignments of the endpoint's identity"
-_MANY_CAUSES = (CRASHED, NO_SPACE, NO_MANIFEST)
+_MANY_CAUSES = (CRASHED, NO_SPACE, NO_MANIFEST, message(r"when mdc is enabled"))
 
 
 def _checks(*missing: Need) -> tuple[Check, ...]:
@@ -103,7 +104,7 @@ CAUSES = (
         id="identity-missing-roles",
         code="BadArgument",
         what="The endpoint's identity may neither pull images from the registry nor read the storage account.",
-        matches=without(STARTUP_REFUSED, *_MANY_CAUSES),
+        matches=without(either(STARTUP_REFUSED, every(PULL_FAILED, DOWNLOAD_FAILED)), *_MANY_CAUSES),
         hints=without(either(NO_PULL, NO_IMAGE, NO_MODEL, PULL_REFUSED, PULL_FAILED, DOWNLOAD_FAILED), *_MANY_CAUSES),
         checks=_checks("pull", "read"),
         asks=_ASKS,

@@ -1,6 +1,6 @@
 """Causes in building an image and in the registry that holds it."""
 
-from remediations.catalogue.cause import Cause, Symptoms, code, either, message, without
+from remediations.catalogue.cause import Cause
 from remediations.catalogue.checks import (
     CONTAINER_RAN,
     TURNED_DOWN,
@@ -15,11 +15,14 @@ from remediations.catalogue.checks import (
     registry_is_usable,
     registry_keys_changed,
 )
+from remediations.catalogue.matchers import Symptoms, anywhere, code, during, either, every, message, without
 from remediations.catalogue.texts import (
     ADMIN_USER_OFF,
+    CONDA_FAILED,
     CRASHED,
     FIREWALL,
     GUIDE,
+    IMAGE_BUILD,
     NO_IMAGE,
     NO_PULL,
     NO_SPACE,
@@ -30,6 +33,7 @@ from remediations.catalogue.texts import (
     REGISTRY_UNREACHED,
     STARTUP_REFUSED,
 )
+from remediations.catalogue.words import DEPLOY_LOCALLY, IN_WORKSPACE
 from remediations.model import Area
 
 _SOURCE = f"{GUIDE}#container-registry-authorization-failure"
@@ -124,8 +128,16 @@ CAUSES = (
     Cause(
         id="image-build-compute-not-set",
         code="ImageBuildFailure",
+        refines=("private-registry",),
         what="The registry is private and the workspace has no compute of its own that builds images.",
-        matches=REGISTRY_UNREACHED,
+        matches=either(
+            REGISTRY_UNREACHED,
+            message(
+                r"unable to resolve container registry"
+                r"|image[ _]?build[ _]?compute[^\n]{0,60} (?:not set|property to build)"
+                r"|container registry is behind [^\n]{0,40}virtual network[^\n]{0,60}(?:cannot|can't) build"
+            ),
+        ),
         checks=(_no_container_ran,),
         asks=(Area.REGISTRY, Area.NETWORK),
         advice="Set a compute that builds images for the workspace: its registry is private; syncing keys is no help.",
@@ -142,11 +154,16 @@ CAUSES = (
         matches=without(
             either(
                 code("ImageBuildFailure", "EnvironmentBuildFailed"),
-                message(r"the build log is available in the workspace blob store"),
+                message(
+                    r"the build log (?:is available in the workspace blob store|under the storage account)"
+                    r"|reported user error with the requested environment|docker image build failed"
+                ),
+                during("build"),
             ),
             *(REGISTRY_REFUSED, REGISTRY_LOGIN, REGISTRY_UNREACHED, FIREWALL, ADMIN_USER_OFF, CRASHED, _LOG_ELSEWHERE),
         ),
         checks=(did_not_end_with(*CONTAINER_RAN),),
+        is_catch_all=True,
         advice="Read the build log in the workspace's storage, and build the environment by itself until it succeeds.",
         commands=("az ml environment list -g {resource_group} -w {workspace} -o table",),
         limits="It builds no images.",
@@ -165,10 +182,126 @@ CAUSES = (
         source=f"{GUIDE}#generic-image-build-failure",
     ),
     Cause(
+        id="image-build-dependency",
+        code="ImageBuildFailure",
+        what="Conda or pip could not install a package of the environment while its image was built.",
+        matches=every(
+            either(
+                CONDA_FAILED,
+                anywhere(
+                    r"installing pip dependencies:? ?\.{0,3} ?working"
+                    r"|error: subprocess-exited-with-error|failed building wheel"
+                ),
+            ),
+            either(IMAGE_BUILD, anywhere(r"installing pip dependencies:? ?\.{0,3} ?working")),
+        ),
+        refines=("image-build-generic", "conda-env-install-failure", "container-crash", "probe-failure"),
+        checks=(_no_container_ran,),
+        advice="Pin every package in the conda file to versions that exist and fit together, and build it again.",
+        commands=("conda env create -n userenv -f CONDA_FILE", DEPLOY_LOCALLY),
+        limits="It changes no environment.",
+        tells="the build log",
+        examples=(
+            Symptoms.of(
+                None,
+                "Step 3/5 : RUN conda env update --name=base -f "
+                "/azureml-environment-setup/env.yml\nSolving environment: "
+                "...working... failed\n\nResolvePackageNotFound: \n  - pandas=0.11.9\n\nDocker image build failed",
+            ),
+            Symptoms.of(
+                None,
+                "ERROR: No matching distribution found for sklearnx==9.9 (from -r /azureml-environment-setup/"
+                "condaenv.x1.requirements.txt (line 4))\nCondaValueError: pip returned an error",
+            ),
+            Symptoms.of("ImageBuildFailure", "Installing pip dependencies: ...working..."),
+        ),
+        source=f"{GUIDE}#generic-image-build-failure",
+    ),
+    Cause(
+        id="image-build-timeout",
+        code="ResourceNotFound",
+        also=("ImageBuildFailure",),
+        what="The image of the environment was not built in the time that a deployment waits for it.",
+        matches=anywhere(
+            r"timeout while waiting for (?:the )?environment image|waiting for environment image to become available"
+            r"|image build(?:ing)?[^\n]{0,60}(?:timed? ?out|took too long|did not (?:finish|complete))"
+            r"|environment (?:image )?build[^\n]{0,60}(?:timed? ?out|took too long)"
+        ),
+        refines=("image-build-generic", "image-build-dependency"),
+        checks=(did_not_end_with(*CONTAINER_RAN),),
+        advice="Build the environment by itself until it succeeds, then deploy: a deployment does not wait that long.",
+        commands=(
+            f"az ml environment create -f ENVIRONMENT_FILE {IN_WORKSPACE}",
+            f"az ml environment list {IN_WORKSPACE} -o table",
+        ),
+        limits="It builds no images, and runs nothing again that would wait for the same build.",
+        tells="the build log",
+        examples=(
+            Symptoms.of(
+                None,
+                "ResourceNotFound: Deployment failed due to timeout while waiting for Environment Image to become "
+                "available. Check Environment Build Log in Workspace or Workspace storage for potential failures.",
+            ),
+            Symptoms.of("ImageBuildFailure", "The image build timed out after 3600 s."),
+        ),
+        source=f"{GUIDE}#error-imagebuildfailure",
+    ),
+    Cause(
+        id="image-reference-wrong",
+        code="ImageBuildFailure",
+        what="The base image that the environment names does not exist, or its name is no image reference.",
+        matches=without(
+            either(
+                anywhere(
+                    r"invalid reference format|failed to parse (?:stage|image) (?:name|reference)"
+                    r"|invalid (?:docker )?image (?:name|reference)"
+                    r"|base ?image[^\n]{0,80}(?:not found|does not exist|invalid|malformed)"
+                    r"|could not parse (?:docker )?image|docker ?image[^\n]{0,60} is (?:invalid|malformed)"
+                ),
+                every(
+                    anywhere(
+                        r"manifest (?:unknown|for \S{1,300} not found)|repository does not exist"
+                        r"|failed to solve: [^\n]{1,300}: not found|pull access denied"
+                    ),
+                    IMAGE_BUILD,
+                ),
+            ),
+            PULL_FAILED,
+        ),
+        refines=("image-build-generic", "image-not-found"),
+        checks=(did_not_end_with(*CONTAINER_RAN),),
+        advice="Correct the image in the environment: registry/repository:tag, and a tag that the registry has.",
+        commands=(
+            f"az ml environment show -n ENVIRONMENT -v VERSION {IN_WORKSPACE} --query '[image, build]'",
+            "docker pull {image}",
+        ),
+        limits="It changes no environment.",
+        tells="the build log",
+        examples=(
+            Symptoms.of(
+                "ImageBuildFailure", "Step 1/5 : FROM mcr.microsoft.com/azureml/base:\ninvalid reference format"
+            ),
+            Symptoms.of(
+                None,
+                "Docker image build failed: manifest for mcr.microsoft.com/azureml/openmpi:none not "
+                "found: manifest unknown",
+            ),
+        ),
+        source=f"{GUIDE}#error-imagebuildfailure",
+    ),
+    Cause(
         id="private-registry",
         code="ImageBuildFailure",
+        also=("ResourceNotFound",),
         what="The image lies in a registry that is not the workspace's and does not let the endpoint in.",
-        matches=without(REGISTRY_LOGIN, CRASHED),
+        matches=without(
+            either(
+                REGISTRY_LOGIN,
+                message(r"container registry[^\n]{0,80} is private|private or otherwise inaccessible"),
+                every(anywhere(r"unauthorized: authentication required"), IMAGE_BUILD),
+            ),
+            CRASHED,
+        ),
         hints=without(either(NO_PULL, STARTUP_REFUSED, NO_IMAGE, PULL_REFUSED, PULL_FAILED), CRASHED, NO_SPACE),
         checks=(image_lies_elsewhere, did_not_end_with(*CONTAINER_RAN)),
         asks=(Area.IMAGE,),

@@ -1,28 +1,39 @@
 """Causes in the operation itself: canceled, in conflict with another, or beyond repair."""
 
-from remediations.catalogue.cause import Cause, Symptoms, code, either, every, message
+from remediations.catalogue.cause import Cause
 from remediations.catalogue.checks import (
     activity_log_shows_cancel,
     activity_log_shows_conflict,
     endpoint_is_busy,
     environment_is_not_from_a_registry,
     is_kubernetes,
+    may_end_with,
     nobody_deleted,
     operation_did_not_fail,
     operation_says,
     operation_was_canceled,
     somebody_deleted,
 )
-from remediations.catalogue.words import SHOW_DEPLOYMENT, SHOW_ENDPOINT
+from remediations.catalogue.matchers import Symptoms, anchor, code, during, either, every, message, without
+from remediations.catalogue.texts import CRASHED, ROLE_PENDING, numbered
+from remediations.catalogue.words import GET_LOGS, SHOW_DEPLOYMENT, SHOW_ENDPOINT
 
 _GUIDE = "https://learn.microsoft.com/azure/machine-learning/how-to-troubleshoot-online-endpoints"
+
+_IN_PROGRESS = message(
+    r"\b(?:another|an?|this) operation (?:is )?(?:already )?in progress|operation[^\n]{0,60} (?:is|already) in progress"
+    r"|another operation on (?:the )?same entity is already running"
+)
 
 CAUSES = (
     Cause(
         id="canceled-higher-priority",
         code="OperationCanceled",
         what="Azure called the operation off in favor of one with a higher priority.",
-        matches=message(r"cancell?ed by another operation that has a higher priority"),
+        matches=without(
+            message(r"cancell?ed by another (?:operation that has a higher priority|higher[- ]priority operation)"),
+            CRASHED,
+        ),
         checks=(operation_was_canceled, activity_log_shows_cancel, nobody_deleted),
         advice="Run the same deployment again; Azure preferred another operation.",
         commands=(SHOW_DEPLOYMENT,),
@@ -41,7 +52,7 @@ CAUSES = (
         id="canceled-lock-confirmation",
         code="OperationCanceled",
         what="The operation is like another one that was still waiting for its lock, and Azure called it off.",
-        matches=message(r"cancell?ed (because|due to) .{0,80}waiting for lock confirmation"),
+        matches=without(message(r"cancell?ed (?:(?:because|due to) .{0,80})?waiting for lock confirmation"), CRASHED),
         checks=(operation_was_canceled, activity_log_shows_cancel, nobody_deleted),
         advice="Wait a minute and run the same deployment again; do not send it twice in a row.",
         commands=(SHOW_DEPLOYMENT,),
@@ -72,10 +83,21 @@ CAUSES = (
     Cause(
         id="conflict-in-progress",
         code="Conflict",
+        also=("http-409",),
         what="Another operation was in progress on the same endpoint or deployment.",
-        matches=either(
+        matches=without(
+            either(
+                message(
+                    r"(?:endpoint|deployment)[^\n]{0,200} because [^\n]{1,120} in "
+                    r"(?P<state>Creating|Updating|Scaling) provisioning"
+                ),
+                every(_IN_PROGRESS, message(r"online[- ]?(?:endpoint|deployment)|\bendpoint\b|oe-tsg|same entity")),
+            ),
+            CRASHED,
+        ),
+        hints=either(
             message(r"because it is in (?P<state>Creating|Updating|Scaling|Deleting) provisioning state"),
-            message(r"(another|an?|this) operation is (already )?in progress"),
+            _IN_PROGRESS,
             every(code("Conflict"), message(r"already (running|in progress)|in progress")),
         ),
         checks=(activity_log_shows_conflict, endpoint_is_busy, operation_did_not_fail, nobody_deleted),
@@ -96,7 +118,7 @@ CAUSES = (
         id="role-assignment-pending",
         code="ACRSecretError",
         what="The role assignment of the cluster's identity was not effective yet.",
-        matches=message(r"role assignment (takes some time|has not yet been completed|is not (yet )?completed)"),
+        matches=ROLE_PENDING,
         checks=(
             operation_says("DeploymentIdentityError", "ACRTokenExchangeForbidden", "ACRSecretError"),
             is_kubernetes,
@@ -115,6 +137,48 @@ CAUSES = (
             ),
         ),
         source=f"{_GUIDE}#error-acrsecreterror",
+    ),
+    Cause(
+        id="internal-error",
+        code="InternalServerError",
+        what="Azure ML itself failed, and says no more than that.",
+        matches=either(
+            message(r"an internal server error occurred\. please try again"),
+            anchor("error-internalservererror"),
+            numbered("ERR_5000"),
+            every(
+                message(r"object reference not set to an instance|internal stacktrace|NullReferenceException"),
+                message(r"Microsoft\.MachineLearning\."),
+            ),
+            every(
+                either(
+                    code("InternalServerError"), every(code("ServiceError"), message(r"\binternal ?server ?error\b"))
+                ),
+                during("create", "start", "build", "delete"),
+            ),
+        ),
+        hints=either(code("InternalServerError"), message(r"\binternal ?server ?error\b")),
+        checks=(may_end_with("InternalServerError", "ServiceError"),),
+        is_catch_all=True,
+        advice="Deploy again later; if it goes on, open a support ticket with the correlation ID. Look for "
+        "a missing role "
+        "or quota first: both have hidden behind this error.",
+        commands=(SHOW_DEPLOYMENT, GET_LOGS),
+        limits="It retries nothing here: the error does not say that it will pass.",
+        tells="the code of the operation",
+        examples=(
+            Symptoms.of(
+                "InternalServerError",
+                "An internal server error occurred. Please try again. If the problem persists, contact support",
+            ),
+            Symptoms.of(
+                "InferencingClientCreateDeploymentFailed",
+                "InferencingClient HttpRequest error, error detail: Object reference not set to an "
+                "instance of an object., "
+                "internal stacktrace [ at Microsoft.MachineLearning.InferenceDeployment.Silo.Grains",
+            ),
+        ),
+        source=f"{_GUIDE}#error-internalservererror",
     ),
     Cause(
         id="deployment-unrecoverable",

@@ -1,6 +1,6 @@
 """Causes in quota and capacity. Only the CPU quota of managed endpoints can be freed by deleting deployments."""
 
-from remediations.catalogue.cause import Cause, Groups, Symptoms, code, either, every, message, without
+from remediations.catalogue.cause import Cause
 from remediations.catalogue.checks import (
     CONTAINER_RAN,
     TURNED_DOWN,
@@ -9,13 +9,14 @@ from remediations.catalogue.checks import (
     is_kubernetes,
     is_managed,
 )
-from remediations.catalogue.texts import CRASHED, GUIDE, NO_NODE, NO_SPACE, OUT_OF_QUOTA
+from remediations.catalogue.matchers import Groups, Symptoms, code, either, every, message, without
+from remediations.catalogue.texts import CRASHED, GUIDE, NO_NODE, NO_SPACE, OUT_OF_QUOTA, numbered
 from remediations.catalogue.words import DEPLOY_LOCALLY, GET_INIT_LOGS, GET_LOGS, SHOW_DEPLOYMENT
 from remediations.model import Area
 
 _OTHER_SERVICE = either(code("InsufficientQuota"), message(r"tokens per minute"))
 _OF_MACHINE = message(
-    r"not enough quota available for (?:(?P<instance_type>[A-Za-z]\w*_\w+)|\*{3})"
+    r"not (?:have )?enough quota (?:available )?for (?:(?P<instance_type>[A-Za-z]\w*_\w+)|\*{3})"
     r"(?:[\s\S]{0,120}?current usage/limit: (?P<used>\d+)/(?P<limit>\d+)"
     r"(?:\.? additional needed: (?P<needed>\d+))?)?"
 )
@@ -24,12 +25,15 @@ _OF_SUBSCRIPTION = message(
     r"(?:[\s\S]{0,60}?requested is (?P<needed>\d+|\[N/A\]|\([^)]{1,40}\)))?"
     r"(?:[\s\S]{0,40}?maximum amount of quota is (?P<limit>\d+|\[N/A\]))?"
 )
-_CPU = either(_OF_MACHINE, _OF_SUBSCRIPTION)
-_ENDPOINTS = message(r"endpoint quota reached(?:[\s\S]{0,120}?current usage/limit: (?P<used>\d+)/(?P<limit>\d+))?")
+_CPU = either(_OF_MACHINE, _OF_SUBSCRIPTION, numbered("ERR_1100"))
+_ENDPOINTS = either(
+    numbered("ERR_1103"),
+    message(r"endpoint quota reached(?:[\s\S]{0,120}?current usage/limit: (?P<used>\d+)/(?P<limit>\d+))?"),
+)
 _MEMORY = message(r"(insufficient|not enough|out of) memory")
 _DISK = message(r"not enough (disk )?space|insufficient disk|no space left on (the )?(disk|device)")
 _ROLE_ASSIGNMENTS = message(r"role assignments?\b")
-_NO_START = message(r"container could not (be )?start(ed)?")
+_NO_START = message(r"container could not (?:be )?start(?:ed)?|unable to start user container|more resources than")
 
 
 def _may_be_freed(groups: Groups) -> bool:
@@ -94,7 +98,10 @@ CAUSES = (
         id="quota-memory",
         code="OutOfQuota",
         what="The model needs more memory than its machine has.",
-        matches=without(every(OUT_OF_QUOTA, _MEMORY), CRASHED, NO_NODE),
+        matches=without(
+            either(every(OUT_OF_QUOTA, _MEMORY), message(r"container terminated due to insufficient memory")),
+            *(CRASHED, NO_NODE),
+        ),
         checks=(did_not_end_with(*TURNED_DOWN),),
         advice="Choose an instance type with more memory, or load a smaller model.",
         commands=(GET_LOGS, SHOW_DEPLOYMENT),
@@ -139,7 +146,10 @@ CAUSES = (
         id="quota-role-assignment",
         code="OutOfQuota",
         what="The subscription has as many role assignments as it may have; a new endpoint adds some.",
-        matches=without(every(OUT_OF_QUOTA, _ROLE_ASSIGNMENTS), CRASHED, _CPU),
+        matches=without(
+            either(every(OUT_OF_QUOTA, _ROLE_ASSIGNMENTS), numbered("ERR_1102")),
+            *(CRASHED, _CPU),
+        ),
         checks=(did_not_end_with(*CONTAINER_RAN),),
         advice="Delete role assignments that the subscription no longer needs: a new endpoint adds some.",
         commands=("az role assignment list --all --query 'length(@)' --subscription {subscription}",),
@@ -155,7 +165,8 @@ CAUSES = (
         matches=without(
             either(
                 message(r"lack of Azure Machine Learning capacity"),
-                every(code("ERR_1101", "OutOfCapacity", "OutOfQuota"), message(r"out of capacity")),
+                numbered("ERR_1101"),
+                every(code("OutOfCapacity", "OutOfQuota"), message(r"out of capacity")),
             ),
             CRASHED,
             _CPU,
@@ -178,9 +189,16 @@ CAUSES = (
     Cause(
         id="kubernetes-quota",
         code="PodUnschedulable",
+        also=("OutOfQuota",),
         what="The nodes of the cluster do not have what the deployment asks for.",
         matches=without(
-            every(code("Unschedulable", "PodUnschedulable", "OutOfQuota", "KubernetesError"), NO_NODE), CRASHED
+            either(
+                every(code("Unschedulable", "PodUnschedulable", "OutOfQuota", "KubernetesError"), NO_NODE),
+                message(r"kubernetes cluster didn't have available resources"),
+                every(code("PodUnschedulable"), message(r"insufficient resources")),
+                numbered("ERR_2101"),
+            ),
+            CRASHED,
         ),
         checks=(is_kubernetes, did_not_end_with(*CONTAINER_RAN)),
         advice="Add nodes to the cluster, use nodes that have the resource, or ask for less; no deployment is deleted.",
@@ -197,7 +215,9 @@ CAUSES = (
         id="quota-other",
         code="OutOfQuota",
         what="The container could not start; it may need more than its machine has.",
-        matches=without(every(OUT_OF_QUOTA, _NO_START), _CPU, _MEMORY, _DISK, CRASHED, NO_NODE),
+        matches=without(
+            either(every(OUT_OF_QUOTA, _NO_START), numbered("ERR_2100")), _CPU, _MEMORY, _DISK, CRASHED, NO_NODE
+        ),
         checks=(did_not_end_with(*TURNED_DOWN),),
         advice="Read the container's log: it may need more than its instance type has.",
         commands=(GET_LOGS, DEPLOY_LOCALLY),

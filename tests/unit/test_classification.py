@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 
 from remediations.catalogue import CAUSES
-from remediations.catalogue.cause import Catalogue, Cause, Symptoms, code, either, every, message
+from remediations.catalogue.cause import Cause
+from remediations.catalogue.index import Catalogue
+from remediations.catalogue.matchers import Symptoms, code, either, every, message
 from remediations.classification import classify, nominate, symptoms
 from remediations.enrichment import code_of, operation_state
 from remediations.messages import parse
@@ -65,7 +67,6 @@ def diagnosed(evidence):
             "(None) Operation failed or canceled\nCode: None\nMessage: Operation failed or canceled", id="by the CLI"
         ),
         pytest.param("HttpResponseError: Operation returned an invalid status 'Conflict'", id="a bare Conflict"),
-        pytest.param("(InternalServerError) InternalServerError", id="a catch-all"),
         pytest.param("(BadArgument) The container crashed. please wait and try again", id="wait and try again"),
         pytest.param("(ServiceError) Received 403 from a service request. Retry later.", id="retry later"),
     ],
@@ -73,6 +74,14 @@ def diagnosed(evidence):
 def test_a_generic_text_is_unknown(text):
     diagnosis = diagnosed(evidence_of(*parse(text)))
     assert (diagnosis.cause_id, diagnosis.code, diagnosis.action) == ("unknown", "Unknown", None)
+
+
+def test_a_catch_all_is_named_only_where_nothing_else_is():
+    hidden = "Endpoint identity does not have pull permission on the registry."
+    alone = diagnosed(evidence_of(*parse("(InternalServerError) InternalServerError")))
+    assert (alone.cause_id, alone.action) == ("internal-error", None)
+    beside = diagnosed(evidence_of(*parse(f"(InternalServerError) InternalServerError: {hidden}")))
+    assert (beside.cause_id, beside.action) == ("identity-missing-acrpull", "grant-roles")
 
 
 def test_the_wrapper_stays_unknown_when_the_operation_failed_for_another_reason():
@@ -191,7 +200,7 @@ def test_a_role_that_is_pending_on_kubernetes_is_no_wait_for_managed_compute():
     text = BY_ID["role-assignment-pending"].examples[0].details
     assert diagnosed(evidence_of(*text, resource=Found(make_state(kind="Managed")))).cause_id == "unknown"
     registry = make_state(kind="Kubernetes", environment="azureml://registries/azureml/environments/x/versions/1")
-    assert diagnosed(evidence_of(*text, resource=Found(registry))).cause_id == "unknown"
+    assert diagnosed(evidence_of(*text, resource=Found(registry))).cause_id == "registry-environment-unsupported"
 
 
 # ------------------------------------------------------------------------------------------ levels, abstention

@@ -23,6 +23,7 @@ COMMANDS = (
     "plan",
     "classify",
     "causes",
+    "evaluate",
     "report",
     "pause",
     "audit",
@@ -94,4 +95,4 @@ def test_a_terminal_that_knows_only_ascii_is_no_error() -> None:
         capture_output=True,
         check=True,
     )
-    assert done.stdout.splitlines()[1].rstrip() == b"error   caf? ? broke"
+    assert done.stdout.splitlines()[2].rstrip() == b"error   caf? ? broke"
