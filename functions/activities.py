@@ -87,7 +87,7 @@ def collect(step: Order) -> Order:
         is_last = polls >= _MOST_POLLS
         settled = (closed and enrichment.is_settled(evidence) and not _awaits_spec(own, evidence, polls)) or is_last
         if settled:  # what lies around is read once the failure itself is known: it tells what to look for
-            areas = wanted(evidence, CAUSES)
+            areas = frozenset() if incident.is_scoring else wanted(evidence, CAUSES)  # no repair will ask for any
             evidence = surroundings.with_surroundings(evidence, areas, reads, policy=own.policy, own=own.own)
             settled = surroundings.is_complete(evidence.surroundings, areas) or is_last
         digest = own.evidence.put(evidence)
@@ -352,6 +352,13 @@ def finish(step: Order) -> Order:
         )
         tell = log.warning if end.is_escalated else log.info
         tell("incident.ended", end=str(end), words=words, escalated=end.is_escalated)
+        if incident.scoring is not None and end is End.ADVISED:
+            log.info(
+                "incident.advised",
+                resource=incident.resource.label,
+                cause=step.get("cause"),
+                **codec.dump(incident.scoring),
+            )
         return {"again": None, "end": str(end)}
 
 
@@ -395,8 +402,10 @@ def _evidence_for(own: Services, plan: Plan, number: int, *, around: bool = True
 
 def _awaits_spec(own: Services, evidence: Evidence, polls: int) -> bool:
     """Tell whether CI's word may still come: without it, what was rejected at once cannot be run again."""
-    expected = bool(own.policy.desired_specs.containers) and evidence.incident.desired_spec_url is None
-    return expected and isinstance(evidence.resource, Absent) and polls < _POLLS_FOR_SPEC
+    incident = evidence.incident
+    expected = bool(own.policy.desired_specs.containers) and incident.desired_spec_url is None
+    may_come = expected and not incident.is_scoring
+    return may_come and isinstance(evidence.resource, Absent) and polls < _POLLS_FOR_SPEC
 
 
 def _survey(own: Services, plan: Plan, evidence: Evidence, *, step: int = 0, desk: str = "free") -> Situation:

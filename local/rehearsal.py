@@ -35,6 +35,7 @@ SHIPPED_POLICY = Path(__file__).parent.parent / "policy.yaml"
 TIME_SCALE = 100.0
 SEND_SECONDS = 1.0
 _EVENT_GRID = "/runtime/webhooks/eventgrid?functionName=on_deployment_failure"
+_ALERTS = "/api/events"
 PATIENCE_S = 30.0
 _QUIET_S = 0.25
 _LOOK_S = 0.05
@@ -84,6 +85,7 @@ class Expected(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         ends: ``endpoint/deployment`` -> how its incident ended; each incident there must end, and none elsewhere.
+            ``score endpoint/deployment`` is the incident of requests that it fails to answer.
         effects: The writes by us that took effect, in order.
         dispositions: How many deliveries ended how; a number left out is zero, ``null`` leaves it open.
         states: ``endpoint/deployment`` -> provisioning state in the world at the end, or ``gone``.
@@ -234,6 +236,7 @@ class Stage:
         self.policy_file.write_text(yaml.safe_dump(_policy(scenario, names)), "utf-8")
         world = World.from_dict({**filled(scenario.world, names), "subscription": subscription})
         world.subscribe(self.host.url + _EVENT_GRID)
+        world.subscribe_alerts(self.host.url + _ALERTS)
         self.server.show(world)
         try:
             for step in scenario.steps:
@@ -263,7 +266,7 @@ class Stage:
                 event = filled(step.event, names)
                 for _ in range(step.times):
                     if step.over == "http":
-                        self.http.post("/api/events", json=event).raise_for_status()
+                        self.http.post(_ALERTS, json=event).raise_for_status()
                     else:
                         headers = {"aeg-event-type": "Notification"}
                         self.http.post(_EVENT_GRID, json=[event], headers=headers).raise_for_status()
@@ -343,7 +346,10 @@ class Stage:
 
     def _label(self, incident_id: str) -> str:
         opened = self.trail.opened(incident_id)
-        return "" if opened is None else label_of(opened.incident.resource)
+        if opened is None:
+            return ""
+        label = label_of(opened.incident.resource)
+        return f"score {label}" if opened.incident.is_scoring else label
 
     def _environment(self) -> dict[str, str]:
         principal = self.server.world.principals["medic"]

@@ -185,7 +185,7 @@ def dated(incident: Incident, since: datetime, bench: Bench) -> Incident:
 
 def correlated(incident: Incident, bench: Bench) -> Incident:
     """Give an event's incident with its correlation id, from the Activity Log if the event has none."""
-    if incident.correlation_id is not None:
+    if incident.correlation_id is not None or incident.is_scoring:
         return incident
     evidence = enrichment.enrich(incident, bench.reads(), now=bench.clock(), own=bench.own)
     if not isinstance(evidence.activity, Found) or not evidence.activity.value:
@@ -200,7 +200,7 @@ def judge(incident: Incident, bench: Bench, *, report: tuple[ErrorDetail, ...] =
     wants_spec = url is not None and bench.policy.lists_spec(url)
     reads = bench.reads()
     evidence = enrichment.enrich(incident, reads, now=now, own=bench.own, report=report, wants_spec=wants_spec)
-    areas = wanted(evidence, CAUSES)
+    areas = frozenset() if incident.is_scoring else wanted(evidence, CAUSES)
     evidence = surroundings.with_surroundings(evidence, areas, reads, policy=bench.policy, own=bench.own)
     diagnosis = classify(evidence, CAUSES, evidence_digest=codec.digest_of(evidence))
     plan = planning.propose(diagnosis, evidence, ACTIONS, bench.policy)

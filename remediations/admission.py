@@ -3,9 +3,12 @@
 One failure is one incident: events of the same failure carry the same correlation id, and an event without one gets it
 from the Activity Log's row of about that time, else joins the open incident of that resource whose failure is not older
 than its last write. Where that came first, what carries the id joins it.
+
+Requests that fail are no failed operation: an alert about them is an incident beside all others of its resource. It
+waits for none of them, ends none, and none joins it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -70,10 +73,12 @@ def admit(
         return Admission(disposition=Disposition.HANDSHAKE, words="subscription handshake answered")
     if reception.repaired is not None:
         return _corroborated(*reception.repaired, trail=trail, now=now)
+    incident = reception.incident
+    if incident is not None and incident.is_scoring:
+        return _scored(incident, trail)
     linked = _linked(reception, trail=trail, own=own, now=now)
     if linked is not None:
         return linked
-    incident = reception.incident
     if incident is None:
         return Admission(disposition=Disposition.IGNORED, words=reception.ignored or "nothing of ours")
     incident, row = _correlated(replace(incident, report=report), trail=trail, reads=reads, now=now)
@@ -91,6 +96,19 @@ def admit(
     return _placed(incident, reception, trail)
 
 
+def _scored(incident: Incident, trail: Trail) -> Admission:
+    """Place an alert about requests: it is known by its own firing, or new."""
+    if trail.opened(incident.id) is not None:
+        words = "the same firing of the alert was delivered before"
+        return Admission(disposition=Disposition.DUPLICATE, words=words, incident_id=incident.id)
+    return Admission(disposition=Disposition.INCIDENT, incident=incident, incident_id=incident.id)
+
+
+def _operations_on(resource: ResourceId, trail: Trail) -> Iterator[Incident]:
+    """Give the incidents of the very same resource that are about an operation on it."""
+    return (other for other in trail.incidents_on(resource.key) if not other.is_scoring)
+
+
 def _keep_word(incident_id: str, incident: Incident, trail: Trail) -> None:
     """Keep what CI adds to an incident, whoever told of it first."""
     if incident.source == "ci" or incident.desired_spec_url is not None:
@@ -105,7 +123,7 @@ def _placed(incident: Incident, reception: Reception, trail: Trail) -> Admission
         disposition = Disposition.DUPLICATE if same else Disposition.JOINED
         return Admission(disposition=disposition, words=words, incident_id=incident.id)
     superseded: list[tuple[str, str]] = []
-    for other in trail.incidents_on(incident.resource.key):
+    for other in _operations_on(incident.resource, trail):
         if other.id == incident.id or trail.opened(other.id) is None or trail.ended(other.id) is not None:
             continue
         if trail.is_worked_on(other):
@@ -176,7 +194,7 @@ def _correlated(
         return incident, None
     same = [
         other
-        for other in trail.incidents_on(incident.resource.key)
+        for other in _operations_on(incident.resource, trail)
         if other.failed_at >= since and _may_join(incident, other, trail)
     ]
     return (replace(incident, id=max(same, key=lambda other: other.failed_at).id) if same else incident), None
@@ -214,7 +232,7 @@ def _told_before(incident: Incident, trail: Trail) -> Incident | None:
         return None
     same = [
         other
-        for other in trail.incidents_on(incident.resource.key)
+        for other in _operations_on(incident.resource, trail)
         if other.correlation_id is None
         and other.began_at - _SAME_FAILURE <= incident.failed_at <= other.failed_at + _SAME_FAILURE
         and trail.opened(other.id) is not None

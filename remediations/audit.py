@@ -23,6 +23,7 @@ from remediations.model import (
     Outcome,
     Plan,
     Verification,
+    load_words,
     reading_words,
 )
 from remediations.trail import Answered, Intent, Question, Trail
@@ -62,6 +63,7 @@ class Journal(Struct, frozen=True):
             source=incident.source,
             event_id=incident.event_id,
             caller=incident.caller,
+            **({} if incident.scoring is None else {"scoring": incident.scoring}),
         )
 
     def collected(self, evidence: Evidence, digest: str, polls: int) -> None:
@@ -80,6 +82,7 @@ class Journal(Struct, frozen=True):
             if isinstance(evidence.activity, Found)
             else reading_words(evidence.activity),
             missing_permissions=evidence.missing_permissions,
+            **({"load": load_words(evidence.load)} if evidence.incident.is_scoring else {}),
         )
 
     def diagnosed(self, diagnosis: Diagnosis) -> None:

@@ -7,7 +7,6 @@ https://learn.microsoft.com/rest/api/azureml/usages/list
 https://learn.microsoft.com/rest/api/monitor/metrics/list
 """
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
@@ -15,9 +14,11 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from remediations.codec import mapping, moment, text
+from remediations import metrics
+from remediations.codec import mapping, text
 from remediations.enrichment import API_VERSION, resource_state
 from remediations.idle import why_kept
+from remediations.metrics import MAX_SERIES, Series
 from remediations.model import (
     Absent,
     Caller,
@@ -34,12 +35,9 @@ from remediations.model import (
 from remediations.policy import Policy
 from remediations.ports import Reads
 
-METRICS_API_VERSION = "2024-02-01"
 _MAX_WORKSPACES, _MAX_ENDPOINTS, _MAX_DEPLOYMENTS = 20, 100, 500
 _MAX_LISTED = 2000
-_MAX_SERIES = 200  # Azure gives ten unless told otherwise
 _BUDGET = 400
-_VALUES = ("average", "maximum", "minimum", "total")
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _LOCATION = re.compile(r"[a-z0-9]+")
 _WORKSPACE = re.compile(
@@ -226,7 +224,7 @@ def candidates(
     found = _drawing(sparing, failed, types.value, needed.value.family, own)
     if not isinstance(found, Found):
         return found
-    metrics = _Metrics(sparing, now - policy.idle.window, now)
+    measured = _Metrics(sparing, now - policy.idle.window, now)
     judged: list[Candidate] = []
     for candidate in found.value:
         why = why_kept(candidate, policy.idle, policy.protected, now, failed=failed)
@@ -234,7 +232,7 @@ def candidates(
             unasked = Unknown(f"not asked: {why}")
             judged.append(replace(candidate, requests=unasked, alive=unasked))
         else:
-            requests, alive = metrics.of(candidate.resource)
+            requests, alive = measured.of(candidate.resource)
             judged.append(replace(candidate, requests=requests, alive=alive))
     return Unknown(sparing.words) if sparing.is_spent else Found(tuple(judged))
 
@@ -351,13 +349,6 @@ def _shows_traffic(endpoint: Mapping[str, Json]) -> bool:
 # ------------------------------------------------------------------------------------------------------- metrics
 
 
-class _Series(Struct, frozen=True):
-    """One series of a metric: its dimensions, and its points that have a value."""
-
-    dimensions: dict[str, str]
-    points: tuple[tuple[datetime, float], ...]
-
-
 class _Metrics:
     """What the metrics of a span of time prove, each endpoint's read once.
 
@@ -374,20 +365,21 @@ class _Metrics:
         """Tell whether requests reached a deployment, and whether its metrics are alive through the whole span."""
         endpoint = resource.endpoint_id
         if endpoint.key not in self._of_endpoint:
-            query = f"&metricnames=RequestsPerMinute&aggregation=Average&$filter=deployment eq '*'&top={_MAX_SERIES}"
+            query = f"&metricnames=RequestsPerMinute&aggregation=Average&$filter=deployment eq '*'&top={MAX_SERIES}"
             self._of_endpoint[endpoint.key] = self._ask(endpoint, query)
-        split = _series(self._of_endpoint[endpoint.key], "RequestsPerMinute", self._start, self._end)
+        split = self._series(self._of_endpoint[endpoint.key], "RequestsPerMinute")
         answer = self._ask(resource, "&metricnames=RequestsPerMinute,DeploymentCapacity&aggregation=Average")
-        single = _series(answer, "RequestsPerMinute", self._start, self._end)
-        alive = _series(answer, "DeploymentCapacity", self._start, self._end)
+        single = self._series(answer, "RequestsPerMinute")
+        alive = self._series(answer, "DeploymentCapacity")
         return _requests(_split_of(split, resource.deployment or ""), single), self._alive(alive)
 
     def _ask(self, resource: ResourceId, query: str) -> Reading[Json]:
-        span = f"{self._start:%Y-%m-%dT%H:%M:%SZ}/{self._end:%Y-%m-%dT%H:%M:%SZ}"
-        path = f"{resource.path}/providers/Microsoft.Insights/metrics?api-version={METRICS_API_VERSION}"
-        return self._reads.get(f"{path}&interval=PT1H&timespan={span}{query}")
+        return self._reads.get(metrics.url(resource, query, start=self._start, end=self._end, interval="PT1H"))
 
-    def _alive(self, series: list[_Series] | Unknown) -> Reading[bool]:
+    def _series(self, reading: Reading[Json], metric: str) -> list[Series] | Unknown:
+        return metrics.series(reading, metric, self._start, self._end, slack=_HOUR)
+
+    def _alive(self, series: list[Series] | Unknown) -> Reading[bool]:
         """Tell whether every day of the span has a point above zero; absent if one has none."""
         if isinstance(series, Unknown):
             return series
@@ -400,7 +392,7 @@ class _Metrics:
         return Found(True)
 
 
-def _requests(*sources: list[_Series] | Unknown) -> Reading[bool]:
+def _requests(*sources: list[Series] | Unknown) -> Reading[bool]:
     """Tell whether any source shows a request; that none was is known only if all can be read."""
     known = [series for source in sources if not isinstance(source, Unknown) for series in source]
     if any(value > 0 for series in known for _, value in series.points):
@@ -408,58 +400,12 @@ def _requests(*sources: list[_Series] | Unknown) -> Reading[bool]:
     return next((source for source in sources if isinstance(source, Unknown)), Found(False))
 
 
-def _split_of(series: list[_Series] | Unknown, deployment: str) -> list[_Series] | Unknown:
+def _split_of(series: list[Series] | Unknown, deployment: str) -> list[Series] | Unknown:
     """Give the series of one deployment; unknown unless all are split by deployment, and all are there."""
     if isinstance(series, Unknown):
         return series
-    if len(series) >= _MAX_SERIES:
+    if len(series) >= MAX_SERIES:
         return Unknown("the endpoint's metrics have more series than are shown")
     if not all(each.dimensions.keys() == {"deployment"} and each.dimensions["deployment"] for each in series):
         return Unknown("the endpoint's metrics are not split by deployment")
     return [each for each in series if each.dimensions["deployment"].lower() == deployment.lower()]
-
-
-def _series(reading: Reading[Json], metric: str, start: datetime, end: datetime) -> list[_Series] | Unknown:
-    """Give the series of one metric, if the answer covers the span and holds nothing odd."""
-    if not isinstance(reading, Found):
-        return reading if isinstance(reading, Unknown) else Unknown("it has no metrics")
-    answer = mapping(reading.value)
-    first, _, last = text(answer.get("timespan")).partition("/")
-    begins, ends = moment(first), moment(last)
-    if begins is None or ends is None or begins > start + _HOUR or ends < end - _HOUR:
-        return Unknown("its metrics do not cover the whole time")
-    values = answer.get("value")
-    named = [each for each in map(mapping, values if isinstance(values, list) else []) if _is(each, metric)]
-    if len(named) != 1 or named[0].get("errorCode") != "Success":
-        return Unknown(f"its metrics give no {metric}")
-    shown = named[0].get("timeseries")
-    series = [_one(mapping(each)) for each in shown] if isinstance(shown, list) else [None]
-    known = [each for each in series if each is not None]
-    return known if len(known) == len(series) else Unknown(f"its {metric} cannot be read")
-
-
-def _is(shown: Mapping[str, Json], metric: str) -> bool:
-    return text(mapping(shown.get("name")).get("value")).lower() == metric.lower()
-
-
-def _one(shown: Mapping[str, Json]) -> _Series | None:
-    """Give one series; None if anything in it is odd."""
-    dimensions, data = shown.get("metadatavalues", []), shown.get("data", [])
-    if not isinstance(dimensions, list) or not isinstance(data, list):
-        return None
-    named = {
-        text(mapping(each.get("name")).get("value")).lower(): text(each.get("value"))
-        for each in map(mapping, dimensions)
-    }
-    points: list[tuple[datetime, float]] = []
-    for point in map(mapping, data):
-        at, values = moment(point.get("timeStamp")), [point[name] for name in _VALUES if point.get(name) is not None]
-        if not values and any(point.get(name) is not None for name in point.keys() - {"timeStamp"}):
-            return None  # it says something, and not what was asked
-        for value in values:
-            if at is None or isinstance(value, bool) or not isinstance(value, int | float):
-                return None
-            if not 0 <= value < math.inf:  # nor NaN
-                return None
-            points.append((at, value))
-    return _Series(named, tuple(points))

@@ -5,7 +5,7 @@ Canonical bytes are UTF-8 JSON with sorted keys and no white space, so that equa
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -76,3 +76,12 @@ def moment(plain: Json) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return known if known.year > 2000 else None
+
+
+def duration(plain: Json) -> timedelta | None:
+    """Read an ISO 8601 duration of days, hours, minutes and seconds; None if it is none, or not above zero."""
+    try:
+        read = msgspec.convert(text(plain), timedelta)
+    except msgspec.ValidationError:
+        return None
+    return read if read > timedelta() else None

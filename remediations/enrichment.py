@@ -3,6 +3,7 @@
 The order is that of what tells most soonest: the resource, the long-running operation that it names, the Activity Log
 by correlation id, then by resource, and, where those do not settle it, container logs.
 The Activity Log lags by seconds to minutes, so one round may not settle it: `is_settled` and `next_poll` tell.
+Requests that fail are no operation, and no row tells of them: metrics are read instead.
 
 https://learn.microsoft.com/rest/api/monitor/activity-logs/list
 https://learn.microsoft.com/rest/api/azureml/online-deployments/get-logs
@@ -14,8 +15,8 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from remediations import codec, spec
-from remediations.codec import mapping, moment, text
+from remediations import codec, metrics, spec
+from remediations.codec import duration, mapping, moment, text
 from remediations.messages import parse_redacted
 from remediations.model import (
     Absent,
@@ -76,6 +77,8 @@ def enrich(
     endpoint = resource
     if incident.resource.deployment is not None:
         endpoint = read_resource(reads, incident.resource.endpoint_id, own)
+    if incident.is_scoring:
+        return _of_requests(incident, resource, endpoint, reads, now=now, wants_logs=wants_logs)
     operation = _operation(reads, incident, resource)
     activity = _activity(reads, incident, now) if incident.correlation_id else Unknown("no correlation id")
     history = _history(reads, incident, resource, now)
@@ -99,13 +102,18 @@ def enrich(
 
 
 def is_settled(evidence: Evidence) -> bool:
-    """Tell whether the evidence is enough to judge by: an ended operation or a terminal row with its detail."""
+    """Tell whether the evidence is enough to judge by: an ended operation or a terminal row with its detail.
+
+    Of requests that fail it is enough to know what the deployment and the endpoint are.
+    """
     if evidence.missing_permissions:
         return True
-    if not isinstance(evidence.history, Found):
-        return False
     if isinstance(evidence.resource, Unknown) or isinstance(evidence.endpoint, Unknown):
         return False  # a read that failed now may succeed at the next poll
+    if evidence.incident.is_scoring:
+        return True  # nothing is under way
+    if not isinstance(evidence.history, Found):
+        return False
     resource = evidence.resource.value if isinstance(evidence.resource, Found) else None
     if resource is not None and resource.is_running and resource.modified_by_us is True:
         return False  # an interrupted walk of ours is still at work
@@ -121,6 +129,32 @@ def is_settled(evidence: Evidence) -> bool:
 # ------------------------------------------------------------------------------------------- the ladder
 
 
+def _of_requests(
+    incident: Incident,
+    resource: Reading[ResourceState],
+    endpoint: Reading[ResourceState],
+    reads: Reads,
+    *,
+    now: datetime,
+    wants_logs: bool,
+) -> Evidence:
+    """Give what there is to read about requests that fail."""
+    not_asked = Unknown("not asked: requests fail, and no operation did")
+    evidence = Evidence(
+        incident=incident,
+        collected_at=now,
+        resource=resource,
+        endpoint=endpoint,
+        operation=not_asked,
+        activity=not_asked,
+        history=not_asked,
+        load=metrics.load(reads, incident),
+        missing_permissions=reads.refused(),
+    )
+    has_containers = incident.resource.deployment is not None and isinstance(resource, Found)
+    return _with_logs(evidence, reads) if wants_logs and has_containers else evidence
+
+
 def read_resource(reads: Reads, resource: ResourceId, own: Caller | None) -> Reading[ResourceState]:
     """Give what a GET of a deployment or endpoint shows."""
     return _state(reads.get(f"{resource.path}?api-version={API_VERSION}"), resource, own)
@@ -132,6 +166,8 @@ def resource_state(shown: Mapping[str, Json], resource: ResourceId, own: Caller 
     rebuilt = spec.rebuild(shown, is_endpoint=resource.deployment is None)
     identity = mapping(shown.get("identity"))
     capacity = mapping(shown.get("sku")).get("capacity")
+    requests = mapping(properties.get("requestSettings"))
+    at_once = requests.get("maxConcurrentRequestsPerInstance")
     return ResourceState(
         path=resource.path,
         kind="endpoint" if resource.deployment is None else text(properties.get("endpointComputeType")) or "Managed",
@@ -151,6 +187,8 @@ def resource_state(shown: Mapping[str, Json], resource: ResourceId, own: Caller 
         mirror_traffic=_shares(properties.get("mirrorTraffic")),
         environment_names=spec.environment_names(shown),
         shows_environment=resource.deployment is None or "environmentVariables" in properties,
+        concurrent_requests=at_once if type(at_once) is int and at_once > 0 else None,
+        request_timeout=duration(requests.get("requestTimeout")),
         spec_digest=rebuilt.digest if isinstance(rebuilt, spec.Spec) else None,
         not_rebuildable=rebuilt.words if isinstance(rebuilt, spec.NotRebuildable) else None,
     )

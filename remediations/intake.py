@@ -1,8 +1,9 @@
 """Receive an event: raw JSON -> `Reception`. Pure, and total: no JSON makes it raise.
 
 Takes Azure Resource Manager's ``Microsoft.Resources.*`` events in Event Grid and CloudEvents 1.0 form (also out of a
-dead-letter blob), the common alert schema of an Activity Log alert, CI's own CloudEvent, and Azure ML's
-``ModelDeployed``. What is not ours is given back with the reason, so that it can be acknowledged and recorded.
+dead-letter blob), the common alert schema, CI's own CloudEvent, and Azure ML's ``ModelDeployed``. An Activity Log alert
+tells of a failed deployment, a metric or log alert of requests that an endpoint fails to answer. What is not ours is
+given back with the reason, so that it can be acknowledged and recorded.
 
 https://learn.microsoft.com/azure/event-grid/event-schema-subscriptions
 https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-common-schema
@@ -15,7 +16,7 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
-from remediations import codec
+from remediations import alerts, codec
 from remediations.codec import mapping, moment, text
 from remediations.messages import parse_redacted
 from remediations.model import Caller, Incident, Json, Operation, Reception, ResourceId
@@ -173,11 +174,14 @@ def _receive_alert(event: Mapping[str, Json], received_at: datetime) -> Receptio
         operation_name=(text(context.get("operationName")) or text(authorization.get("action")))[:_MAX_ID] or None,
         caller=_caller(context.get("claims")),
     )
-    if service != "Activity Log - Administrative":
-        words = f"an alert of {service!r} is about scoring, not about a failed deployment"
+    is_scoring = service in alerts.SERVICES
+    if not is_scoring and service != "Activity Log - Administrative":
+        words = f"an alert of {service[:_MAX_ID]!r} tells of no failed deployment and of no failed requests"
         return _but_ignored(reception, words)
     if text(essentials.get("monitorCondition")) != "Fired":
         return _but_ignored(reception, "the alert is not fired: it reports a recovery")
+    if is_scoring:
+        return _receive_scoring(event, received_at)
     return _with_incident(
         reception,
         source="alert",
@@ -185,6 +189,36 @@ def _receive_alert(event: Mapping[str, Json], received_at: datetime) -> Receptio
         failed_at=moment(context.get("eventTimestamp")) or moment(essentials.get("firedDateTime")) or received_at,
         correlation_id=context.get("correlationId"),
     )
+
+
+def _receive_scoring(event: Mapping[str, Json], received_at: datetime) -> Reception:
+    """Give the incident of requests that fail: the same for every delivery of one firing, another for the next.
+
+    Nobody's identity stands behind requests, so what an alert may say of a caller is not looked at.
+    """
+    data = mapping(event.get("data"))
+    essentials, context = mapping(data.get("essentials")), mapping(data.get("alertContext"))
+    event_id = text(essentials.get("alertId"))[:_MAX_ID]
+    event_type = f"alert: {text(essentials.get('monitoringService'))}"[:_MAX_ID]
+    told = alerts.read(essentials, context)
+    if told is None:
+        aims = essentials.get("alertTargetIDs")
+        resource = next((text(each)[:1024] for each in aims if text(each)), None) if isinstance(aims, list) else None
+        reception = Reception(event_id=event_id, event_type=event_type, resource=resource)
+        return _but_ignored(reception, "neither its target nor its dimensions name an online endpoint")
+    resource_id, scoring = told
+    fired = moment(essentials.get("firedDateTime"))
+    firing = f"{event_id.lower()} {'' if fired is None else fired.isoformat()}" if event_id else codec.digest_of(event)
+    incident = Incident(
+        id=incident_id(resource_id, f"alert {firing}"),
+        resource=resource_id,
+        operation=Operation.SCORE,
+        failed_at=fired or received_at,
+        event_id=event_id,
+        source="alert",
+        scoring=scoring,
+    )
+    return Reception(event_id=event_id, event_type=event_type, resource=resource_id.path, incident=incident)
 
 
 def _with_incident(

@@ -21,7 +21,9 @@ def propose(
     *,
     try_number: int = 1,
 ) -> Plan | NoPlan:
-    """Give the plan that a diagnosis calls for; the text alone never makes one."""
+    """Give the plan that a diagnosis calls for; the text alone never makes one, and requests that fail never do."""
+    if evidence.incident.is_scoring or diagnosis.incident.is_scoring:
+        return NoPlan(diagnosis=diagnosis, end="advised", words=diagnosis.advice)
     over = is_over(evidence)
     if over is not None:
         return NoPlan(diagnosis=diagnosis, end="nothing-to-do", words=over)

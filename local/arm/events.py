@@ -201,8 +201,6 @@ class DeadLetteredError(Exception):
 
 def webhook(url: str, *, schema: Schema, name: str = "AML-DEPLOY-FAILURES", timeout: float = 30.0) -> Deliver:
     """A deliverer that posts as Event Grid does: an array of one, or a single CloudEvent."""
-    parts = urlsplit(url)
-    place = parts.path + (f"?{parts.query}" if parts.query else "")
 
     def deliver(event: Json) -> None:
         headers = {
@@ -217,15 +215,26 @@ def webhook(url: str, *, schema: Schema, name: str = "AML-DEPLOY-FAILURES", time
             body = event
         else:
             headers |= {"aeg-data-version": "2", "aeg-metadata-version": "1"}
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
-        try:
-            connection.request("POST", place or "/", json.dumps(body), headers)
-            status = connection.getresponse().status
-        finally:
-            connection.close()
-        if status in NEVER_RETRIED:
-            raise DeadLetteredError(f"POST {url} answered {status}; Event Grid does not try that again.")
-        if status not in ACCEPTED:
-            raise ConnectionError(f"POST {url} answered {status}.")
+        _post(url, body, headers, timeout)
 
     return deliver
+
+
+def action_group(url: str, *, timeout: float = 30.0) -> Deliver:
+    """A deliverer that posts an alert as an action group of Azure Monitor does."""
+    return lambda alert: _post(url, alert, {"Content-Type": "application/json; charset=utf-8"}, timeout)
+
+
+def _post(url: str, body: Json | list[Json], headers: dict[str, str], timeout: float) -> None:
+    parts = urlsplit(url)
+    place = parts.path + (f"?{parts.query}" if parts.query else "")
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
+    try:
+        connection.request("POST", place or "/", json.dumps(body), headers)
+        status = connection.getresponse().status
+    finally:
+        connection.close()
+    if status in NEVER_RETRIED:
+        raise DeadLetteredError(f"POST {url} answered {status}; that is not tried again.")
+    if status not in ACCEPTED:
+        raise ConnectionError(f"POST {url} answered {status}.")

@@ -7,7 +7,7 @@ deployment: green}``. GROWS: a new deed is one class here and its name in ``AnyH
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, override
+from typing import TYPE_CHECKING, Any, Literal, override
 
 from msgspec import Struct
 
@@ -145,6 +145,30 @@ class Request(Happening, frozen=True, kw_only=True, tag="request"):
         world.meters.request(world.endpoint_target(self.endpoint).child(self.deployment))
 
 
+class Alert(Happening, frozen=True, kw_only=True, tag="alert"):
+    """An alert rule of Azure Monitor looks at an endpoint's answers, and fires if there are more than its threshold.
+
+    Attributes:
+        kind: A rule on the metric RequestsPerMinute, or on a query that counts rows of the traffic log.
+        status: A status code; for a metric, a class of them, too: ``5xx``.
+        minutes: The window over which it looks.
+        times: How often the alert is delivered.
+    """
+
+    rule: str
+    kind: Literal["metric", "log"] = "metric"
+    deployment: str | None = None
+    status: str | None = None
+    model_status: str | None = None
+    threshold: float = 5.0
+    minutes: int = 5
+    times: int = 1
+
+    @override
+    def act(self, world: World) -> None:
+        world.evaluate(self)
+
+
 class OnRegistry(Happening, frozen=True, kw_only=True):
     """Base of what is done to a registry: that of the first workspace if none is named."""
 
@@ -229,6 +253,7 @@ AnyHappening = (
     | Set
     | Clear
     | Request
+    | Alert
     | DeleteRegistry
     | AdminUser
     | RegenerateKeys

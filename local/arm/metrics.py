@@ -1,7 +1,7 @@
 """Azure Monitor's metrics of endpoints and deployments, with the three looks of idleness and with silence.
 
-Rests on API.md C3 and ``responses/metrics_*.json``. A point is the mean of what the metric was during its
-interval; what nobody reported has no value.
+Rests on API.md C3 and F, and ``responses/metrics_*.json``. A point is the mean of what the metric was during its
+interval; what nobody reported has no value. A series without a dimension is no part of an answer that is split by it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 REQUESTS = "RequestsPerMinute"
 CAPACITY = "DeploymentCapacity"
+LATENCIES = tuple(f"RequestLatency{percentile}" for percentile in ("", "_P50", "_P90", "_P95", "_P99"))
 BUSY = 12.0  # requests a minute of a deployment that has traffic
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -44,8 +45,9 @@ DIMENSIONS = {
     ("endpoint", REQUESTS): ("deployment", "statusCode", "statusCodeClass", "modelStatusCode"),
     ("deployment", REQUESTS): ("envoy_response_code",),
     ("deployment", CAPACITY): ("instanceId", "State"),
+    **{("endpoint", latency): ("deployment",) for latency in LATENCIES},
 }
-VALUES = {"envoy_response_code": "200", "instanceId": "instance-0", "State": "Running"}
+CLAUSE = re.compile(r"(\w+)\s+eq\s+'([^']*)'")
 DURATION = re.compile(r"P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?)?")
 
 
@@ -65,9 +67,9 @@ class Window(Struct, frozen=True):
 
 
 class Series(Struct, frozen=True):
-    """A time series: its dimension's value, and its points."""
+    """A time series: its dimensions, and its points."""
 
-    value: str
+    dimensions: dict[str, str]
     points: list[tuple[datetime, float | None]]
 
 
@@ -94,16 +96,53 @@ class Meters:
         """What the world file says about a deployment."""
         return self._seeds.get(target.key, MetricsSeed())
 
-    def series(self, metric: str, deployment: Resource, window: Window) -> Series | None:
-        """The time series of a deployment; None if there is none."""
+    def series(self, metric: str, deployment: Resource, window: Window) -> list[Series]:
+        """The time series of a deployment, split as far as its metric can be."""
         seed = self.seed(deployment.target)
-        source = self._request_rate(deployment) if metric == REQUESTS else self._capacity(deployment)
-        asked = [at for at in self._requests.get(deployment.target.key, []) if metric == REQUESTS]
-        asked = [at for at in asked if window.since <= at < window.until]
-        if seed.error_code != "Success" or (source in {"none", "silent"} and not asked):
-            return None
+        if seed.error_code != "Success":
+            return []
+        if metric == CAPACITY:
+            running = {"instanceId": "instance-0", "State": "Running"}
+            return self._of(running, self._capacity(deployment), [], deployment, window)
+        if metric in LATENCIES:
+            latency = "none" if seed.latency_ms is None else seed.latency_ms
+            return self._of({"deployment": deployment.target.name}, latency, [], deployment, window)
+        asked = [at for at in self._requests.get(deployment.target.key, []) if window.since <= at < window.until]
+        name, answered = seed.dimension or deployment.target.name, "none" if seed.answers else None
+        found = self._of(
+            _dimensions(name, "200"), answered or self._request_rate(deployment), asked, deployment, window
+        )
+        for each in seed.answers:
+            found += self._of(
+                _dimensions(name, each.status, each.model_status), each.per_minute, [], deployment, window
+            )
+        return found
+
+    def rate(self, endpoint: Target, wanted: dict[str, str], minutes: int) -> float:
+        """The requests a minute that an alert counts: those with these dimensions, over the last minutes."""
+        until = self._world.now().replace(second=0, microsecond=0)
+        window = Window(until - minutes * MINUTE, until, "PT1M")
+        found = [
+            series
+            for target in self._world.inside(endpoint)
+            if (deployment := self._world.find(target)) is not None
+            for series in self.series(REQUESTS, deployment, window)
+            if all(series.dimensions.get(name, "").lower() == value.lower() for name, value in wanted.items())
+        ]
+        return sum(value for each in found for _, value in each.points if value is not None) / minutes
+
+    def _of(
+        self,
+        dimensions: dict[str, str],
+        source: str | float | tuple[DayValue, ...],
+        asked: list[datetime],
+        deployment: Resource,
+        window: Window,
+    ) -> list[Series]:
+        if source in {"none", "silent"} and not asked:
+            return []
         points = [(start, self._mean(source, asked, deployment, start, end)) for start, end in window.buckets()]
-        return Series(seed.dimension or deployment.target.name, points)
+        return [Series(dimensions, points)]
 
     def _request_rate(self, deployment: Resource) -> str | float | tuple[DayValue, ...]:
         said = self.seed(deployment.target).requests
@@ -183,58 +222,77 @@ def _metric(ask: Ask, metric: str, target: Target, window: Window, asked_for: se
     world = ask.world
     inside = [target] if target.deployment else world.inside(target)
     deployments = [each for each in map(world.find, inside) if each is not None]
-    dimension, wanted = _filter(ask, metric, target)
-    if dimension == "deployment" and wanted != "*":
-        deployments = [each for each in deployments if each.target.name.lower() == wanted.lower()]
+    wanted = _filter(ask, metric, target)
+    name = wanted.get("deployment", "*")
+    if name != "*":
+        deployments = [each for each in deployments if each.target.name.lower() == name.lower()]
     codes = {world.meters.seed(each.target).error_code for each in deployments} - {"Success"}
-    found = [world.meters.series(metric, each, window) for each in deployments] if not codes else []
-    series = [each for each in found if each is not None]
-    if dimension is None and target.deployment is None and series:
-        series = [_sum(series)]
+    found = [one for each in deployments for one in world.meters.series(metric, each, window)] if not codes else []
+    series = _split(found, wanted)
     top = ask.query("top") or ""
-    series = series[: int(top) if top.isdecimal() else TOP] if dimension else series
-    # Requests are averaged only; the capacity has its extremes too.
-    kept = asked_for & ({"average"} if metric == REQUESTS else {"average", "minimum", "maximum"})
+    series = series[: int(top) if top.isdecimal() else TOP] if wanted else series
+    # Requests and latencies are averaged only; the capacity has its extremes too.
+    kept = asked_for & ({"average", "minimum", "maximum"} if metric == CAPACITY else {"average"})
     return {
         "id": f"{target.id}/providers/Microsoft.Insights/metrics/{metric}",
         "type": "Microsoft.Insights/metrics",
         "name": {"value": metric, "localizedValue": metric},
         "displayDescription": "",
-        "unit": "Count",
-        "timeseries": [_shape(each, dimension, kept) for each in series],
+        "unit": "MilliSeconds" if metric in LATENCIES else "Count",
+        "timeseries": [_shape(each, kept) for each in series],
         "errorCode": next(iter(sorted(codes)), "Success"),
     }
 
 
-def _shape(series: Series, dimension: str | None, aggregations: set[str]) -> Json:
+def _shape(series: Series, aggregations: set[str]) -> Json:
     data = [
         {"timeStamp": _text(at)} | (dict.fromkeys(sorted(aggregations), value) if value is not None else {})
         for at, value in series.points
     ]
-    value = VALUES.get(dimension or "", series.value)
-    name = {"value": dimension, "localizedValue": dimension}
-    return {"metadatavalues": [{"name": name, "value": value}] if dimension else [], "data": data}
+    shown = [
+        {"name": {"value": name, "localizedValue": name}, "value": value} for name, value in series.dimensions.items()
+    ]
+    return {"metadatavalues": shown, "data": data}
 
 
-def _sum(series: list[Series]) -> Series:
-    """All deployments in one: what a query without a dimension gets."""
+def _dimensions(deployment: str, status: str, model_status: str | None = None) -> dict[str, str]:
+    """The dimensions of requests, of the endpoint's metric and of the deployment's own."""
+    known = {"deployment": deployment, "statusCode": status, "statusCodeClass": f"{status[:1]}xx"}
+    return known | {"envoy_response_code": status} | ({"modelStatusCode": model_status} if model_status else {})
+
+
+def _split(series: list[Series], wanted: dict[str, str]) -> list[Series]:
+    """The series by the dimensions of a filter, those that are alike in one; without a filter all in one."""
+    groups: dict[tuple[str, ...], list[Series]] = {}
+    for each in series:
+        values = tuple(each.dimensions.get(name, "") for name in wanted)
+        # Deployments are chosen before: a series may have another name for its own.
+        asked = ("*" if name == "deployment" else value for name, value in wanted.items())
+        if all(value and one in {"*", value} for one, value in zip(asked, values, strict=True)):
+            groups.setdefault(values, []).append(each)
+    return [_sum(group, dict(zip(wanted, values, strict=True))) for values, group in groups.items()]
+
+
+def _sum(series: list[Series], dimensions: dict[str, str]) -> Series:
     points: list[tuple[datetime, float | None]] = []
     for several in zip(*(each.points for each in series), strict=True):
         values = [value for _, value in several if value is not None]
         points.append((several[0][0], sum(values) if values else None))
-    return Series("", points)
+    return Series(dimensions, points)
 
 
-def _filter(ask: Ask, metric: str, target: Target) -> tuple[str | None, str]:
+def _filter(ask: Ask, metric: str, target: Target) -> dict[str, str]:
+    """Dimension -> the value asked for, ``*`` for each of them."""
     text = ask.query("$filter")
     if not text:
-        return None, "*"
-    match = re.fullmatch(r"\s*(\w+)\s+eq\s+'([^']*)'\s*", text)
+        return {}
     allowed = DIMENSIONS["deployment" if target.deployment else "endpoint", metric]
-    dimension = next((each for each in allowed if match and each.lower() == match[1].lower()), None)
-    if match is None or dimension is None:
+    spelled = {name.lower(): name for name in allowed}
+    clauses = [CLAUSE.fullmatch(clause.strip()) for clause in re.split(r"\s+and\s+", text)]
+    wanted = {spelled.get(clause[1].lower(), ""): clause[2] for clause in clauses if clause is not None}
+    if None in clauses or "" in wanted:
         raise Refusal(400, "BadRequest", f"Filter {text!r} is invalid: {metric} has the dimensions {allowed}.")
-    return dimension, match[2]
+    return wanted
 
 
 def _aggregations(ask: Ask) -> set[str]:

@@ -25,11 +25,12 @@ from msgspec import Struct
 from local.arm import schema
 from local.arm.activity import ActivityLog, Filter, Row, phrase
 from local.arm.agenda import Agenda
+from local.arm.alerts import common_alert
 from local.arm.assets import Assets
 from local.arm.authorization import Roles
 from local.arm.bodies import operation_url, resource_body, with_host
-from local.arm.events import Deliver, EventSettings, Schema, Subscription, resource_event, webhook
-from local.arm.happenings import Observed, Trigger
+from local.arm.events import Deliver, EventSettings, Schema, Subscription, action_group, resource_event, webhook
+from local.arm.happenings import Alert, Observed, Trigger
 from local.arm.hazards import Hazard, Verdict, canceled_by_priority
 from local.arm.metrics import Meters
 from local.arm.quota import Quota, QuotaShort
@@ -139,6 +140,7 @@ class World:
         self._running: dict[str, Operation] = {}
         self._watches: list[_Watch] = []
         self._subscriptions: list[Subscription] = []
+        self._action_groups: list[Subscription] = []
         self._sent = itertools.count()
         self._started = False
         populate(self)
@@ -190,7 +192,7 @@ class World:
     def close(self) -> None:
         """End: stop the ticker and the deliveries."""
         self.agenda.close()
-        for subscription in self._subscriptions:
+        for subscription in (*self._subscriptions, *self._action_groups):
             subscription.close()
 
     def __enter__(self) -> Self:
@@ -206,7 +208,8 @@ class World:
         for _ in range(max(1, int(timeout / 0.005))):
             self.settle()
             with self.lock:
-                if self.agenda.is_empty and not self._running and all(each.is_idle for each in self._subscriptions):
+                sending = not all(each.is_idle for each in (*self._subscriptions, *self._action_groups))
+                if self.agenda.is_empty and not self._running and not sending:
                     return True
             pause.wait(0.005)
         return False
@@ -247,6 +250,25 @@ class World:
         with self.lock:
             self._subscriptions.append(subscription)
         return subscription
+
+    def subscribe_alerts(self, deliver: Deliver | str) -> Subscription:
+        """Send every alert to a callable, or to the URL of an action group's webhook."""
+        receiver = action_group(deliver) if isinstance(deliver, str) else deliver
+        subscription = Subscription(receiver, schema="event-grid")  # an alert has a schema of its own: sent as it is
+        with self.lock:
+            self._action_groups.append(subscription)
+        return subscription
+
+    def evaluate(self, rule: Alert) -> None:
+        """Look whether an alert rule fires by now; if so, send its alert to those who subscribed to alerts."""
+        with self.lock:
+            alert = common_alert(self, rule)
+            if alert is None:
+                return
+            self.raised.append(alert)
+            for subscription in self._action_groups:
+                for _ in range(rule.times):
+                    subscription.send(copy.deepcopy(alert))
 
     # Reading
 

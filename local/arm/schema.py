@@ -33,6 +33,14 @@ class DayValue(Strict, frozen=True, kw_only=True):
     average: float
 
 
+class AnswersSeed(Strict, frozen=True, kw_only=True):
+    """Requests that a deployment answers with one status code, all the time."""
+
+    status: str
+    per_minute: float
+    model_status: str | None = None
+
+
 class MetricsSeed(Strict, frozen=True, kw_only=True):
     """What Azure Monitor has about a deployment.
 
@@ -41,12 +49,16 @@ class MetricsSeed(Strict, frozen=True, kw_only=True):
         capacity: DeploymentCapacity: its instances since it is there, or no time series at all.
         dimension: The name that the endpoint's series give the deployment, if not that of the deployment.
         error_code: The metric's ``errorCode``; with another than Success it has no series.
+        answers: Its requests by status code, instead of ``requests``.
+        latency_ms: What the metrics of latency show; None: they have no series.
     """
 
     requests: Literal["none", "zero", "no-points"] | tuple[DayValue, ...] | None = None
     capacity: Literal["alive", "silent"] | tuple[DayValue, ...] = "alive"
     dimension: str | None = None
     error_code: str = "Success"
+    answers: tuple[AnswersSeed, ...] = ()
+    latency_ms: float | None = None
 
 
 class DeploymentSeed(Strict, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ from local.scan import workspaces_named as named
 from remediations import discovery, intake
 from remediations import settings as environment
 from remediations.enrichment import API_VERSION
-from remediations.model import Found, Incident, NoPlan, Reception, reading_words
+from remediations.model import Found, Incident, NoPlan, Reception, load_words, reading_words
 from remediations.services import Services
 from remediations.settings import Settings
 from remediations.trail import Trail
@@ -125,6 +125,9 @@ def _show_event(console: Console, reception: Reception, judged: Judged | None, w
         ("  failed", f"{incident.operation}, {shown.when_words(judged)}"),
         ("  state", judged.state),
     ]
+    if incident.scoring is not None:
+        load = load_words(judged.evidence.load)
+        rows += [("  alert", terminal.plain(incident.scoring.words)), ("  metrics", terminal.plain(load))]
     rows += [("  known", words)] if words else []
     rows += [("  we lack", name) for name in judged.evidence.missing_permissions]
     terminal.show(console, *rows)

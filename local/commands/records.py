@@ -11,7 +11,7 @@ from local import report as reporting
 from local.commands import terminal
 from local.report import Decisions, Report
 from remediations import codec
-from remediations.model import AuditRecord
+from remediations.model import AuditRecord, Scoring
 from remediations.policy import Pause, Scope
 from remediations.trail import Ended, Opened, Trail
 
@@ -115,7 +115,9 @@ def audit_list(*, since: str | None, as_json: bool) -> int:
     listed.columns[1].min_width = 28  # an id in one piece
     for opened, ended in found:
         end = str(ended.end) if ended is not None else reporting.OPEN
-        incident = Text.assemble(opened.incident.id, (f"\n{terminal.plain(opened.incident.resource.label)}", "dim"))
+        label = terminal.plain(opened.incident.resource.label)
+        about = f"requests to {label}" if opened.incident.is_scoring else label
+        incident = Text.assemble(opened.incident.id, (f"\n{about}", "dim"))
         cause = f"{ended.cause_id or 'no cause named'}\n{ended.words}" if ended is not None else "not ended"
         how = Text.assemble((end, f"bold {_ENDS.get(end, '')}"), f"  {terminal.plain(cause)}")
         listed.add_row(f"{opened.at:%Y-%m-%d %H:%M}", incident, how)
@@ -128,6 +130,8 @@ def _incident_json(opened: Opened, ended: Ended | None) -> dict[str, object]:
     return {
         "incident": opened.incident.id,
         "resource": opened.incident.resource.path,
+        "operation": opened.incident.operation,
+        "scoring": codec.dump(opened.incident.scoring),
         "source": opened.incident.source,
         "failed_at": opened.incident.failed_at,
         "opened_at": opened.at,
@@ -189,12 +193,12 @@ def headline(record: AuditRecord) -> str:
         return _of_call(record, facts)
     match record.stage:
         case "incident":
-            resource = "/".join(facts.get("resource", "").split("/")[8::2])
-            words = f"the {facts.get('operation')} of {resource} did not succeed, says {facts.get('source')}"
+            words = _of_incident(record, facts)
         case "evidence":
             rows = facts.get("activity", "")
             log_words = f"{rows} rows of the Activity Log" if rows.isdigit() else f"Activity Log {rows}"
-            words = f"resource {facts.get('resource')}, operation {facts.get('operation')}, {log_words}"
+            read = f"operation {facts.get('operation')}, {log_words}"
+            words = f"resource {facts.get('resource')}, {facts.get('load', read)}"
             words += "" if facts.get("polls") == "1" else f"; after {facts.get('polls')} rounds of reading"
         case "diagnosis":
             words = f"{facts.get('cause')} ({facts.get('code')}), {facts.get('level')}"
@@ -214,6 +218,13 @@ def headline(record: AuditRecord) -> str:
         case _:
             words = ", ".join(f"{name} {value}" for name, value in facts.items())
     return words
+
+
+def _of_incident(record: AuditRecord, facts: dict[str, str]) -> str:
+    resource = "/".join(facts.get("resource", "").split("/")[8::2])
+    if "scoring" in record.facts:
+        return f"requests to {resource} fail, says {codec.load(Scoring, record.facts['scoring']).words}"
+    return f"the {facts.get('operation')} of {resource} did not succeed, says {facts.get('source')}"
 
 
 def _of_call(record: AuditRecord, facts: dict[str, str]) -> str:

@@ -960,3 +960,93 @@ def test_a_large_world_begins_at_once_and_is_listed_in_pages() -> None:
     assert len(bench.assignments(REGISTRY)) == 4000
     assert bench.usage() == (4000, 5000)
     assert code(bench.grant(REGISTRY, ACR_PULL, principal=str(uuid.uuid4()))) == (400, "RoleAssignmentLimitExceeded")
+
+
+# Answers, and alerts about them
+
+LOADED = {
+    "answers": [
+        {"status": "200", "per_minute": 40},
+        {"status": "424", "model_status": "500", "per_minute": 6},
+        {"status": "424", "model_status": "400", "per_minute": 2},
+    ],
+    "latency_ms": 250,
+}
+
+
+def loaded(**world: Any) -> Bench:
+    return Bench(deployments=[{"name": "blue", "metrics": LOADED}, {"name": "other"}], **world)
+
+
+def split(bench: Bench, condition: str, **query: str) -> dict[tuple[str, ...], set[float]]:
+    """Values of the dimensions -> the values of the points."""
+    hour = {"interval": "PT1M", "timespan": "2026-11-22T11:00:00Z/2026-11-22T12:00:00Z"}
+    shown = metrics(bench, **{"$filter": condition}, **hour, **query)["value"][0]["timeseries"]
+    return {
+        tuple(each["value"] for each in one["metadatavalues"]): {point["average"] for point in one["data"]}
+        for one in shown
+    }
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("statusCode eq '*'", {("200",): {40.0}, ("424",): {8.0}}),
+        ("deployment eq 'blue' and statusCodeClass eq '4xx'", {("blue", "4xx"): {8.0}}),
+        (
+            "deployment eq 'BLUE' and statusCode eq '424' and modelStatusCode eq '*'",
+            {("blue", "424", "500"): {6.0}, ("blue", "424", "400"): {2.0}},
+        ),
+        ("modelStatusCode eq '400'", {("400",): {2.0}}),
+        ("statusCode eq '503'", {}),
+        ("deployment eq '*'", {("blue",): {48.0}}),
+        ("", {(): {48.0}}),
+    ],
+)
+def test_answers_are_split_by_the_dimensions_that_are_asked_for(condition: str, expected: Any) -> None:
+    assert split(loaded(), condition) == expected
+
+
+def test_the_deployment_s_own_metric_has_its_answers_too() -> None:
+    span = {"interval": "PT1H", "timespan": "2026-11-22T11:00:00Z/2026-11-22T12:00:00Z"}
+    path = f"{ENDPOINT}/deployments/blue"
+    assert series(metrics(loaded(), path, **span)) == {"": [48.0]}
+    by_code = metrics(loaded(), path, **span, **{"$filter": "envoy_response_code eq '*'"})
+    assert series(by_code) == {"200": [40.0], "424": [8.0]}
+
+
+def test_latency_is_in_milliseconds_by_deployment() -> None:
+    name = {"metricnames": "RequestLatency_P95"}
+    assert split(loaded(), "deployment eq '*'", **name) == {("blue",): {250.0}}
+    assert metrics(loaded(), **name)["value"][0]["unit"] == "MilliSeconds"
+
+
+def raised(**rule: Any) -> list[Any]:
+    bench = loaded(happens=[{"do": "alert", "after": 60, "rule": "oe", **rule}])
+    got: list[Any] = []
+    bench.world.subscribe_alerts(got.append)
+    bench.world.start(ticker=False)
+    bench.wait(60)
+    assert bench.world.wait_until_quiet()
+    return got
+
+
+def test_an_alert_rule_fires_by_what_the_endpoint_answers() -> None:
+    (alert,) = raised(deployment="blue", status="4xx", threshold=7)
+    condition = alert["data"]["alertContext"]["condition"]
+    (criterion,) = condition["allOf"]
+    assert (criterion["metricValue"], criterion["threshold"], condition["windowSize"]) == (8.0, "7", "PT5M")
+    assert [each["name"] for each in criterion["dimensions"]] == ["deployment", "statusCodeClass"]
+    assert alert["data"]["essentials"]["alertTargetIDs"] == [ENDPOINT.lower()]
+    assert raised(deployment="blue", status="4xx", threshold=8) == []
+    assert raised(deployment="other", status="4xx") == []
+
+
+def test_a_rule_on_the_log_counts_rows_over_its_window_and_may_be_delivered_twice() -> None:
+    alert, again = raised(kind="log", status="424", model_status="500", minutes=10, threshold=59, times=2)
+    assert alert == again
+    (criterion,) = alert["data"]["alertContext"]["condition"]["allOf"]
+    assert criterion["metricValue"] == 60.0
+    named = {each["name"]: each["value"] for each in criterion["dimensions"]}
+    assert named == {"ResponseCode": "424", "ModelStatusCode": "500"}
+    assert "rows" not in criterion

@@ -353,3 +353,24 @@ def test_a_failed_create_from_the_group_topic_is_lower_case_and_without_http_req
     assert differences(ours, real) == []
     assert ours["topic"] == real["topic"]
     assert ours["subject"] == real["subject"].replace("/green", "/old-canary")
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "rule"),
+    [
+        ("metric", "alert_metric_commonschema_5xx.json", {"status": "5xx"}),
+        ("log", "alert_logv2_commonschema_trafficlog.json", {"status": "500", "model_status": "500"}),
+    ],
+)
+def test_an_alert_has_the_shape_of_azures(kind: str, file: str, rule: dict[str, str]) -> None:
+    load = {"answers": [{"status": "500", "model_status": "500", "per_minute": 31.5}]}
+    endpoint = {"name": "credit-scoring", "deployments": [{"name": "green", "metrics": load}]}
+    happens = [{"do": "alert", "kind": kind, "rule": "oe", "deployment": "green", **rule}]
+    bench = Bench(workspaces=[{"name": "mlw-prod", "endpoints": [endpoint]}], happens=happens)
+    bench.world.start(ticker=False)
+    (ours,) = bench.world.raised
+    real = known(f"events/{file}", "payload")
+    assert differences(real, ours) == []
+    assert ours.keys() == real.keys()
+    assert ours["data"]["essentials"].keys() == real["data"]["essentials"].keys()
+    assert ours["data"]["alertContext"].keys() == real["data"]["alertContext"].keys()

@@ -332,3 +332,71 @@ def test_an_endpoint_event_is_judged_by_the_endpoint(stage) -> None:
         file.write_text(json.dumps(event(resourceUri=ENDPOINT, operationName=operation)))
         (told,) = json.loads(bench.medic("plan", str(file), "--json").stdout)["events"]
     assert (told["resource"], told["state"], told["calls"]) == (ENDPOINT, "Succeeded", [])
+
+
+# ------------------------------------------------------------------------------------------ requests that fail
+
+
+def overloaded(**changes: Any) -> dict[str, Any]:
+    load = {"answers": [{"status": "200", "per_minute": 480}, {"status": "429", "per_minute": 720}], "latency_ms": 700}
+    settings = {"maxConcurrentRequestsPerInstance": 4, "requestTimeout": "PT10S"}
+    return {"name": "green", "metrics": load, "spec": {"properties": {"requestSettings": settings}}, **changes}
+
+
+def alert() -> dict[str, Any]:
+    criterion = {
+        "metricName": "RequestsPerMinute",
+        "metricValue": 720.0,
+        "threshold": "5",
+        "dimensions": [{"name": "deployment", "value": "green"}, {"name": "statusCode", "value": "429"}],
+    }
+    essentials = {
+        "alertId": "/subscriptions/s/alerts/1",
+        "alertRule": "oe-429",
+        "monitorCondition": "Fired",
+        "monitoringService": "Platform",
+        "alertTargetIDs": [ENDPOINT.lower()],
+        "firedDateTime": datetime.now(UTC).isoformat(),
+    }
+    context = {"condition": {"windowSize": "PT5M", "allOf": [criterion]}}
+    return {
+        "schemaId": "azureMonitorCommonAlertSchema",
+        "data": {"essentials": essentials, "alertContext": context},
+    }
+
+
+def planned(bench: Bench, *options: str) -> Any:
+    file = bench.folder / "alert.json"
+    file.write_text(json.dumps(alert()))
+    return bench.medic("plan", str(file), *options)
+
+
+def test_an_alert_about_requests_is_diagnosed_and_never_planned_for(stage) -> None:
+    with stage(world(overloaded())) as bench:
+        result = planned(bench, "--json")
+        reads = dict(bench.server.world.reads)
+    assert result.exit_code == 0
+    (told,) = json.loads(result.stdout)["events"]
+    assert (told["operation"], told["state"], told["would"], told["action"]) == ("score", "Succeeded", "advise", None)
+    assert (told["scoring"]["rule"], told["scoring"]["status"], told["scoring"]["value"]) == ("oe-429", "429", 720.0)
+    assert told["load"] == "answers 429: 720 a minute, 200: 480 a minute; 95 % within 0.7 s"
+    assert told["diagnosis"]["cause"] == "invoke-overloaded"
+    # 20 requests a second x 0.7 s / 70 % / 4 at once
+    assert [note for note in told["diagnosis"]["notes"] if "needs 5 instances; it has 1" in note]
+    assert ("GET", "activity-log") not in reads
+    assert reads["GET", "endpoint-metrics"] == 2
+
+
+def test_people_read_what_the_alert_and_the_metrics_say(stage) -> None:
+    with stage(world(overloaded())) as bench:
+        words = " ".join(planned(bench).stdout.split())
+    assert "score, " in words
+    assert "alert rule 'oe-429': answers 429, RequestsPerMinute 720, threshold 5, over 5 min" in words
+    assert "answers 429: 720 a minute, 200: 480 a minute" in words
+    assert "needs 5 instances" in words
+
+
+def test_a_scan_finds_failed_deployments_and_no_failing_requests(stage) -> None:
+    with stage(world(overloaded())) as bench:
+        code, told = bench.scan()
+    assert (code, told["failed"]) == (0, [])

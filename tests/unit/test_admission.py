@@ -6,7 +6,7 @@ import pytest
 
 from remediations import intake
 from remediations.admission import admit
-from remediations.model import Absent, Caller, Disposition, End, Found, Reception, Status
+from remediations.model import Absent, Caller, Disposition, End, Found, Operation, Reception, Scoring, Status
 from remediations.trail import Answered, Ended, Question
 from tests.builders import (
     CORRELATION,
@@ -54,6 +54,12 @@ def newer():
 
 def ended(incident, end=End.REPAIRED):
     return Ended(at=NOON, end=end, words="over", incident=incident)
+
+
+def question(incident):
+    expires_at = NOON + timedelta(hours=4)
+    fields = {"plan": "plan-1", "decision": "d", "policy_version": "v"}
+    return Question(at=NOON, incident_id=incident.id, expires_at=expires_at, **fields)
 
 
 def test_an_unknown_failure_is_an_incident():
@@ -154,15 +160,7 @@ def test_a_newer_failure_supersedes_a_question_that_waits():
     trail = make_trail()
     older = make_incident()
     trail.open_incident(older, "n", NOON)
-    question = Question(
-        at=NOON,
-        incident_id=older.id,
-        plan="plan-1",
-        decision="d",
-        policy_version="v",
-        expires_at=NOON + timedelta(hours=4),
-    )
-    trail.ask(question)
+    trail.ask(question(older))
     assert admitted(reception(newer()), trail).superseded == ((older.id, "plan-1"),)
     trail.answer(Answered(at=NOON, plan="plan-1", approved=False, words="no"))
     assert admitted(reception(newer()), trail).superseded == ()
@@ -501,3 +499,95 @@ def test_an_absent_resource_is_no_reason_to_join_an_older_failure():
     trail.open_incident(make_incident(failed_at=NOON - timedelta(hours=5)), "n", NOON)
     reads = FakeReads({DEPLOYMENT: Absent(), "log": Found(())})
     assert admitted(reception(uncorrelated()), trail, reads=reads).incident_id == "inc-raw"
+
+
+# ------------------------------------------------------------------------------------------ requests that fail
+
+
+def alerted(**changes):
+    fields = {
+        "id": "inc-score",
+        "operation": Operation.SCORE,
+        "correlation_id": None,
+        "source": "alert",
+        "event_id": "alert-7",
+        "caller": Caller(),
+        "scoring": Scoring(rule="oe-5xx", status="5xx"),
+    }
+    return make_incident(**{**fields, **changes})
+
+
+def told_of(incident):
+    return reception(incident, event_type="alert: Platform", operation_name=None, caller=incident.caller)
+
+
+def never():
+    raise AssertionError("nobody is to be asked")
+
+
+def test_an_alert_about_requests_is_an_incident_and_nothing_is_read_for_it():
+    admission = admit(told_of(alerted()), trail=make_trail(), own=never, reads=never, now=NOON)
+    assert (admission.disposition, admission.incident) == (Disposition.INCIDENT, alerted())
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_second_delivery_of_a_firing_is_a_duplicate(is_over):
+    trail = make_trail()
+    trail.open_incident(alerted(), "n", NOON)
+    if is_over:
+        trail.end_incident(ended(alerted(), End.ADVISED))
+    admission = admit(told_of(alerted()), trail=trail, own=never, reads=never, now=NOON)
+    assert (admission.disposition, admission.incident, admission.incident_id) == (
+        Disposition.DUPLICATE,
+        None,
+        "inc-score",
+    )
+
+
+def test_another_firing_is_another_incident():
+    trail = make_trail()
+    trail.open_incident(alerted(), "n", NOON)
+    admission = admitted(told_of(alerted(id="inc-score-2")), trail)
+    assert (admission.disposition, admission.superseded) == (Disposition.INCIDENT, ())
+
+
+@pytest.mark.parametrize("work", ["asked", "sent", "uncorrelated"])
+def test_it_neither_waits_for_nor_ends_an_incident_of_its_deployment(work):
+    trail = make_trail()
+    known = make_incident(correlation_id=None, id="inc-raw") if work == "uncorrelated" else make_incident()
+    trail.open_incident(known, "n", NOON)
+    if work == "sent":
+        trail.open_intent(make_effect(incident_id=known.id), make_intent(), (DEPLOYMENT.lower(),))
+    if work == "asked":
+        trail.ask(question(known))
+    admission = admitted(told_of(alerted()), trail)
+    assert (admission.disposition, admission.incident_id, admission.superseded) == (
+        Disposition.INCIDENT,
+        "inc-score",
+        (),
+    )
+    assert list(trail.open_questions()) == ([question(known)] if work == "asked" else [])
+
+
+@pytest.mark.parametrize("source", ["event-grid", "sweep", "alert"])
+@pytest.mark.parametrize("has_correlation", [True, False])
+@pytest.mark.parametrize("is_over", [True, False])
+def test_no_failure_of_its_deployment_joins_waits_for_or_ends_it(source, has_correlation, is_over):
+    trail = make_trail()
+    trail.open_incident(alerted(failed_at=FAILED_AT), "n", NOON)
+    if is_over:
+        trail.end_incident(ended(alerted(), End.ADVISED))
+    failure = make_incident(
+        id="inc-new", source=source, event_id="event-9", correlation_id=OTHER_CORRELATION if has_correlation else None
+    )
+    for reads in (FakeReads({DEPLOYMENT: Absent(), ENDPOINT: Absent(), "log": Found(())}), FakeReads()):
+        admission = admitted(reception(failure), trail, reads=reads)
+        assert (admission.disposition, admission.incident_id) == (Disposition.INCIDENT, "inc-new")
+        assert admission.superseded == ()
+
+
+def test_our_own_identity_in_an_alert_about_requests_is_no_write_of_ours():
+    trail = make_trail()
+    trail.open_intent(make_effect(), make_intent(), (DEPLOYMENT.lower(),))
+    admission = admitted(told_of(alerted(caller=US)), trail)
+    assert admission.disposition is Disposition.INCIDENT

@@ -7,12 +7,25 @@ import pytest
 from typer.testing import CliRunner
 
 from local.cli import app
-from remediations.model import Answer, Decision, End, GuardAnswer, Mode, Verdict
+from remediations.model import (
+    Answer,
+    Answers,
+    Decision,
+    End,
+    Found,
+    GuardAnswer,
+    Load,
+    Mode,
+    Operation,
+    Scoring,
+    Verdict,
+)
 from remediations.policy import Scope
 from remediations.trail import Ended
 from tests.builders import (
     DEPLOYMENT,
     make_diagnosis,
+    make_evidence,
     make_incident,
     make_intent,
     make_journal,
@@ -135,6 +148,8 @@ def test_incidents_are_listed_the_newest_first(trail) -> None:
     assert listed[0] == {
         "incident": "inc-bbb2",
         "resource": DEPLOYMENT,
+        "operation": "write",
+        "scoring": None,
         "source": "event-grid",
         "failed_at": at,
         "opened_at": at,
@@ -253,3 +268,37 @@ def test_a_pause_that_cannot_be_meant_is_not_written(options, words, trail) -> N
     assert result.exit_code == 2
     assert words in " ".join(result.stderr.split())
     assert list(trail.store.list("pauses/")) == []
+
+
+# ------------------------------------------------------------------------------------------ requests that fail
+
+
+def score(trail) -> None:
+    told = Scoring(rule="oe-424", status="424", model_status="500", value=42.0, threshold=10.0)
+    incident = make_incident(id="inc-ccc3", failed_at=NOW, operation=Operation.SCORE, source="alert", scoring=told)
+    trail.open_incident(incident, "nonce", NOW)
+    journal = make_journal(trail, lambda: NOW)
+    journal.opened(incident)
+    answers = (Answers(status="424", model_status="500", per_minute=4.2, most=9.0),)
+    journal.collected(make_evidence(incident=incident, load=Found(Load(answers=answers))), "e" * 64, 1)
+    journal.ended("inc-ccc3", End.ADVISED, "Read the log.")
+    trail.end_incident(Ended(at=NOW, end=End.ADVISED, words="Read the log.", incident=incident, cause_id="model-error"))
+
+
+def test_requests_that_fail_are_shown_with_what_the_alert_and_the_metrics_say(trail) -> None:
+    score(trail)
+    shown = " ".join(medic("audit", "show", "ccc3").stdout.split())
+    alert = "alert rule 'oe-424': answers 424 (the model's own: 500), counted 42, threshold 10"
+    assert f"requests to mlw-prod/credit-scoring/green fail, says {alert}" in shown
+    assert "answers 424 (500): 4.2 a minute" in shown
+    assert "Activity Log" not in shown
+
+
+def test_requests_that_fail_stand_in_the_list_and_in_the_report(trail) -> None:
+    score(trail)
+    assert "requests to" in medic("audit", "list").stdout
+    (told,) = json.loads(medic("audit", "list", "--json").stdout)["incidents"]
+    assert (told["operation"], told["scoring"]["status"], told["scoring"]["value"]) == ("score", "424", 42.0)
+    assert json.loads(medic("report", "--json").stdout)["ends"] == [
+        {"end": "advised", "cause": "model-error", "action": None, "count": 1}
+    ]

@@ -180,3 +180,21 @@ def test_deep_json_is_read_or_refused_and_never_more(depth):
 
 def test_the_builders_give_values_that_can_be_kept():
     assert codec.decode(situation.Situation, codec.encode(make_situation())) == make_situation()
+
+
+@pytest.mark.parametrize(
+    ("shown", "read"),
+    [
+        pytest.param("PT5M", timedelta(minutes=5), id="minutes"),
+        pytest.param("P1DT0.5S", timedelta(days=1, seconds=0.5), id="days and half a second"),
+    ],
+)
+def test_a_duration_is_read(shown, read):
+    assert codec.duration(shown) == read
+
+
+@pytest.mark.parametrize(
+    "shown", ["", "5", "PT", "PT5M\n", "P1Y", "P1W", "-PT5M", "PT0S", "PT" + "9" * 40 + "S", 5, None, ["PT5M"], {}]
+)
+def test_what_is_no_duration_above_zero_is_none(shown):
+    assert codec.duration(shown) is None

@@ -5,10 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from remediations import codec
 from remediations.enrichment import activity_row, enrich, is_settled, next_poll, operation_state, resource_state
-from remediations.model import Absent, Caller, ErrorDetail, Evidence, Found, Identity, Unknown
+from remediations.model import Absent, Caller, ErrorDetail, Evidence, Found, Identity, Operation, Scoring, Unknown
 from tests.builders import (
     CORRELATION,
     DEPLOYMENT,
@@ -489,3 +490,68 @@ def test_the_activity_log_is_asked_with_one_filter_and_a_time_range():
 def test_evidence_survives_its_own_encoding():
     evidence = enriched(reads())
     assert codec.decode(Evidence, codec.encode(evidence)) == evidence
+
+
+# ------------------------------------------------------------------------------------------ requests that fail
+
+
+def alerted(path=DEPLOYMENT):
+    fields = {"operation": Operation.SCORE, "correlation_id": None, "scoring": Scoring(rule="oe-5xx", status="5xx")}
+    return make_incident(resource=make_resource(path), **fields)
+
+
+def test_of_requests_that_fail_resource_endpoint_metrics_and_logs_are_read_and_nothing_else():
+    source = reads()
+    evidence = enriched(source, alerted())
+    assert [url.partition("?")[0] for url in source.asked] == [
+        DEPLOYMENT,
+        ENDPOINT,
+        f"{ENDPOINT}/providers/Microsoft.Insights/metrics",
+        f"POST {DEPLOYMENT}/getLogs",
+        f"POST {DEPLOYMENT}/getLogs",
+    ]
+    not_asked = Unknown("not asked: requests fail, and no operation did")
+    assert (evidence.operation, evidence.activity, evidence.history) == (not_asked,) * 3
+    assert evidence.load == Unknown("no answer in this test")
+    assert evidence.logs["InferenceServer"] == Found("started\n")
+    assert is_settled(evidence)
+
+
+def test_no_log_is_asked_for_without_a_deployment_or_one_that_is_gone():
+    source = reads(answers={DEPLOYMENT: Absent()})
+    for incident in (alerted(ENDPOINT), alerted()):
+        evidence = enriched(source, incident)
+        assert evidence.logs == {}
+        assert is_settled(evidence)
+    assert not [url for url in source.asked if url.startswith("POST")]
+
+
+@pytest.mark.parametrize("unread", [DEPLOYMENT, ENDPOINT])
+def test_requests_are_judged_once_deployment_and_endpoint_are_known(unread):
+    evidence = enriched(reads(answers={unread: Unknown("503")}), alerted())
+    assert not is_settled(evidence)
+    assert is_settled(replace(evidence, missing_permissions=("Microsoft.Insights/metrics/read",)))
+
+
+def test_a_running_deployment_does_not_hold_up_what_its_requests_tell():
+    shown = shown_deployment(provisioningState="Updating")
+    assert is_settled(enriched(reads(answers={DEPLOYMENT: Found(shown)}), alerted()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "concurrent", "timeout"),
+    [
+        pytest.param(
+            {"maxConcurrentRequestsPerInstance": 4, "requestTimeout": "PT5S"}, 4, timedelta(seconds=5), id="both"
+        ),
+        pytest.param({"maxConcurrentRequestsPerInstance": True, "requestTimeout": 5}, None, None, id="of wrong types"),
+        pytest.param(
+            {"maxConcurrentRequestsPerInstance": 0, "requestTimeout": "PT0S"}, None, None, id="that cannot be"
+        ),
+        pytest.param(None, None, None, id="none"),
+        pytest.param([], None, None, id="no object"),
+    ],
+)
+def test_what_one_instance_takes_is_read_from_the_request_settings(settings, concurrent, timeout):
+    state = resource_state(shown_deployment(requestSettings=settings), make_resource(), US)
+    assert (state.concurrent_requests, state.request_timeout) == (concurrent, timeout)

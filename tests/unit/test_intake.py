@@ -421,9 +421,9 @@ def test_a_handshake_gives_its_code():
             id="another resource",
         ),
         pytest.param(
-            alert({"monitoringService": "Platform"}),
-            "an alert of 'Platform' is about scoring, not about a failed deployment",
-            id="a metric alert",
+            alert({"monitoringService": "ServiceHealth"}),
+            "an alert of 'ServiceHealth' tells of no failed deployment and of no failed requests",
+            id="an alert of another service",
         ),
         pytest.param(
             alert({"monitorCondition": "Resolved"}),

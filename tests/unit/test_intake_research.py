@@ -1,13 +1,14 @@
 """Every real event ends as it should. Collected only when MEDIC_RESEARCH names the research folder."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from remediations.admission import admit
 from remediations.intake import receive, split
-from remediations.model import Caller, Disposition, End
+from remediations.model import Caller, Disposition, End, Operation, Scoring
 from remediations.trail import Ended
 from tests.builders import NOON, FakeReads, make_effect, make_incident, make_intent, make_resource, make_trail
 
@@ -15,8 +16,8 @@ INCIDENT, IGNORED, DUPLICATE = Disposition.INCIDENT, Disposition.IGNORED, Dispos
 # What each event of a file comes to, one after the other, on an empty trail.
 EXPECTED = {
     "alert_activitylog_commonschema_deployment_failed.json": [INCIDENT],
-    "alert_logv2_commonschema_trafficlog.json": [IGNORED],
-    "alert_metric_commonschema_5xx.json": [IGNORED],
+    "alert_logv2_commonschema_trafficlog.json": [INCIDENT],
+    "alert_metric_commonschema_5xx.json": [INCIDENT],
     "ce_OPTIONS_handshake.json": [],  # no body: the route answers it (tests/workflow)
     "ce_ResourceWriteCancel_deployment.json": [INCIDENT],
     "ce_ResourceWriteFailure_deployment.json": [INCIDENT],
@@ -103,6 +104,46 @@ def test_the_same_failure_told_four_ways_is_one_incident(folder):
         Disposition.JOINED,
     ]
     assert len({admission.incident_id for admission in admissions}) == 1
+
+
+def test_the_real_alerts_tell_which_answers_of_which_deployment(folder):
+    told = {}
+    for kind in ("metric_commonschema_5xx", "logv2_commonschema_trafficlog"):
+        (raw,) = events_of(folder, f"alert_{kind}.json")
+        incident = receive(raw, received_at=NOON).incident
+        assert incident is not None
+        assert (incident.operation, incident.resource.label) == (Operation.SCORE, "mlw-prod/credit-scoring/green")
+        told[kind.split("_", maxsplit=1)[0]] = incident.scoring
+    assert told == {
+        "metric": Scoring(
+            rule="oe-5xx",
+            status="5xx",
+            metric="RequestsPerMinute",
+            value=31.5,
+            threshold=5.0,
+            window=timedelta(minutes=5),
+        ),
+        "logv2": Scoring(
+            rule="oe-424",
+            status="424",
+            model_status="500",
+            value=42.0,
+            threshold=10.0,
+            window=timedelta(minutes=10),
+        ),
+    }
+
+
+def test_the_real_alerts_and_a_failure_of_the_same_deployment_are_three_incidents(folder):
+    trail = make_trail()
+    names = (
+        "alert_metric_commonschema_5xx.json",
+        "eg_sub_ResourceWriteFailure_deployment.json",
+        "alert_logv2_commonschema_trafficlog.json",
+        "alert_metric_commonschema_5xx.json",
+    )
+    ends = [admitted(raw, trail).disposition for name in names for raw in events_of(folder, name)]
+    assert ends == [INCIDENT, INCIDENT, INCIDENT, DUPLICATE]
 
 
 OWN_WRITES = ("eg_sub_ResourceActionFailure_resyncKeys.json", "eg_sub_ResourceWriteCancel_deployment.json")

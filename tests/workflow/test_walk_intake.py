@@ -82,8 +82,12 @@ def test_an_event_over_one_mebibyte_is_refused(tell):
         pytest.param(
             {"specversion": "1.0", "type": "x.y", "data": "text"}, "tells of no failed deployment", id="cloud"
         ),
-        pytest.param({"schemaId": "azureMonitorCommonAlertSchema", "data": None}, "is about scoring", id="empty-alert"),
-        pytest.param({"schemaId": "azureMonitorCommonAlertSchema", "data": {"essentials": []}}, "scoring", id="alert"),
+        pytest.param(
+            {"schemaId": "azureMonitorCommonAlertSchema", "data": None}, "no failed requests", id="empty-alert"
+        ),
+        pytest.param(
+            {"schemaId": "azureMonitorCommonAlertSchema", "data": {"essentials": []}}, "an alert of ''", id="alert"
+        ),
     ],
 )
 def test_what_is_not_ours_is_acknowledged_and_recorded_with_the_reason(tell, event, why):

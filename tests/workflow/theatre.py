@@ -149,6 +149,7 @@ class Theatre:
         seed = {**WORLD, **(world or {}), "subscription": subscription}
         made = World.from_dict(seed, clock=clock) if clock is not None else World.from_dict(seed)
         made.subscribe(self.host.url + EVENT_GRID, schema=schema)
+        made.subscribe_alerts(f"{self.host.url}/api/events")
         self.server.show(made)
         return Story(self, made, subscription)
 
