@@ -478,7 +478,7 @@ CAUSES = (
         matches=_said(
             message(
                 r"(azure arc|(azure machine learning|azure\s?ml) extension)[^\n]{0,120}"
-                r"(is|are)(n't| not) properly (installed|configured)"
+                r"(is|are)(n't| not) (properly (installed|configured)|installed or configured)"
             ),
             every(
                 _IDENTITY_ERROR,

@@ -26,7 +26,10 @@ IN_CONTAINER = either(
     code(*_CRASH_CODES, "AciDeploymentFailed", "KubernetesDeploymentFailed", "PodOutOfMemory"),
     code("UserScriptImportError", "UserScriptInitFailed", "UserScriptFunctionNotFound"),
 )
-_CANNOT_IMPORT = anywhere(r"\b(?:ModuleNotFoundError|ImportError): |No module named '|cannot import name '")
+_CANNOT_IMPORT = anywhere(
+    r"\b(?:ModuleNotFoundError|ImportError): |No module named '|cannot import name '"
+    r""
+)
 _SYNTAX = anywhere(r"\b(?:SyntaxError|IndentationError|TabError): ")
 _REGISTER = anywhere(r"\bregister\(\) takes 3 positional arguments but 4 were\b")
 _NO_SCRIPT = anywhere(
@@ -45,8 +48,8 @@ _NO_FUNCTION = anywhere(
 _INIT_RAISED = anywhere(
     r"(?:errors?|problem|failure|exception) (?:in|with|of|by)[^\n]{0,40}\binit(?:\(\))? (?:function|method)"
     r"|\binit(?:\(\))? (?:function|method)[^\n]{0,60}(?:raised|failed|exception)"
-    r"|line \d{1,7}, in (?:init|load_script|invoke_init)\b|exception (?:raised )?in init\b"
-    r"|error in entry script,? \w{1,60}(?:error|exception)\b|worker failed to boot"
+    r"|line \d{1,7}, in (?:init|load_script|invoke_init)\b(?!\x20\w)|exception (?:raised )?in init\b"
+    r"|error in entry script,? \w{1,60}(?:error|exception)\b|worker failed to boot|exited: gunicorn \(exit status 3\b"
     r"|load(?:ing)? model[^\n]{0,200}(?:failed|doesn't exist|does not exist)"
 )
 _FILE_MISSING = anywhere(

@@ -160,7 +160,16 @@ CAUSES = (
                 ),
                 during("build"),
             ),
-            *(REGISTRY_REFUSED, REGISTRY_LOGIN, REGISTRY_UNREACHED, FIREWALL, ADMIN_USER_OFF, CRASHED, _LOG_ELSEWHERE),
+            *(
+                REGISTRY_REFUSED,
+                REGISTRY_LOGIN,
+                REGISTRY_UNREACHED,
+                FIREWALL,
+                ADMIN_USER_OFF,
+                CRASHED,
+                _LOG_ELSEWHERE,
+                code("InternalServerError"),
+            ),
         ),
         checks=(did_not_end_with(*CONTAINER_RAN),),
         is_catch_all=True,
@@ -253,7 +262,8 @@ CAUSES = (
         matches=without(
             either(
                 anywhere(
-                    r"invalid reference format|failed to parse (?:stage|image) (?:name|reference)"
+                    r"invalid reference format|azurecr\.io/[^\s/]{1,64}\.azurecr\.io"
+                    r"|failed to parse (?:stage|image) (?:name|reference)"
                     r"|invalid (?:docker )?image (?:name|reference)"
                     r"|base ?image[^\n]{0,80}(?:not found|does not exist|invalid|malformed)"
                     r"|could not parse (?:docker )?image|docker ?image[^\n]{0,60} is (?:invalid|malformed)"
@@ -268,7 +278,7 @@ CAUSES = (
             ),
             PULL_FAILED,
         ),
-        refines=("image-build-generic", "image-not-found"),
+        refines=("image-build-generic", "image-not-found", "private-registry"),
         checks=(did_not_end_with(*CONTAINER_RAN),),
         advice="Correct the image in the environment: registry/repository:tag, and a tag that the registry has.",
         commands=(

@@ -9,8 +9,18 @@ from remediations.catalogue.checks import (
     is_kubernetes,
     is_managed,
 )
-from remediations.catalogue.matchers import Groups, Symptoms, code, either, every, message, without
-from remediations.catalogue.texts import CRASHED, GUIDE, NO_NODE, NO_SPACE, OUT_OF_QUOTA, numbered
+from remediations.catalogue.matchers import Groups, Symptoms, code, during, either, every, message, without
+from remediations.catalogue.texts import (
+    CRASHED,
+    GUIDE,
+    NO_IMAGE,
+    NO_MODEL,
+    NO_NODE,
+    NO_SPACE,
+    OF_SERVING,
+    OUT_OF_QUOTA,
+    numbered,
+)
 from remediations.catalogue.words import DEPLOY_LOCALLY, GET_INIT_LOGS, GET_LOGS, SHOW_DEPLOYMENT
 from remediations.model import Area
 
@@ -25,13 +35,18 @@ _OF_SUBSCRIPTION = message(
     r"(?:[\s\S]{0,60}?requested is (?P<needed>\d+|\[N/A\]|\([^)]{1,40}\)))?"
     r"(?:[\s\S]{0,40}?maximum amount of quota is (?P<limit>\d+|\[N/A\]))?"
 )
-_CPU = either(_OF_MACHINE, _OF_SUBSCRIPTION, numbered("ERR_1100"))
+_CPU = either(
+    _OF_MACHINE,
+    _OF_SUBSCRIPTION,
+    numbered("ERR_1100"),
+    message(r"not have enough quota for the following VM sizes?"),
+)
 _ENDPOINTS = either(
     numbered("ERR_1103"),
     message(r"endpoint quota reached(?:[\s\S]{0,120}?current usage/limit: (?P<used>\d+)/(?P<limit>\d+))?"),
+    every(OUT_OF_QUOTA, message(r"number of (?:online )?endpoints[^\n]{0,120}(?:limit|quota|maximum)")),
 )
 _MEMORY = message(r"(insufficient|not enough|out of) memory")
-_DISK = message(r"not enough (disk )?space|insufficient disk|no space left on (the )?(disk|device)")
 _ROLE_ASSIGNMENTS = message(r"role assignments?\b")
 _NO_START = message(r"container could not (?:be )?start(?:ed)?|unable to start user container|more resources than")
 
@@ -114,7 +129,10 @@ CAUSES = (
         id="quota-disk",
         code="OutOfQuota",
         what="The image and the model need more disk than the machine has.",
-        matches=without(either(NO_SPACE, every(OUT_OF_QUOTA, _DISK)), CRASHED, NO_NODE),
+        matches=without(
+            every(NO_SPACE, either(OUT_OF_QUOTA, NO_MODEL, NO_IMAGE, OF_SERVING, during("start"), code("ERR_1350"))),
+            *(CRASHED, NO_NODE),
+        ),
         checks=(did_not_end_with(*TURNED_DOWN),),
         advice="Choose an instance type with more disk, or make the image and the model smaller.",
         commands=(GET_INIT_LOGS, SHOW_DEPLOYMENT),
@@ -216,7 +234,7 @@ CAUSES = (
         code="OutOfQuota",
         what="The container could not start; it may need more than its machine has.",
         matches=without(
-            either(every(OUT_OF_QUOTA, _NO_START), numbered("ERR_2100")), _CPU, _MEMORY, _DISK, CRASHED, NO_NODE
+            either(every(OUT_OF_QUOTA, _NO_START), numbered("ERR_2100")), _CPU, _MEMORY, NO_SPACE, CRASHED, NO_NODE
         ),
         checks=(did_not_end_with(*TURNED_DOWN),),
         advice="Read the container's log: it may need more than its instance type has.",

@@ -49,6 +49,7 @@ _TELLS = "the endpoint's metrics by status code"
 _HOST = r"[\w-]{1,64}\.[\w-]{1,32}\.inference\.ml\.azure\.(?:com|us|cn)"
 _NOT_OURS = anywhere(
     r"\.models\.ai\.azure\.com|\.openai\.azure\.com|\bbatch[- ]?endpoint|\bserverless endpoint|<center>nginx"
+    r"|\.services\.azureml\.net|connections/secrets"
 )
 IN_REQUEST = either(
     without(during("invoke"), _NOT_OURS),
@@ -67,7 +68,8 @@ def _status(number: int, phrase: str) -> Matcher:
         rf"|\bHTTP(?:/\d(?:\.\d)?)? ?(?:error)? ?{number}\b"
         rf"|\b{number}\W{{1,4}}{phrase}|response code: ?{number}\b|\b{number} error\b"
     )
-    return every(anywhere(rf"\b{number}\b"), told)  # the number is rarer than the word
+    # The number is looked for first: it is rarer than the words around it.
+    return either(every(anywhere(rf"\b{number}\b"), told), anywhere(rf"invalid status(?: code)? '{phrase}"))
 
 
 _OVERLOADED = anywhere(r"too[ _]many[ _]pending[ _]requests?|too many requests for service [\w.-]{1,80} \(overloaded\)")
@@ -88,6 +90,7 @@ _BAD_INPUT = anywhere(
     r"|POST body (?:could not be decoded|is empty|should be a JSON)"
     r"|input cannot be decoded as UTF-8|expects content-type to be application/json"
     r"|invalid input format: expected|input data error\. input data are inconsistent with schema"
+    r"|failed to parse data as|must have the key '?input_data"
     r"|run\(\) got an unexpected keyword argument|run\(\) missing \d{1,2} required positional"
 )
 _BAD_INPUT_IN_REQUEST = anywhere(
@@ -178,7 +181,7 @@ CAUSES = (
                     anywhere(r"upstream request timeout|scoring timeout after \S{1,12} ms|run function timeout caught"),
                     _status(408, "request time"),
                     _status(504, "gateway time"),
-                    anywhere(r"504 gateway time-?out"),
+                    every(anywhere(r"\b(?:408|504)\b"), anywhere(r"\btimed?[- ]?outs?\b")),
                 ),
                 either(IN_REQUEST, message(r"online-endpoints#http-status-codes"), anywhere(r"scoring timeout after")),
             ),
@@ -267,6 +270,7 @@ CAUSES = (
     Cause(
         id="invoke-bad-input",
         code="http-424",
+        also=("http-502",),
         what="The request is not what the scoring script, or the model's signature, takes.",
         matches=either(
             every(_BAD_INPUT, either(IN_REQUEST, message(r"parameter|POST body"))),

@@ -73,7 +73,7 @@ CAUSES = (
         what="The specification asks for a number of instances that cannot be.",
         matches=_said(
             every(
-                either(OF_SERVING, code("InvalidDeploymentSpec")),
+                either(OF_SERVING, code("InvalidDeploymentSpec"), message(r"(scale|sku)\s?settings\.")),
                 message(
                     r"\b((instance|replica)[\s_]?count|(min|max)(imum)?[\s_]?(instances?|replicas?)([\s_]?count)?)\b"
                     r"[^\n]{0,100}\b(invalid|not (both )?valid|isn't valid|must be|should be|has to be|can(no|')t be"

@@ -17,7 +17,8 @@ CRASHED = message(r"\bcontainer has crashed|your container application crashed")
 CONDA_FAILED = anywhere(
     r"could not find a version that satisfies|no matching distribution found|ResolvePackageNotFound|CondaValueError"
     r"|CondaEnvException|LibMambaUnsatisfiableError|UnsatisfiableError|PackagesNotFoundError|pip (?:returned|failed)"
-    r"|pip subprocess error|CondaDependencyError"
+    r"|pip subprocess error|CondaDependencyError|dependency conflict|conflicting dependencies"
+    r"|ResolutionImpossible|which is incompatible"
     r"|conda\.core\.link[^\n]{0,80}an error occurred while installing"
     r"|solving environment:? \.{0,3}(?:working\.{0,3} )?failed|conda env(?:ironment)? update[^\n]{0,40}failed"
 )
@@ -55,12 +56,12 @@ OF_SERVING = either(
     code("KubernetesError", "DeploymentIdentityError", "ACRSecretError"),
 )
 # What a deployment says before its container runs.
-NO_PULL = message(r"identity does not have pull permissions? on the registry")
+NO_PULL = message(r"identity does not have pull permissions?\b")
 STARTUP_REFUSED = message(r"startup task failed due to (an )?(authorization error|incorrect role assignments?)")
-NO_SPACE = message(r"not enough space on the disk")
+NO_SPACE = message(r"not enough (?:disk )?space\b|no space left on|insufficient disk")
 NO_IMAGE = message(r"unable to download user container image|user container image (?:could not be|was not|not) found")
 NO_MODEL = message(r"unable to download user model")
-NO_MODEL_OR_CODE = message(r"unable to download user model[\\/]code")
+NO_MODEL_OR_CODE = message(r"unable to download user model(?:[\\/]| or )code")
 NO_MANIFEST = message(r"StorageManifestError")
 # As a kubelet says it, of any pod; and as the deployment log tells its events.
 PULL_REFUSED = message(r"unauthorized: authentication required|manifest (unknown|for \S+ not found)")
