@@ -7,7 +7,6 @@ rule out what the texts say, or when two causes stand; an answer with advice, ne
 import re
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from remediations import advising, facts
 from remediations.catalogue.cause import Cause, Clue
@@ -77,7 +76,7 @@ def nominate(texts: Symptoms, causes: Catalogue) -> tuple[tuple[Cause, Groups], 
         if (groups := cause.matches(texts)) is not None:
             found.append((cause, groups))
         elif cause.hints is not None and (groups := cause.hints(texts)) is not None:
-            found.append((replace(cause, needs_support=True), groups))
+            found.append((causes.hinted[cause.id], groups))
     return tuple(found)
 
 

@@ -2,16 +2,25 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from msgspec.structs import replace
+
 from remediations.catalogue.cause import Cause
 from remediations.catalogue.literals import rarity
 from remediations.catalogue.matchers import Symptoms
 
 
 class Catalogue(Sequence[Cause]):
-    """Causes, and an index of what each cannot match without."""
+    """Causes, and an index of what each cannot match without.
+
+    Attributes:
+        hinted: By id, each as it is where texts only hint at it: it needs a read that supports it.
+    """
 
     def __init__(self, causes: Iterable[Cause]) -> None:
         self._causes = tuple(causes)
+        self.hinted = {
+            cause.id: replace(cause, needs_support=True) for cause in self._causes if cause.hints is not None
+        }
         self._always: set[int] = set()
         self._by_sign: dict[str, list[tuple[int, tuple[frozenset[str], ...]]]] = {}
         for number, cause in enumerate(self._causes):

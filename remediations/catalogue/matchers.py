@@ -93,6 +93,51 @@ class Symptoms(Struct, frozen=True, kw_only=True, dict=True):
         return {}
 
 
+class Pattern(Struct, frozen=True, eq=False, dict=True):
+    """A regular expression in which a blank stands for any white space, and case does not matter.
+
+    Compiled when it is first needed: most never are, and a start has to be quick.
+    """
+
+    text: str
+
+    @cached_property
+    def exact(self) -> re.Pattern[str]:
+        """For texts as they are."""
+
+        def spaced(part: re.Match[str]) -> str:
+            return r"(?:\s+)" if part[0] == " " else part[0].replace(" ", r"\s") if part[0][0] == "[" else part[0]
+
+        return re.compile(_PART.sub(spaced, self.text), re.IGNORECASE)
+
+    @cached_property
+    def quick(self) -> re.Pattern[str]:
+        """For folded texts: without a flag for the case, a search can skip to its first letters."""
+        return re.compile(self.folded)
+
+    @cached_property
+    def folded(self) -> str:
+        parts: list[str] = []
+        done = 0
+        for part in _PART.finditer(self.text):
+            kept = part[0]
+            if kept == " ":
+                kept = r"[ \n]"
+            elif kept[0] == "[":
+                kept = _IN_CLASS.sub(lambda one: r"\s" if one[0] == " " else _lower(one[0]), kept)
+            parts += (self.text[done : part.start()].lower(), kept)
+            done = part.end()
+        return "".join((*parts, self.text[done:].lower()))
+
+
+_PART = re.compile(r"\\.|\(\?P[<=>]\w+|\[\^?(?:\\.|[^\]\\])+\]| ", re.DOTALL)
+_IN_CLASS = re.compile(r"\\.|[A-Z ]")
+
+
+def _lower(text: str) -> str:
+    return text if text[0] == "\\" else text.lower()
+
+
 def _no_words(_symptoms: Symptoms) -> tuple[str, ...]:
     return ()
 
@@ -104,13 +149,13 @@ class Matcher(Struct, frozen=True, eq=False):
         needs: Of each of these sets one has to be there, or it cannot match: literals of its patterns, and signs as
             ``code=outofquota``. Looked for before anything else, as most matchers match nothing.
         words: Gives the words, as they stand in the texts, by which it matches; for people, so it looks once more.
-        patterns: Every regular expression in it.
+        patterns: Every pattern in it.
     """
 
     find: Callable[[Symptoms], Groups | None]
     needs: tuple[frozenset[str], ...] = ()
     words: Callable[[Symptoms], tuple[str, ...]] = _no_words
-    patterns: frozenset[re.Pattern[str]] = frozenset()
+    patterns: frozenset[Pattern] = frozenset()
 
     def __call__(self, symptoms: Symptoms) -> Groups | None:
         seen = symptoms.seen
@@ -124,20 +169,18 @@ class Matcher(Struct, frozen=True, eq=False):
 
 def message(pattern: str) -> Matcher:
     """Match any error's message; the pattern is searched without case, white space matching any white space."""
-    exact = _exact(pattern)
+    wanted = Pattern(pattern)
 
     def search(symptoms: Symptoms) -> re.Match[str] | None:
-        return next((hit for detail in symptoms.details if (hit := exact.search(detail.message))), None)
+        return next((hit for detail in symptoms.details if (hit := wanted.exact.search(detail.message))), None)
 
-    return _searching(exact, _quick(pattern), search, lambda symptoms: symptoms.told)
+    return _searching(wanted, search, lambda symptoms: symptoms.told)
 
 
 def log(pattern: str) -> Matcher:
     """Match the containers' logs, as `message` does."""
-    exact = _exact(pattern)
-    return _searching(
-        exact, _quick(pattern), lambda symptoms: exact.search(symptoms.log), lambda symptoms: symptoms.logged
-    )
+    wanted = Pattern(pattern)
+    return _searching(wanted, lambda symptoms: wanted.exact.search(symptoms.log), lambda symptoms: symptoms.logged)
 
 
 def anywhere(pattern: str) -> Matcher:
@@ -240,7 +283,7 @@ def without(matcher: Matcher, *others: Matcher) -> Matcher:
     return Matcher(match, matcher.needs, matcher.words, _patterns(matcher, *others))
 
 
-def _patterns(*matchers: Matcher) -> frozenset[re.Pattern[str]]:
+def _patterns(*matchers: Matcher) -> frozenset[Pattern]:
     return frozenset(pattern for matcher in matchers for pattern in matcher.patterns)
 
 
@@ -254,19 +297,19 @@ def _signs(kind: str, names: Iterable[str]) -> tuple[frozenset[str]]:
 
 
 def _searching(
-    exact: re.Pattern[str],
-    quick: re.Pattern[str],
+    pattern: Pattern,
     search: Callable[[Symptoms], re.Match[str] | None],
     folded: Callable[[Symptoms], Folded],
 ) -> Matcher:
     """Match a pattern: first its literals, then its lower-case form, and as it stands only for its groups."""
-    wanted = literals(quick.pattern)
+    wanted = literals(pattern.folded)
     _LITERALS.add(wanted)
 
     def find(symptoms: Symptoms) -> Groups | None:
         where = folded(symptoms)
         if wanted and wanted.isdisjoint(where.literals):
             return None
+        quick = pattern.quick
         for text in where.texts:
             if quick.search(text) is not None:
                 return _groups(search(symptoms)) if quick.groups else {}
@@ -276,38 +319,7 @@ def _searching(
         hit = search(symptoms)
         return () if hit is None else (hit[0],)
 
-    return Matcher(find, (wanted,) if wanted else (), words, frozenset((quick, exact)))
-
-
-_PART = re.compile(r"\\.|\(\?P[<=>]\w+|\[\^?(?:\\.|[^\]\\])+\]| ", re.DOTALL)
-
-
-def _exact(pattern: str) -> re.Pattern[str]:
-    """Compile a pattern in which a blank stands for any white space: one or more, or one of a class."""
-
-    def spaced(part: re.Match[str]) -> str:
-        return r"(?:\s+)" if part[0] == " " else part[0].replace(" ", r"\s") if part[0][0] == "[" else part[0]
-
-    return re.compile(_PART.sub(spaced, pattern), re.IGNORECASE)
-
-
-def _quick(pattern: str) -> re.Pattern[str]:
-    """Compile a pattern for folded texts: without a flag for the case, a search can skip to its first letters."""
-    parts: list[str] = []
-    done = 0
-    for part in _PART.finditer(pattern):
-        kept = part[0]
-        if kept == " ":
-            kept = r"[ \n]"
-        elif kept[0] == "[":
-            kept = re.sub(r"\\.|[A-Z ]", lambda one: r"\s" if one[0] == " " else _lower(one[0]), kept)
-        parts += (pattern[done : part.start()].lower(), kept)
-        done = part.end()
-    return re.compile("".join((*parts, pattern[done:].lower())))
-
-
-def _lower(text: str) -> str:
-    return text if text[0] == "\\" else text.lower()
+    return Matcher(find, (wanted,) if wanted else (), words, frozenset((pattern,)))
 
 
 def _groups(hit: re.Match[str] | None) -> Groups | None:

@@ -46,7 +46,7 @@ _INVOKE = f"az ml online-endpoint invoke -n {{endpoint}} {IN_WORKSPACE} -r REQUE
 _NO_SCALE = "It changes no instance counts: they cost money and quota."
 _TELLS = "the endpoint's metrics by status code"
 
-_HOST = r"[\w-]{1,64}\.[\w-]{1,32}\.inference\.ml\.azure\.(?:com|us|cn)"
+_HOST = r"\.inference\.ml\.azure\.(?:com|us|cn)"
 _NOT_OURS = anywhere(
     r"\.models\.ai\.azure\.com|\.openai\.azure\.com|\bbatch[- ]?endpoint|\bserverless endpoint|<center>nginx"
     r"|\.services\.azureml\.net|connections/secrets"
@@ -412,7 +412,7 @@ CAUSES = (
         id="cors-blocked",
         code="cors",
         what="A browser blocked the request: online endpoints do not answer CORS preflight requests.",
-        matches=every(anywhere(r"blocked by CORS policy"), anywhere(r"\.inference\.ml\.azure\.(?:com|us|cn)")),
+        matches=every(anywhere(r"blocked by CORS policy"), anywhere(_HOST)),
         advice="Put a service that answers CORS between browser and endpoint: a function app or an "
         "application gateway.",
         limits="It has no part in what a browser sends.",

@@ -13,7 +13,7 @@ from remediations import advising, facts
 from remediations.catalogue import CAUSES
 from remediations.catalogue.index import Catalogue
 from remediations.catalogue.literals import literals
-from remediations.catalogue.matchers import Symptoms, anywhere, code, during, either, every, message, without
+from remediations.catalogue.matchers import Pattern, Symptoms, anywhere, code, during, either, every, message, without
 from remediations.messages import parse
 
 CORPUS = Path(__file__).parent.parent / "corpus"
@@ -23,7 +23,8 @@ TEXTS = [
     for line in (CORPUS / name).read_text(encoding="utf-8").splitlines()
 ]
 MATCHERS = [matcher for cause in CAUSES for matcher in (cause.matches, cause.hints) if matcher is not None]
-PATTERNS = sorted({pattern for matcher in MATCHERS for pattern in matcher.patterns}, key=lambda one: one.pattern)
+SOURCES = sorted({pattern.text for matcher in MATCHERS for pattern in matcher.patterns})
+PATTERNS = [compiled for text in SOURCES for compiled in (Pattern(text).exact, Pattern(text).quick)]
 OTHERS = [value for module in (facts, advising) for value in vars(module).values() if isinstance(value, re.Pattern)]
 OTHERS += [pattern for _, pattern in facts._PATTERNS]
 
