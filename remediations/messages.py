@@ -5,6 +5,7 @@ log or a cut from any of these, and often as several of them inside each other. 
 is read by its marks: quoted keys, ``(Code) text``, ``Code: ... Message: ...``. Never raises; bounded in size and depth.
 """
 
+import ast
 import builtins
 import json
 import re
@@ -116,6 +117,8 @@ _TAKEN_OUT: Final = re.compile(f"{_OPEN}([0-9]{{1,6}}){_CLOSE}")
 _JSON_START: Final = re.compile(
     r"""(?x) \{\s*+"(?![^"\\]{0,64}+"\s*+[^:\s]) | \[\s*+(?:\[ | \{\s*+(?:\} | "(?![^"\\]{0,64}+"\s*+[^:\s])))"""
 )
+# A body as Python prints bytes: `b'{"code": ...}'`, quotes and backslashes escaped once more.
+_BYTES: Final = re.compile(r"""(?<![\w])b(?=['"]\s*+[{\[])(?:'(?:[^'\\\n]|\\.)*+'|"(?:[^"\\\n]|\\.)*+")""")
 _DECODER: Final = json.JSONDecoder()
 
 # Where the escape character was lost or written out, only what sets a colour is known for what it is.
@@ -290,8 +293,8 @@ class _Reader:
         if len(text) > 2 and text[0] == text[-1] == '"' and isinstance(inner := _decoded(text), str):
             self.read(inner, depth, code)
             return
-        if text[:2] in {"b'", 'b"'} and text[-1] == text[1]:
-            text = text[2:-1].replace("\\'", "'")
+        if "b'" in text or 'b"' in text:
+            text = _BYTES.sub(_written_out, text)
         values: list[_Value] = []
         text = self._take_out_json(text, values)
         is_keyed = ('"' in text or "'" in text) and _FRAGMENT_KEY.search(text) is not None
@@ -462,6 +465,15 @@ def _undecorated(text: str) -> str:
     if "##" in text or _OPEN in text or _CLOSE in text or "\0" in text or _DATE.search(text):
         text = _DECORATION.sub("", text)
     return text
+
+
+def _written_out(literal: re.Match[str]) -> str:
+    """Give the text of a Python bytes literal; what only looks like one stays."""
+    try:
+        value = ast.literal_eval(literal[0])
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return literal[0]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else literal[0]
 
 
 def _decoded(text: str) -> object:

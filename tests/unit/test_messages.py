@@ -528,3 +528,15 @@ def test_what_is_kept_holds_no_secret_and_is_cut():
     assert detail.code == "Unauthorized"
     assert detail.message.startswith("login with password=<redacted> by <email> failed x x")
     assert len(detail.message) == 4_096
+
+
+def test_a_body_that_was_printed_as_python_bytes_is_read_as_it_was():
+    body = {"code": "BadRequest", "message": '(ImageBuildFailure) it isn\'t "there"\nCode: ImageBuildFailure'}
+    printed = f"Response Code: 400\nContent: {json.dumps(body).encode()!r}"
+    read = {(detail.code, detail.message) for detail in parse(printed)}
+    assert ("ImageBuildFailure", 'it isn\'t "there"') in read
+
+
+@pytest.mark.parametrize("text", ["b'{", "b'{\\'", "b'{\\xzz'}", "b'{' b\"[", "bob'{}'", "b'{" * 10_000])
+def test_what_only_looks_like_bytes_stays(text):
+    assert parse(text)[0].message
