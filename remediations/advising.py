@@ -72,7 +72,8 @@ def notes(cause_id: str, evidence: Evidence) -> tuple[str, ...]:
     """Give what the incident's own logs and numbers add."""
     logs = {container: reading.value for container, reading in evidence.logs.items() if isinstance(reading, Found)}
     ends = next((end for container, log in logs.items() if (end := end_of(container, log))), ())
-    return (*ends, *(_instances(evidence) if cause_id in _CROWDED else ()))
+    size = sizing(cause_id, evidence)
+    return ends if size is None else (*ends, size)
 
 
 def end_of(container: str, log: str) -> tuple[str, ...]:
@@ -109,12 +110,15 @@ def instances_needed(
     return max(1, ceil(busy / concurrent_requests))
 
 
-def _instances(evidence: Evidence) -> tuple[str, ...]:
-    """Say how many instances the load asks for, and by which numbers; nothing where one is not known."""
+def sizing(cause_id: str, evidence: Evidence) -> str | None:
+    """Give how many instances the load asks for, and by which numbers; None where one is not known, or none helps.
+
+    It holds no text of others: it may stand on the trail.
+    """
     state = evidence.resource.value if isinstance(evidence.resource, Found) else None
     load = evidence.load.value if isinstance(evidence.load, Found) else None
-    if state is None or load is None or load.latency is None or load.per_minute <= 0:
-        return ()
+    if cause_id not in _CROWDED or state is None or load is None or load.latency is None or load.per_minute <= 0:
+        return None
     concurrent = state.concurrent_requests or 1  # Azure ML's own default
     rate = load.per_minute / 60
     needed = instances_needed(requests_per_second=rate, latency=load.latency, concurrent_requests=concurrent)
@@ -123,7 +127,7 @@ def _instances(evidence: Evidence) -> tuple[str, ...]:
         f"{rate:.3g} requests/s x {load.latency.total_seconds():.3g} s / {_UTILIZATION:.0%} utilization"
         f" / {concurrent} at once for each instance"
     )
-    return (f"by the guide's formula it needs {needed} instances{has}: {numbers}",)
+    return f"By the guide's formula it needs {needed} instances{has}: {numbers}."
 
 
 def _typed(command: str, names: Mapping[str, str]) -> str:

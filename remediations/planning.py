@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from remediations import codec
+from remediations import advising, codec
 from remediations.actions.action import Action
 from remediations.catalogue.checks import deletion
 from remediations.model import Absent, Diagnosis, Evidence, Found, Level, NoPlan, Operation, Plan, ProvisioningState
@@ -23,7 +23,9 @@ def propose(
 ) -> Plan | NoPlan:
     """Give the plan that a diagnosis calls for; the text alone never makes one, and requests that fail never do."""
     if evidence.incident.is_scoring or diagnosis.incident.is_scoring:
-        return NoPlan(diagnosis=diagnosis, end="advised", words=diagnosis.advice)
+        size = advising.sizing(diagnosis.cause_id, evidence)
+        words = diagnosis.advice if size is None else f"{diagnosis.advice} {size}"
+        return NoPlan(diagnosis=diagnosis, end="advised", words=words)
     over = is_over(evidence)
     if over is not None:
         return NoPlan(diagnosis=diagnosis, end="nothing-to-do", words=over)

@@ -176,8 +176,8 @@ def test_an_overload_is_told_with_the_incident_s_own_numbers():
     diagnosis = classify(overloaded(), CAUSES, evidence_digest="d")
     assert (diagnosis.cause_id, diagnosis.action) == ("invoke-overloaded", None)
     (words,) = diagnosis.notes
-    assert words.startswith("by the guide's formula it needs 7 instances; it has 2: ")
-    assert words.endswith(": 25 requests/s x 0.7 s / 70% utilization / 4 at once for each instance")
+    assert words.startswith("By the guide's formula it needs 7 instances; it has 2: ")
+    assert words.endswith(": 25 requests/s x 0.7 s / 70% utilization / 4 at once for each instance.")
 
 
 @pytest.mark.parametrize("load", [{"latency": None}, {"answers": ()}])
