@@ -40,9 +40,17 @@ class Traceback(Struct, frozen=True, kw_only=True):
     line: int
 
 
-def commands(cause: Cause, resource: ResourceId | None, facts: Facts) -> tuple[str, ...]:
-    """Give what to type. A name that is not known stands there in capital letters."""
-    names = {name: str(value) for name, value in facts.named.items()}
+def commands(
+    cause: Cause, resource: ResourceId | None, facts: Facts, *, registry: str | None = None
+) -> tuple[str, ...]:
+    """Give what to type. A name that is not known stands there in capital letters.
+
+    Args:
+        registry: Login server of the workspace's registry, as Azure shows it: one that a text names may be anybody's.
+    """
+    names = {name: str(value) for name, value in facts.named.items() if name != "registry"}
+    if registry is not None:
+        names["registry"] = registry.partition(".")[0]
     if resource is not None:
         names |= {
             "subscription": resource.subscription,

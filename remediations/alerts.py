@@ -65,6 +65,13 @@ def read(essentials: Mapping[str, Json], context: Mapping[str, Json]) -> tuple[R
     return max(told, key=_weight, default=None)
 
 
+def is_about_failing(scoring: Scoring) -> bool:
+    """Tell whether an alert is about answers that fail, or about requests at all, not about the load of a machine."""
+    if scoring.status is not None:
+        return scoring.status[0] in "45"
+    return scoring.metric is None or scoring.metric.lower().startswith("request")
+
+
 def _weight(told: tuple[ResourceId, Scoring]) -> tuple[bool, bool, bool, bool, float]:
     resource, scoring = told
     status = scoring.status or ""

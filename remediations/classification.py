@@ -13,6 +13,7 @@ from remediations.catalogue.cause import Cause, Clue
 from remediations.catalogue.checks import is_kubernetes, is_managed
 from remediations.catalogue.index import Catalogue
 from remediations.catalogue.matchers import Groups, Symptoms
+from remediations.catalogue.texts import ELSEWHERE
 from remediations.messages import deepest
 from remediations.model import (
     Area,
@@ -137,17 +138,14 @@ def judge_text(texts: Symptoms, causes: Catalogue, *, compute: str | None = None
             compute alone; anything else rules out nothing.
     """
     elsewhere = {"managed": is_kubernetes, "kubernetes": is_managed}.get(compute or "")
-    nominated = _finest(
-        [
-            (cause, groups)
-            for cause, groups in nominate(texts, causes)
-            if not cause.needs_support and elsewhere not in cause.checks
-        ]
-    )
+    spoken_for = [(cause, groups) for cause, groups in nominate(texts, causes) if not cause.needs_support]
+    nominated = _finest([(cause, groups) for cause, groups in spoken_for if elsewhere not in cause.checks])
+    actions = {cause.action for cause, _ in spoken_for if cause.action is not None}
     if len(nominated) != 1:
         return Verdict(code=UNKNOWN_CODE, action=None, rivals=tuple(cause for cause, _ in nominated))
     cause, groups = nominated[0]
-    action = cause.action if cause.may_help(groups) else None
+    is_clear = len(actions) == 1 and cause.may_help(groups) and _is_about_deploying(texts, cause)
+    action = cause.action if is_clear else None
     return Verdict(code=_code(cause, texts, compute), action=action, cause=cause, groups=groups)
 
 
@@ -202,7 +200,8 @@ def classify(evidence: Evidence, causes: Catalogue, *, evidence_digest: str) -> 
         ruled_out = [(other, clue) for other, _, others in nominated if other is not cause for clue in others]
         known = facts.read(texts, groups)
         may_act = not incident.is_scoring
-        acts = may_act and (level is not Level.TEXT_ONLY or cause.may_help(groups))
+        is_said = cause.says is None or cause.says(texts) is not None
+        acts = may_act and is_said and (level is not Level.TEXT_ONLY or cause.may_help(groups))
         return Diagnosis(
             incident=incident,
             evidence=evidence_digest,
@@ -213,7 +212,7 @@ def classify(evidence: Evidence, causes: Catalogue, *, evidence_digest: str) -> 
             source=cause.source,
             message=words,
             what=cause.what,
-            commands=advising.commands(cause, incident.resource, known),
+            commands=advising.commands(cause, incident.resource, known, registry=_registry(evidence)),
             notes=advising.notes(cause.id, evidence),
             limits=advising.limits(cause, may_act=may_act),
             facts=known,
@@ -252,6 +251,13 @@ def _finest(standing: list[tuple[Cause, Groups]]) -> list[tuple[Cause, Groups]]:
     return [(cause, groups) for cause, groups in finer if not cause.is_catch_all] or finer
 
 
+def _is_about_deploying(texts: Symptoms, cause: Cause) -> bool:
+    """Tell whether a text may nominate an action: not what requests, a container or another service say."""
+    is_said = cause.says is None or cause.says(texts) is not None
+    is_started = texts.phase == "start" and not texts.codes and cause.action != "grant-roles"
+    return is_said and texts.phase != "invoke" and not is_started and ELSEWHERE(texts) is None
+
+
 def _code(cause: Cause, texts: Symptoms, compute: str | None) -> str:
     """Give the code under which a cause arises here: one that stands in the texts, else one that fits the compute."""
     if not cause.also:
@@ -271,6 +277,11 @@ def _code(cause: Cause, texts: Symptoms, compute: str | None) -> str:
 
 def _compute(evidence: Evidence) -> str | None:
     return evidence.resource.value.kind if isinstance(evidence.resource, Found) else None
+
+
+def _registry(evidence: Evidence) -> str | None:
+    registry = evidence.surroundings.registry
+    return registry.value.login_server if isinstance(registry, Found) else None
 
 
 def _statuses(evidence: Evidence) -> tuple[str, ...]:

@@ -12,10 +12,11 @@ from remediations.catalogue.matchers import Groups, Symptoms
 from remediations.model import Facts
 
 _NUMBERS: Final = frozenset({"used", "limit", "needed", "nodes", "short_nodes", "exit_code", "status_code", "line"})
+_NUMBER: Final = re.compile(r"[0-9]{1,15}")
 _GUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _HOST: Final = r"[A-Za-z0-9][A-Za-z0-9-]{0,62}\.azurecr\.(?:io|cn|us)"
 _PATTERNS: Final = tuple(
-    (marks, re.compile(pattern))
+    (marks, re.compile(pattern, re.ASCII))
     for marks, pattern in (
         (("Standard_",), r"\b(?P<instance_type>Standard_[A-Z][A-Za-z0-9]{0,19}(?:_[A-Za-z0-9]{1,12}){0,4})\b"),
         (
@@ -79,7 +80,7 @@ def typed(groups: Groups) -> Facts:
     kept = {
         name: value
         for name, value in groups.items()
-        if name in Facts.__struct_fields__ and (name not in _NUMBERS or value.isdecimal())
+        if name in Facts.__struct_fields__ and (name not in _NUMBERS or _NUMBER.fullmatch(value))
     }
     if "probe" in kept:
         kept["probe"] = kept["probe"].lower()

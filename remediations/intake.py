@@ -207,6 +207,9 @@ def _receive_scoring(event: Mapping[str, Json], received_at: datetime) -> Recept
         reception = Reception(event_id=event_id, event_type=event_type, resource=resource)
         return _but_ignored(reception, "neither its target nor its dimensions name an online endpoint")
     resource_id, scoring = told
+    if not alerts.is_about_failing(scoring):
+        reception = Reception(event_id=event_id, event_type=event_type, resource=resource_id.path)
+        return _but_ignored(reception, "it is about no requests that fail or are slow")
     fired = moment(essentials.get("firedDateTime"))
     firing = f"{event_id.lower()} {'' if fired is None else fired.isoformat()}" if event_id else codec.digest_of(event)
     incident = Incident(

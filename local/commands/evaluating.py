@@ -105,6 +105,11 @@ class Evaluation(Struct, frozen=True, kw_only=True):
         return tuple(row for row in self.rows if row.expected.is_unknown)
 
     @property
+    def quiet(self) -> tuple[Judged, ...]:
+        """The rows for which no action is expected: what a bound on false triggers can rest on."""
+        return tuple(row for row in self.rows if row.expected.action is None or row.is_false_trigger)
+
+    @property
     def false_triggers(self) -> tuple[Judged, ...]:
         return tuple(row for row in self.rows if row.is_false_trigger)
 
@@ -282,7 +287,7 @@ def _as_json(found: Evaluation, short: tuple[str, ...]) -> dict[str, object]:
         "recall": _share_json(found.measure("recall")),
         "false_triggers": {
             **_share_json(Share(count=triggers, of=len(found.rows))),
-            "at_most_95": upper_bound(triggers, len(found.rows)),
+            "at_most_95": upper_bound(triggers, len(found.quiet)),
             "ids": [row.id for row in found.false_triggers],
         },
         "abstentions": _share_json(Share(count=len(found.abstentions), of=len(found.failures))),
@@ -334,10 +339,10 @@ def _cell(share: Share) -> Text:
 
 def _figures(found: Evaluation) -> Iterable[tuple[str, RenderableType]]:
     triggers = len(found.false_triggers)
-    most = 100 * upper_bound(triggers, len(found.rows))
-    bound = f"at most {most:.2f} % with 95 % confidence, if the rows are a fair sample"
+    most = 100 * upper_bound(triggers, len(found.quiet))
+    bound = f"that call for none; at most {most:.2f} % with 95 % confidence, if they are a fair sample"
     colour = "bold red" if triggers else "bold green"
-    yield "false triggers", Text.assemble((f"{triggers} of {len(found.rows)}", colour), f"; {bound}")
+    yield "false triggers", Text.assemble((f"{triggers} of {len(found.quiet)}", colour), f" {bound}")
     for row in found.false_triggers:
         yield "", Text(terminal.plain(f"{row.id}: {row.got.action} by {row.got.cause}"), "red")
     yield "recall of actions", found.measure("recall").words

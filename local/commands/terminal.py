@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 OK, DIFFERS, MISUSED, UNREADABLE, INTERRUPTED = 0, 1, 2, 3, 130
 _MOST_BYTES = 4 * 1024 * 1024
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([wdhms])")
 _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
@@ -162,6 +162,8 @@ def span_words(span: timedelta) -> str:
 def read_input(file: str) -> str:
     """Give the text of a file, or of stdin for ``-``."""
     if file == "-":
+        if sys.stdin is None:  # its descriptor was closed
+            return ""
         if sys.stdin.isatty():
             err().print("reading from the keyboard; end with Ctrl-D", style="dim")
         return sys.stdin.buffer.read(_MOST_BYTES).decode(errors="replace")

@@ -28,6 +28,7 @@ from remediations.model import Facts, Level, Phase
 
 CAUSE_OF: Final = {cause.id: cause for cause in CAUSES}
 PHASES: Final[tuple[Phase, ...]] = get_args(Phase.__value__)
+_MOST_TEXT: Final = 240 * 1024  # so much of a text is read: errors mostly stand at its end
 _MOST_LINE: Final = 4 * 1024 * 1024
 _BLOCK: Final = 64 * 1024
 _LONGEST: Final = 1200  # characters of an error that a person is shown; --json has all of it
@@ -77,7 +78,9 @@ def judge(text: str, compute: str | None = None, phase: str | None = None) -> Ve
 
 
 def symptoms(text: str, phase: Phase | None = None) -> Symptoms:
-    """Give the symptoms of a text. It may be an error or a log, so it is taken as both."""
+    """Give the symptoms of a text. It may be an error or a log, so it is taken as both; of a long one both its ends."""
+    if len(text) > _MOST_TEXT:
+        text = f"{text[: _MOST_TEXT // 2]}\n{text[-_MOST_TEXT // 2 :]}"
     return Symptoms(details=messages.parse(text), log=text, phase=phase)
 
 

@@ -48,6 +48,8 @@ class Cause(Struct, frozen=True, kw_only=True):
         limits: What Endpoint Medic leaves to a person, and why.
         tells: The read that would settle it against its rivals.
         action: Name of the action that it calls for.
+        says: What the service itself says where this is the cause, in its own place: without it, the words may be
+            anybody's, and no action is called for.
         may_help: Whether the action could help, by the facts of a text; asked only while no read supports the cause.
         examples: Real texts, redacted; each is a test by itself.
         source: The page that documents the error.
@@ -70,5 +72,6 @@ class Cause(Struct, frozen=True, kw_only=True):
     limits: str = ""
     tells: str = "the status of the operation itself"
     action: str | None = None
+    says: Matcher | None = None
     may_help: Callable[[Groups], bool] = always
     examples: tuple[Symptoms, ...] = ()

@@ -1,5 +1,6 @@
 """Checks that several causes share: each looks at one read of the evidence."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Literal
@@ -11,6 +12,7 @@ _DELETE = "/delete"
 _TERMINAL = frozenset({"Failed", "Canceled", "Cancelled", "Succeeded"})
 _CANCELED = frozenset({"Canceled", "Cancelled"})
 _CONFLICTS = frozenset({"Conflict", "OperationInProgress"})
+_REGISTRY = re.compile(r"(?<![\w.-])[a-z0-9-]{5,50}\.azurecr\.[a-z]{2,3}(?![\w-])")
 _NETWORK = ("containerregistry", "dnsresolution", "networksecurityrule", "userdefinedroute", "nsg", "udr")
 _RECENTLY = timedelta(days=7)
 EFFECTIVE_WITHIN = timedelta(minutes=10)
@@ -224,6 +226,19 @@ def registry_is_usable(evidence: Evidence) -> Clue | None:
     """Opposes if the registry is not there, or its admin user is off: that is found before any network fault."""
     clue = registry_admin_is_on(evidence)
     return None if clue is None or clue.supports else clue
+
+
+def text_names_no_other_registry(evidence: Evidence) -> Clue | None:
+    """Opposes if the errors name a registry that is not the workspace's: its keys are no concern of these."""
+    registry = evidence.surroundings.registry
+    if not isinstance(registry, Found):
+        return None
+    own = registry.value.login_server.lower()
+    operation = evidence.operation.value.errors if isinstance(evidence.operation, Found) else ()
+    rows = evidence.activity.value if isinstance(evidence.activity, Found) else ()
+    errors = (*operation, *(error for row in rows for error in row.errors), *evidence.report)
+    other = next((host for error in errors for host in _REGISTRY.findall(error.message.lower()) if host != own), None)
+    return None if other is None else Clue(read="registry", says="the error names another registry", supports=False)
 
 
 def registry_keys_changed(evidence: Evidence) -> Clue | None:

@@ -149,8 +149,12 @@ CAUSES = (
         ),
         checks=(is_kubernetes,),
         refines=("cluster-unreachable",),
-        advice="Rotate the certificates of the cluster, and deploy again once they are in use, about five hours later.",
-        commands=("az aks rotate-certs -g CLUSTER_RESOURCE_GROUP -n CLUSTER",),
+        advice="Rotate the certificates of the cluster, at a time when its nodes may restart, and deploy "
+        "again once they are in use, about five hours later.",
+        commands=(
+            "az aks show -g CLUSTER_RESOURCE_GROUP -n CLUSTER",
+            "az aks rotate-certs -g CLUSTER_RESOURCE_GROUP -n CLUSTER",
+        ),
         limits=NO_CLUSTER,
         tells="the certificate of the cluster",
         examples=(
@@ -258,7 +262,8 @@ CAUSES = (
         matches=_said(
             message(
                 r"compute resource (?P<resource>[^\s'\"]{1,100}) does(n\\?'t| not) exist"
-                r"|cannot find kubernetes compute|\bNotFoundComputeResource\b|\bInvalidComputeInformation\b"
+                r"|cannot find kubernetes compute|\bNotFoundComputeResource\b"
+                r"|\bInvalidComputeInformation\b|compute target with name [^\n]{1,80} not found in provided workspace"
             ),
             every(
                 OF_SERVING,

@@ -20,11 +20,14 @@ _SERVER = anywhere(
     r"|entry[-_ ]script|scoring[-_ ]?(?:script|file)|\bscore\.py\b|user container has crashed"
     r"|container application crashed|gunicorn/(?:run|finish)"
 )
-IN_CONTAINER = either(
-    _SERVER,
-    during("start"),
-    code(*_CRASH_CODES, "AciDeploymentFailed", "KubernetesDeploymentFailed", "PodOutOfMemory"),
-    code("UserScriptImportError", "UserScriptInitFailed", "UserScriptFunctionNotFound"),
+IN_CONTAINER = without(
+    either(
+        _SERVER,
+        during("start"),
+        code(*_CRASH_CODES, "AciDeploymentFailed", "KubernetesDeploymentFailed", "PodOutOfMemory"),
+        code("UserScriptImportError", "UserScriptInitFailed", "UserScriptFunctionNotFound"),
+    ),
+    during("invoke"),  # then it has started
 )
 _CANNOT_IMPORT = anywhere(
     r"\b(?:ModuleNotFoundError|ImportError): |No module named '|cannot import name '"
@@ -125,7 +128,7 @@ CAUSES = (
         matches=every(_REGISTER, IN_CONTAINER),
         refines=_BROAD,
         advice="Pin azureml-inference-server-http to 0.7 or later in the environment, or Flask below 2.",
-        commands=(GET_LOGS, "python -m pip install --upgrade azureml-inference-server-http"),
+        commands=(GET_LOGS, DEPLOY_LOCALLY),
         limits=NO_CODE,
         tells=_TELLS,
         examples=(
@@ -309,6 +312,7 @@ CAUSES = (
         what="The container of the deployment crashed; its log says why, if anything does.",
         matches=either(
             CRASHED,
+            anywhere(r"your container application crashed"),
             code(*_CRASH_LOOP),
             anchor("error-resourcenotready", "error-kubernetescrashloopbackoff", "error-deploymentcrashloopbackoff"),
             numbered("ERR_2200"),
@@ -336,6 +340,7 @@ CAUSES = (
             anywhere(
                 r"DockerEngineNotAvailable|LocalEndpointInFailedState|LocalEndpointNotFoundError|LocalEndpointImageBuild"
                 r"|LocalDeploymentGPUNotAvailable|RequiredLocalArtifactsNotFound|CloudArtifactsNotSupported"
+                r"|_local_deployment_helper|webservice[./]local\b"
                 r"|local (?:endpoint|deployment)[^\n]{0,160}(?:docker|failed|error|does not exist)"
             ),
         ),

@@ -30,7 +30,7 @@ from remediations.catalogue.texts import (
     PULL_REFUSED,
     STARTUP_REFUSED,
 )
-from remediations.catalogue.words import IDENTITY
+from remediations.catalogue.words import ASSIGN_PULL, ASSIGN_READ, ASSIGNMENTS, IDENTITY
 from remediations.model import Area
 
 _SOURCE = f"{GUIDE}#authorization-error"
@@ -70,7 +70,7 @@ CAUSES = (
         checks=_checks("pull"),
         asks=_ASKS,
         advice="Grant the endpoint's user-assigned identity the right to pull from the workspace's registry.",
-        commands=(IDENTITY, "az role assignment list --assignee PRINCIPAL_ID --all -o table"),
+        commands=(IDENTITY, ASSIGNMENTS, ASSIGN_PULL),
         tells=_TELLS,
         action="grant-roles",
         examples=(
@@ -94,7 +94,7 @@ CAUSES = (
         asks=_ASKS,
         needs_support=True,
         advice="Grant the endpoint's user-assigned identity Storage Blob Data Reader on the workspace's storage.",
-        commands=(IDENTITY, "az role assignment list --assignee PRINCIPAL_ID --all -o table"),
+        commands=(IDENTITY, ASSIGNMENTS, ASSIGN_READ),
         tells=_TELLS,
         action="grant-roles",
         examples=(Symptoms.of("ERR_1300", "Unable to download user model/code artifacts"),),
@@ -110,7 +110,7 @@ CAUSES = (
         asks=_ASKS,
         advice="Grant the endpoint's user-assigned identity the right to pull from the workspace's registry, and "
         "Storage Blob Data Reader on its storage account.",
-        commands=(IDENTITY, "az role assignment list --assignee PRINCIPAL_ID --all -o table"),
+        commands=(IDENTITY, ASSIGNMENTS, ASSIGN_PULL, ASSIGN_READ),
         tells=_TELLS,
         action="grant-roles",
         may_help=_never,
@@ -147,7 +147,7 @@ CAUSES = (
         asks=_ASKS,
         needs_support=True,
         advice="Wait until the role is effective, up to ten minutes after it was given, then run the deployment again.",
-        commands=(IDENTITY, "az role assignment list --assignee PRINCIPAL_ID --all -o table"),
+        commands=(IDENTITY, ASSIGNMENTS),
         tells=_TELLS,
         action="grant-roles",
         examples=(Symptoms.of("BadArgument", "Endpoint identity does not have pull permission on the registry."),),
@@ -158,7 +158,10 @@ CAUSES = (
         code="AuthorizationFailed",
         what="Whoever deploys lacks a right.",
         matches=without(
-            message(r"does not have (authorization|permission) to perform action '(?P<operation>[^'\s]{1,200})'"),
+            message(
+                r"does not have (authorization|permission) to perform action "
+                r"'(?P<operation>[A-Za-z]{1,40}(?:\.[A-Za-z]{1,40}){0,4}(?:/[A-Za-z*]{1,60}){1,9})'"
+            ),
             CRASHED,
         ),
         checks=(ended_with("AuthorizationFailed", "LinkedAuthorizationFailed"),),

@@ -14,8 +14,9 @@ from remediations.catalogue.checks import (
     registry_is_missing,
     registry_is_usable,
     registry_keys_changed,
+    text_names_no_other_registry,
 )
-from remediations.catalogue.matchers import Symptoms, anywhere, code, during, either, every, message, without
+from remediations.catalogue.matchers import Symptoms, anywhere, code, during, either, every, led_by, message, without
 from remediations.catalogue.texts import (
     ADMIN_USER_OFF,
     CONDA_FAILED,
@@ -49,7 +50,18 @@ CAUSES = (
         code="ImageBuildFailure",
         what="The workspace's registry refused the keys that the workspace has for it.",
         matches=without(REGISTRY_REFUSED, CRASHED, FIREWALL, ADMIN_USER_OFF),
-        checks=(registry_admin_is_on, registry_keys_changed, network_is_sound, _no_container_ran),
+        says=led_by(
+            r"(?:image build failed due to )?container registry authorization failure"
+            r"|unauthorized error encountered while attempting to connect to the container registry",
+            *("ImageBuildFailure", "EnvironmentBuildFailed"),
+        ),
+        checks=(
+            registry_admin_is_on,
+            registry_keys_changed,
+            network_is_sound,
+            text_names_no_other_registry,
+            _no_container_ran,
+        ),
         asks=(Area.REGISTRY, Area.NETWORK),
         advice="Sync the workspace's keys, then run the deployment again: its registry refused the keys that it has.",
         commands=("az ml workspace sync-keys -n {workspace} -g {resource_group}",),

@@ -108,12 +108,12 @@ class Pattern(Struct, frozen=True, eq=False, dict=True):
         def spaced(part: re.Match[str]) -> str:
             return r"(?:\s+)" if part[0] == " " else part[0].replace(" ", r"\s") if part[0][0] == "[" else part[0]
 
-        return re.compile(_PART.sub(spaced, self.text), re.IGNORECASE)
+        return re.compile(_PART.sub(spaced, self.text), re.IGNORECASE | re.ASCII)
 
     @cached_property
     def quick(self) -> re.Pattern[str]:
         """For folded texts: without a flag for the case, a search can skip to its first letters."""
-        return re.compile(self.folded)
+        return re.compile(self.folded, re.ASCII)
 
     @cached_property
     def folded(self) -> str:
@@ -175,6 +175,22 @@ def message(pattern: str) -> Matcher:
         return next((hit for detail in symptoms.details if (hit := wanted.exact.search(detail.message))), None)
 
     return _searching(wanted, search, lambda symptoms: symptoms.told)
+
+
+def led_by(pattern: str, *codes: str) -> Matcher:
+    """Match an error that begins with the pattern, if no error in the texts has a code but these, or one of a wrapper.
+
+    A sentence of the service's own stands so; one that a container, a tag or a person repeats does not.
+    """
+    allowed = {name.lower() for name in (*codes, *messages.WRAPPER_CODES, "UserError", "None")}
+    begins = message(
+        rf"\A(?:(?:error|message|activity failed|(?:deployment|endpoint) [\w-]{{1,64}}): |the |your )?(?:{pattern})"
+    )
+
+    def match(symptoms: Symptoms) -> Groups | None:
+        return begins(symptoms) if symptoms.codes <= allowed else None
+
+    return Matcher(match, begins.needs, begins.words, begins.patterns)
 
 
 def log(pattern: str) -> Matcher:

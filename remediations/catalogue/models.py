@@ -9,7 +9,7 @@ from remediations.catalogue.checks import (
     no_role_is_fresh,
     reading_is_granted,
 )
-from remediations.catalogue.matchers import Symptoms, code, either, message, without
+from remediations.catalogue.matchers import Symptoms, code, either, every, message, without
 from remediations.catalogue.texts import (
     CRASHED,
     DOWNLOAD_FAILED,
@@ -58,7 +58,13 @@ CAUSES = (
         also=("ResourceNotFound",),
         what="The files of the model or the code could not be fetched, though the model is registered.",
         matches=without(
-            either(NO_MODEL_OR_CODE, message(r"model artifacts[^\n]{0,80}not be downloaded")), NO_SPACE, CRASHED
+            either(
+                NO_MODEL_OR_CODE,
+                message(r"model artifacts[^\n]{0,80}not be downloaded"),
+                every(NO_MODEL, message(r"specified blob does not exist|\.blob\.core\.")),
+            ),
+            NO_SPACE,
+            CRASHED,
         ),
         hints=without(either(NO_MODEL, DOWNLOAD_FAILED), NO_SPACE, CRASHED),
         refines=("model-not-found",),

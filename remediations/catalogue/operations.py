@@ -14,7 +14,7 @@ from remediations.catalogue.checks import (
     operation_was_canceled,
     somebody_deleted,
 )
-from remediations.catalogue.matchers import Symptoms, anchor, code, during, either, every, message, without
+from remediations.catalogue.matchers import Symptoms, anchor, code, during, either, every, led_by, message, without
 from remediations.catalogue.texts import CRASHED, ROLE_PENDING, numbered
 from remediations.catalogue.words import GET_LOGS, SHOW_DEPLOYMENT, SHOW_ENDPOINT
 
@@ -25,14 +25,22 @@ _IN_PROGRESS = message(
     r"|another operation on (?:the )?same entity is already running"
 )
 
+_HIGHER_PRIORITY = message(
+    r"(?<!not\s)cancell?ed by another (?:operation that has a higher priority|higher[- ]priority operation)"
+)
+_LOCK_CONFIRMATION = message(r"(?<!not\s)cancell?ed (?:(?:because|due to) .{0,80})?waiting for lock confirmation")
+_CANCELED = ("OperationCanceled", "Canceled", "Cancelled", "OperationCancelled")
+
 CAUSES = (
     Cause(
         id="canceled-higher-priority",
         code="OperationCanceled",
         what="Azure called the operation off in favor of one with a higher priority.",
-        matches=without(
-            message(r"cancell?ed by another (?:operation that has a higher priority|higher[- ]priority operation)"),
-            CRASHED,
+        matches=without(_HIGHER_PRIORITY, CRASHED),
+        says=led_by(
+            r"operation (?:was )?cancell?ed by another"
+            r" (?:operation that has a higher priority|higher[- ]priority operation)",
+            *_CANCELED,
         ),
         checks=(operation_was_canceled, activity_log_shows_cancel, nobody_deleted),
         advice="Run the same deployment again; Azure preferred another operation.",
@@ -52,7 +60,11 @@ CAUSES = (
         id="canceled-lock-confirmation",
         code="OperationCanceled",
         what="The operation is like another one that was still waiting for its lock, and Azure called it off.",
-        matches=without(message(r"cancell?ed (?:(?:because|due to) .{0,80})?waiting for lock confirmation"), CRASHED),
+        matches=without(_LOCK_CONFIRMATION, CRASHED),
+        says=led_by(
+            r"operation (?:was )?cancell?ed (?:(?:because|due to) [^\n]{0,80})?waiting for lock confirmation",
+            *_CANCELED,
+        ),
         checks=(operation_was_canceled, activity_log_shows_cancel, nobody_deleted),
         advice="Wait a minute and run the same deployment again; do not send it twice in a row.",
         commands=(SHOW_DEPLOYMENT,),
@@ -144,6 +156,7 @@ CAUSES = (
         what="Azure ML itself failed, and says no more than that.",
         matches=either(
             message(r"an internal server error occurred\. please try again"),
+            every(message(r"bad response from model management service"), message(r"response code: 50\d\b")),
             anchor("error-internalservererror"),
             numbered("ERR_5000"),
             every(
@@ -160,6 +173,7 @@ CAUSES = (
         hints=either(code("InternalServerError"), message(r"\binternal ?server ?error\b")),
         checks=(may_end_with("InternalServerError", "ServiceError"),),
         is_catch_all=True,
+        refines=("image-build-generic",),
         advice="Deploy again later; if it goes on, open a support ticket with the correlation ID. Look for "
         "a missing role "
         "or quota first: both have hidden behind this error.",

@@ -27,13 +27,13 @@ from remediations.model import Area
 _OTHER_SERVICE = either(code("InsufficientQuota"), message(r"tokens per minute"))
 _OF_MACHINE = message(
     r"not (?:have )?enough quota (?:available )?for (?:(?P<instance_type>[A-Za-z]\w*_\w+)|\*{3})"
-    r"(?:[\s\S]{0,120}?current usage/limit: (?P<used>\d+)/(?P<limit>\d+)"
-    r"(?:\.? additional needed: (?P<needed>\d+))?)?"
+    r"(?:[\s\S]{0,120}?current usage/limit: (?P<used>\d{1,9})/(?P<limit>\d{1,9})"
+    r"(?:\.? additional needed: (?P<needed>\d{1,9}))?)?"
 )
 _OF_SUBSCRIPTION = message(
     r"not enough subscription CPU quota"
-    r"(?:[\s\S]{0,60}?requested is (?P<needed>\d+|\[N/A\]|\([^)]{1,40}\)))?"
-    r"(?:[\s\S]{0,40}?maximum amount of quota is (?P<limit>\d+|\[N/A\]))?"
+    r"(?:[\s\S]{0,60}?requested is (?P<needed>\d{1,9}|\[N/A\]|\([^)]{1,40}\)))?"
+    r"(?:[\s\S]{0,40}?maximum amount of quota is (?P<limit>\d{1,9}|\[N/A\]))?"
 )
 _CPU = either(
     _OF_MACHINE,
@@ -43,10 +43,16 @@ _CPU = either(
 )
 _ENDPOINTS = either(
     numbered("ERR_1103"),
-    message(r"endpoint quota reached(?:[\s\S]{0,120}?current usage/limit: (?P<used>\d+)/(?P<limit>\d+))?"),
-    every(OUT_OF_QUOTA, message(r"number of (?:online )?endpoints[^\n]{0,120}(?:limit|quota|maximum)")),
+    message(r"endpoint quota reached(?:[\s\S]{0,120}?current usage/limit: (?P<used>\d{1,9})/(?P<limit>\d{1,9}))?"),
+    every(
+        OUT_OF_QUOTA,
+        message(
+            r"(?:number of|maximum)[^\n]{0,40} (?:online )?endpoints"
+            r"|number of (?:online )?endpoints[^\n]{0,120}(?:limit|quota)"
+        ),
+    ),
 )
-_MEMORY = message(r"(insufficient|not enough|out of) memory")
+_MEMORY = message(r"(insufficient|not enough|out of|the available) memory|memory footprint")
 _ROLE_ASSIGNMENTS = message(r"role assignments?\b")
 _NO_START = message(r"container could not (?:be )?start(?:ed)?|unable to start user container|more resources than")
 
@@ -67,7 +73,7 @@ def _may_be_freed(groups: Groups) -> bool:
 
 
 def _count(text: str) -> int | None:
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isascii() and text.isdecimal() else None
 
 
 CAUSES = (
@@ -165,7 +171,11 @@ CAUSES = (
         code="OutOfQuota",
         what="The subscription has as many role assignments as it may have; a new endpoint adds some.",
         matches=without(
-            either(every(OUT_OF_QUOTA, _ROLE_ASSIGNMENTS), numbered("ERR_1102")),
+            either(
+                every(OUT_OF_QUOTA, _ROLE_ASSIGNMENTS),
+                numbered("ERR_1102"),
+                every(code("RoleAssignmentLimitExceeded"), during("create")),
+            ),
             *(CRASHED, _CPU),
         ),
         checks=(did_not_end_with(*CONTAINER_RAN),),

@@ -72,6 +72,8 @@ def _status(number: int, phrase: str) -> Matcher:
     return either(every(anywhere(rf"\b{number}\b"), told), anywhere(rf"invalid status(?: code)? '{phrase}"))
 
 
+# A client's own traceback says nothing of the server's.
+_CLIENT = anywhere(r"requests[./]exceptions|urllib3?\b|azure\.core|azclierror|aiohttp|httpx|openai")
 _OVERLOADED = anywhere(r"too[ _]many[ _]pending[ _]requests?|too many requests for service [\w.-]{1,80} \(overloaded\)")
 _RATE = anywhere(
     r"rate[- ]limit(?:ed|ing)?\b|more than \d{1,6} requests per second"
@@ -154,7 +156,7 @@ CAUSES = (
         advice="Give a deployment that works a share of the traffic.",
         commands=(
             f"{SHOW_ENDPOINT} --query traffic",
-            f"az ml online-endpoint update -n {{endpoint}} {IN_WORKSPACE} --traffic {{deployment}}=100",
+            f"az ml online-endpoint update -n {{endpoint}} {IN_WORKSPACE} --traffic NAME_OF_ONE_THAT_WORKS=100",
         ),
         limits="It moves no traffic: which deployment is good enough is for a person to say.",
         tells="the traffic of the endpoint",
@@ -186,7 +188,10 @@ CAUSES = (
                 either(IN_REQUEST, message(r"online-endpoints#http-status-codes"), anywhere(r"scoring timeout after")),
             ),
             every(
-                anywhere(r"(?:read(?: operation)?|request) timed out|timeout exceeded|deadline exceeded"),
+                anywhere(
+                    r"(?:read(?: operation)?|request|worker) timed out|timeout exceeded"
+                    r"|deadline exceeded|\bWORKER TIMEOUT\b"
+                ),
                 during("invoke"),
             ),
         ),
@@ -245,6 +250,7 @@ CAUSES = (
             ),
             answered("502"),
             every(anywhere(r"unhandled exception from the user script"), during("invoke")),
+            without(every(anywhere(r"traceback \(most recent call last\)"), during("invoke")), _CLIENT),
             every(_status(502, "bad gateway"), IN_REQUEST),
         ),
         checks=(answers_with("424", "502"),),

@@ -317,7 +317,8 @@ CAUSES = (
             ),
         ),
         refines=("conflict-in-progress", "endpoint-name-taken"),
-        advice="Delete the endpoint and create it again, or take another name: deploying again never helps.",
+        advice="Create it under another name, or delete it with all of its deployments first: deploying "
+        "again never helps.",
         commands=(SHOW_ENDPOINT, f"az ml online-endpoint delete -n {{endpoint}} {IN_WORKSPACE}"),
         limits=_NO_ENDPOINT,
         tells="the state of the endpoint",
@@ -369,6 +370,7 @@ CAUSES = (
                     r"|is(n't| not) active|is disabled)"
                 ),
             ),
+            every(code("BadArgument"), message(r"\Asubscription [^\n]{0,80}(does(n't| not) exist|could not be found)")),
             message(r"#subscription-does(nt|-not)-exist"),
         ),
         advice="Correct the ID of the subscription, and see that it is active.",

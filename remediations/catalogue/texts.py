@@ -10,6 +10,16 @@ def numbered(name: str) -> Matcher:
     return either(code(name), message(rf"\b{name}\b"))
 
 
+# Signs that a text is about another service, or written by a container.
+ELSEWHERE = anywhere(
+    r"\baz (?!ml\b)[a-z]{2,20} [a-z]|\bMicrosoft\.(?!MachineLearning|Resources|Authorization)[A-Za-z]{3,40}/"
+    r"|\bcosmos db\b|\bkey vault: |\bvirtual machine|\bvmss\b|\bscale set\b"
+    r"|\bcompute (?:instance|cluster)\b|\bamlcompute\b"
+    r"|\bapp service\b|\bweb app\b|\bgit push\b|\bdocker (?:push|login)\b|\bAKS: "
+    r"|\bprivate base image\b|\bused as base image\b"
+    r"|\bstdout\b|\bscore\.py output|\blogger\.|azmlinfsrv|\bassertionerror\b|\bruntimeerror: |\bmodel-error-reason\b"
+)
+
 # The model's own words follow: nothing that stands in such a text is the service's.
 CRASHED = message(r"\bcontainer has crashed|your container application crashed")
 
@@ -42,7 +52,7 @@ REGISTRY_REFUSED = message(
 )
 REGISTRY_LOGIN = message(r"authentication failed for container registry")
 REGISTRY_UNREACHED = message(r"failed to communicate with the workspace'?s (?:private )?container registry")
-FIREWALL = message(r"client with IP '[^']{0,64}' is not allowed access|aka\.ms/acr/firewall")
+FIREWALL = message(r"client with IP [^\n]{0,64} is not allowed access|aka\.ms/acr/firewall")
 ADMIN_USER_OFF = message(r"admin user is (not enabled|disabled)")
 
 # What only Azure ML's serving says of itself: its guides, its names, the codes of its own services.
@@ -56,7 +66,10 @@ OF_SERVING = either(
     code("KubernetesError", "DeploymentIdentityError", "ACRSecretError"),
 )
 # What a deployment says before its container runs.
-NO_PULL = message(r"identity does not have pull permissions?\b")
+NO_PULL = message(
+    r"identity does not have pull permissions?\b"
+    r"|identity[^\n]{0,80}(?:does not have|lacks|is missing)[^\n]{0,30}\bAcrPull\b"
+)
 STARTUP_REFUSED = message(r"startup task failed due to (an )?(authorization error|incorrect role assignments?)")
 NO_SPACE = message(r"not enough (?:disk )?space\b|no space left on|insufficient disk")
 NO_IMAGE = message(r"unable to download user container image|user container image (?:could not be|was not|not) found")

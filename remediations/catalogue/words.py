@@ -7,6 +7,9 @@ GET_LOGS = f"az ml online-deployment get-logs -e {{endpoint}} -n {{deployment}} 
 GET_INIT_LOGS = f"{GET_LOGS} --container storage-initializer"
 DEPLOY_LOCALLY = f"az ml online-deployment create -e {{endpoint}} -n {{deployment}} {IN_WORKSPACE} -f SPEC_FILE --local"
 IDENTITY = f"{SHOW_ENDPOINT} --query identity"
+_ASSIGN = "az role assignment create --assignee-object-id PRINCIPAL_ID --assignee-principal-type ServicePrincipal"
+ASSIGN_PULL = f"{_ASSIGN} --role AcrPull --scope REGISTRY_ID"
+ASSIGN_READ = f"{_ASSIGN} --role 'Storage Blob Data Reader' --scope STORAGE_ACCOUNT_ID"
 ASSIGNMENTS = "az role assignment list --assignee PRINCIPAL_ID --all -o table"
 EXTENSION = (
     "az k8s-extension list --cluster-name CLUSTER --cluster-type CLUSTER_TYPE -g CLUSTER_RESOURCE_GROUP -o table"
