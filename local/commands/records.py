@@ -2,6 +2,7 @@
 that a person writes to it by hand."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.console import Console, RenderableType
@@ -9,10 +10,14 @@ from rich.text import Text
 
 from local import report as reporting
 from local.commands import terminal
+from local.commands.judged import show_diagnosis
 from local.report import Decisions, Report
 from remediations import codec
-from remediations.model import AuditRecord, Scoring
+from remediations.catalogue import CAUSES
+from remediations.classification import classify
+from remediations.model import AuditRecord, Evidence, Scoring
 from remediations.policy import Pause, Scope
+from remediations.services import Services
 from remediations.trail import Ended, Opened, Trail
 
 _DECIDED = {
@@ -162,7 +167,17 @@ def audit_show(name: str, *, as_json: bool) -> int:
         _show_record(console, record)
     if not records:
         console.print("It has no records yet.")
+    _show_advice(console, own, records)
     return terminal.OK
+
+
+def _show_advice(console: Console, own: Services, records: Sequence[AuditRecord]) -> None:
+    """Print what its evidence comes to, with what to type: the trail itself holds no text of logs."""
+    digests = [str(record.facts.get("evidence")) for record in records if record.stage == "diagnosis"]
+    evidence = own.evidence.find(Evidence, digests[-1]) if digests else None
+    if evidence is not None:
+        console.print()
+        show_diagnosis(console, classify(evidence, CAUSES, evidence_digest=digests[-1]))
 
 
 def _show_record(console: Console, record: AuditRecord) -> None:

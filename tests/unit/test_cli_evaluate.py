@@ -74,7 +74,7 @@ def test_people_read_the_figures_and_the_rows_that_differ(evaluate) -> None:
     assert (result.exit_code, lines[0]) == (0, "6 rows: 4 failures with a cause, 2 that should be unknown")
     assert " action    6 of 6, 100 %    4 of 4, 100 %   2 of 2, 100 %" in lines
     assert " cause    5 of 6, 83.3 %   3 of 4, 75.0 %   2 of 2, 100 %" in lines
-    bound = "false triggers     0 of 3 that call for none; at most 63.16 % with 95 % confidence"
+    bound = "false triggers     0 of 3 that call for none; at most 63.16 % with 95 %"
     assert any(line.startswith(bound) for line in lines)
     assert "recall of actions  3 of 3, 100 %" in lines
     assert "abstentions        1 of 4, 25.0 %" in lines

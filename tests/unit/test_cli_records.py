@@ -7,11 +7,13 @@ import pytest
 from typer.testing import CliRunner
 
 from local.cli import app
+from local.commands.terminal import own_services
 from remediations.model import (
     Answer,
     Answers,
     Decision,
     End,
+    ErrorDetail,
     Found,
     GuardAnswer,
     Load,
@@ -302,3 +304,17 @@ def test_requests_that_fail_stand_in_the_list_and_in_the_report(trail) -> None:
     assert json.loads(medic("report", "--json").stdout)["ends"] == [
         {"end": "advised", "cause": "model-error", "action": None, "count": 1}
     ]
+
+
+def test_what_a_person_should_type_is_shown_as_long_as_the_evidence_is_kept(trail) -> None:
+    incident = make_incident(id="inc-ddd4")
+    trail.open_incident(incident, "nonce", NOW)
+    crash = ErrorDetail(code="ResourceNotReady", message="User container has crashed.", depth=0)
+    log = "File \"/var/azureml-app/score.py\", line 3\nModuleNotFoundError: No module named 'xgboost'"
+    evidence = make_evidence(incident=incident, report=(crash,), logs={"InferenceServer": Found(log)})
+    digest = own_services().evidence.put(evidence)
+    make_journal(trail, lambda: NOW).diagnosed(make_diagnosis(incident=incident, evidence=digest))
+    shown = " ".join(medic("audit", "show", "ddd4").stdout.split())
+    assert "az ml online-deployment get-logs -e credit-scoring -n green -g rg-ml-prod" in shown
+    assert "No module named 'xgboost'" in shown
+    assert "xgboost" not in medic("audit", "show", "ddd4", "--json").stdout
