@@ -77,11 +77,11 @@ def read(texts: Symptoms, groups: Groups | None = None) -> Facts:
 
 def typed(groups: Groups) -> Facts:
     """Give the groups of matchers as facts; a number that is none, as ``[N/A]``, is left out."""
-    kept = {
-        name: value
-        for name, value in groups.items()
-        if name in Facts.__struct_fields__ and (name not in _NUMBERS or _NUMBER.fullmatch(value))
-    }
-    if "probe" in kept:
-        kept["probe"] = kept["probe"].lower()
-    return msgspec.convert(kept, Facts, strict=False)
+    kept: dict[str, str | int] = {}
+    for name, value in groups.items():
+        if name in _NUMBERS:
+            if _NUMBER.fullmatch(value) is not None:
+                kept[name] = int(value)
+        elif name in Facts.__struct_fields__:
+            kept[name] = value.lower() if name == "probe" else value
+    return msgspec.convert(kept, Facts)
