@@ -13,7 +13,7 @@ from remediations.catalogue.cause import Cause, Clue
 from remediations.catalogue.checks import is_kubernetes, is_managed
 from remediations.catalogue.index import Catalogue
 from remediations.catalogue.matchers import Groups, Symptoms
-from remediations.catalogue.texts import ELSEWHERE
+from remediations.catalogue.texts import ELSEWHERE, GUIDE
 from remediations.messages import deepest
 from remediations.model import (
     Area,
@@ -24,12 +24,10 @@ from remediations.model import (
     Finding,
     Found,
     Level,
-    Operation,
 )
 
 UNKNOWN_CAUSE = "unknown"
 UNKNOWN_CODE = "Unknown"
-_GUIDE = "https://learn.microsoft.com/azure/machine-learning/how-to-troubleshoot-online-endpoints"
 # What an error calls itself where the guide, on the same page, calls it by another name.
 _OTHER_NAMES = {
     "crashloopbackoff": "KubernetesCrashLoopBackOff",
@@ -58,7 +56,7 @@ def symptoms(evidence: Evidence) -> Symptoms:
         details.extend(detail for row in evidence.activity.value for detail in row.errors)
     details.extend(evidence.report)
     logs = [reading.value for reading in evidence.logs.values() if isinstance(reading, Found)]
-    is_scoring = evidence.incident.operation is Operation.SCORE
+    is_scoring = evidence.incident.is_scoring
     return Symptoms(
         details=tuple(dict.fromkeys(details)),
         log="\n".join(logs),
@@ -163,7 +161,7 @@ def classify_text(texts: Symptoms, causes: Catalogue, *, compute: str | None = N
             level=Level.TEXT_ONLY,
             action=None,
             advice=advice,
-            source=_GUIDE,
+            source=GUIDE,
             message=words,
             rivals=rivals,
         )
@@ -200,8 +198,7 @@ def classify(evidence: Evidence, causes: Catalogue, *, evidence_digest: str) -> 
         ruled_out = [(other, clue) for other, _, others in nominated if other is not cause for clue in others]
         known = facts.read(texts, groups)
         may_act = not incident.is_scoring
-        is_said = cause.says is None or cause.says(texts) is not None
-        acts = may_act and is_said and (level is not Level.TEXT_ONLY or cause.may_help(groups))
+        acts = may_act and _is_said(texts, cause) and (level is not Level.TEXT_ONLY or cause.may_help(groups))
         return Diagnosis(
             incident=incident,
             evidence=evidence_digest,
@@ -234,7 +231,7 @@ def classify(evidence: Evidence, causes: Catalogue, *, evidence_digest: str) -> 
         code=UNKNOWN_CODE,
         level=Level.TEXT_ONLY,
         advice=_abstention(evidence, [cause for cause, _ in standing], [cause for cause, _, _ in nominated]),
-        source=_GUIDE,
+        source=GUIDE,
         message=words,
         notes=advising.notes(UNKNOWN_CAUSE, evidence),
         supporting=_findings(clues, supports=True),
@@ -251,11 +248,15 @@ def _finest(standing: list[tuple[Cause, Groups]]) -> list[tuple[Cause, Groups]]:
     return [(cause, groups) for cause, groups in finer if not cause.is_catch_all] or finer
 
 
+def _is_said(texts: Symptoms, cause: Cause) -> bool:
+    """Tell whether the texts say what a cause asks of them before its action may run."""
+    return cause.says is None or cause.says(texts) is not None
+
+
 def _is_about_deploying(texts: Symptoms, cause: Cause) -> bool:
     """Tell whether a text may nominate an action: not what requests, a container or another service say."""
-    is_said = cause.says is None or cause.says(texts) is not None
     is_started = texts.phase == "start" and not texts.codes and cause.action != "grant-roles"
-    return is_said and texts.phase != "invoke" and not is_started and ELSEWHERE(texts) is None
+    return _is_said(texts, cause) and texts.phase != "invoke" and not is_started and ELSEWHERE(texts) is None
 
 
 def _code(cause: Cause, texts: Symptoms, compute: str | None) -> str:

@@ -16,9 +16,6 @@ _INSTALLING = either(
     code("ExtensionOperationFailed"),
 )
 _TRAINING = message(r"kubernetes job failed|AzureMLCompute|training (job|run)")
-_ROLE_PENDING = message(
-    r"role assignment[^\n]{0,120} (takes some time|(has not|hasn't|is not|isn't) (yet )?(been )?(yet )?completed)"
-)
 _IDENTITY_ERROR = code("ACRSecretError", "DeploymentIdentityError")
 _ATTACH = f"az ml compute show -n COMPUTE {IN_WORKSPACE}"
 _COMPUTES = f"az ml compute list {IN_WORKSPACE} -o table"
@@ -627,7 +624,7 @@ CAUSES = (
                     either(OF_SERVING, message(r"kubernetes cluster|cluster exchange")),
                     message(r"exchange (the )?(ACR|container registry) token (failed|fails)"),
                 ),
-                _ROLE_PENDING,
+                ROLE_PENDING,
             ),
         ),
         checks=(is_kubernetes, did_not_end_with("DeploymentIdentityError", "ACRTokenExchangeForbidden")),

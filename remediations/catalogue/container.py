@@ -29,10 +29,7 @@ IN_CONTAINER = without(
     ),
     during("invoke"),  # then it has started
 )
-_CANNOT_IMPORT = anywhere(
-    r"\b(?:ModuleNotFoundError|ImportError): |No module named '|cannot import name '"
-    r""
-)
+_CANNOT_IMPORT = anywhere(r"\b(?:ModuleNotFoundError|ImportError): |No module named '|cannot import name '")
 _SYNTAX = anywhere(r"\b(?:SyntaxError|IndentationError|TabError): ")
 _REGISTER = anywhere(r"\bregister\(\) takes 3 positional arguments but 4 were\b")
 _NO_SCRIPT = anywhere(

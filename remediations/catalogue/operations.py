@@ -15,10 +15,8 @@ from remediations.catalogue.checks import (
     somebody_deleted,
 )
 from remediations.catalogue.matchers import Symptoms, anchor, code, during, either, every, led_by, message, without
-from remediations.catalogue.texts import CRASHED, ROLE_PENDING, numbered
+from remediations.catalogue.texts import CRASHED, GUIDE, ROLE_PENDING, numbered
 from remediations.catalogue.words import GET_LOGS, SHOW_DEPLOYMENT, SHOW_ENDPOINT
-
-_GUIDE = "https://learn.microsoft.com/azure/machine-learning/how-to-troubleshoot-online-endpoints"
 
 _IN_PROGRESS = message(
     r"\b(?:another|an?|this) operation (?:is )?(?:already )?in progress|operation[^\n]{0,60} (?:is|already) in progress"
@@ -54,7 +52,7 @@ CAUSES = (
                 "guide, available here: https://aka.ms/oe-tsg#error-operationcanceled",
             ),
         ),
-        source=f"{_GUIDE}#error-operationcanceled",
+        source=f"{GUIDE}#error-operationcanceled",
     ),
     Cause(
         id="canceled-lock-confirmation",
@@ -76,7 +74,7 @@ CAUSES = (
             ),
             Symptoms.of(None, "Operation was canceled due to a previous operation waiting for lock confirmation"),
         ),
-        source=f"{_GUIDE}#error-operationcanceled",
+        source=f"{GUIDE}#error-operationcanceled",
     ),
     Cause(
         id="canceled-by-deletion",
@@ -90,7 +88,7 @@ CAUSES = (
         limits="It creates nothing again that a person deleted.",
         tells="the Activity Log of the resource",
         examples=(Symptoms.of("OperationCanceled", "Operation was canceled."),),
-        source=f"{_GUIDE}#error-operationcanceled",
+        source=f"{GUIDE}#error-operationcanceled",
     ),
     Cause(
         id="conflict-in-progress",
@@ -124,7 +122,7 @@ CAUSES = (
             ),
             Symptoms.of("Conflict", "Another operation is in progress on this endpoint."),
         ),
-        source=f"{_GUIDE}#http-status-codes",
+        source=f"{GUIDE}#http-status-codes",
     ),
     Cause(
         id="role-assignment-pending",
@@ -148,7 +146,7 @@ CAUSES = (
                 "please wait a moment and try again.",
             ),
         ),
-        source=f"{_GUIDE}#error-acrsecreterror",
+        source=f"{GUIDE}#error-acrsecreterror",
     ),
     Cause(
         id="internal-error",
@@ -192,7 +190,7 @@ CAUSES = (
                 "internal stacktrace [ at Microsoft.MachineLearning.InferenceDeployment.Silo.Grains",
             ),
         ),
-        source=f"{_GUIDE}#error-internalservererror",
+        source=f"{GUIDE}#error-internalservererror",
     ),
     Cause(
         id="deployment-unrecoverable",
@@ -209,6 +207,6 @@ CAUSES = (
                 "Delete and re-create.",
             ),
         ),
-        source=f"{_GUIDE}#error-inferencingclientcallfailed",
+        source=f"{GUIDE}#error-inferencingclientcallfailed",
     ),
 )
