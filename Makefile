@@ -11,6 +11,7 @@ help: ## Show this list
 setup: ## Install everything, for development
 	@PYTHON="$(PYTHON)" sh scripts/setup.sh venv dev
 	@sh scripts/setup.sh azurite
+	@sh scripts/setup.sh browser
 
 setup-demo: ## Install what the demo needs
 	@PYTHON="$(PYTHON)" sh scripts/setup.sh venv demo

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Set up what `make` needs, once: scripts/setup.sh venv demo | venv dev | azurite.
+# Set up what `make` needs, once: scripts/setup.sh venv demo | venv dev | azurite | browser.
 # A stamp holds the checksum of what was installed, so that a second run does nothing.
 set -eu
 cd "$(dirname "$0")/.."
 
 AZURITE=3.35.0
+# What draws a card, what draws the Markdown in it, and what judges whether a page is accessible.
+BROWSER_PACKAGES="adaptivecards@3.0.6 markdown-it@15.0.3 axe-core@4.14.1"
 
 fail() {
     printf 'setup: %s\n' "$1" >&2
@@ -70,8 +72,38 @@ azurite() {
     echo "$AZURITE" >"$stamp"
 }
 
+find_chromium() {
+    command -v chromium || command -v chromium-browser || command -v google-chrome
+}
+
+browser() {
+    # The system's browser, which the system keeps up to date; playwright would bring a build of its own.
+    find_chromium >/dev/null || {
+        how="Install it, for example: apt-get install chromium fonts-dejavu-core"
+        if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+            fail "no Chromium found: not as chromium, chromium-browser or google-chrome on PATH. $how"
+        fi
+        echo "setup: installing Chromium, with a font that has check marks and arrows (once; a minute or so)"
+        export DEBIAN_FRONTEND=noninteractive
+        { apt-get update -qq >/dev/null &&
+            apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } ||
+            fail "apt-get could not install chromium; its own message is above. $how"
+        find_chromium >/dev/null || fail "apt-get installed chromium, yet it is not on PATH. $how"
+    }
+    stamp=.tools/browser/.stamp
+    [ "$(cat "$stamp" 2>/dev/null)" = "$BROWSER_PACKAGES" ] && return
+    command -v npm >/dev/null ||
+        fail "npm is missing: it fetches what the tests in a browser need. Install Node.js 20 or newer (apt-get install nodejs npm)."
+    echo "setup: installing $BROWSER_PACKAGES (once)"
+    # shellcheck disable=SC2086 # a word for each package
+    npm install --prefix .tools/browser --save-exact --ignore-scripts --no-audit --no-fund --loglevel=error $BROWSER_PACKAGES ||
+        fail "npm could not install $BROWSER_PACKAGES; its own message is above"
+    echo "$BROWSER_PACKAGES" >"$stamp"
+}
+
 case ${1:-} in
 venv) venv "${2:-}" ;;
 azurite) azurite ;;
-*) fail "usage: scripts/setup.sh venv demo | venv dev | azurite" ;;
+browser) browser ;;
+*) fail "usage: scripts/setup.sh venv demo | venv dev | azurite | browser" ;;
 esac
