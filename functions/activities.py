@@ -14,9 +14,23 @@ import structlog
 from msgspec.structs import replace
 from structlog.contextvars import bound_contextvars
 
-from remediations import codec, desk, enrichment, execution, guards, planning, situation, surroundings, verification
+from remediations import (
+    codec,
+    desk,
+    enrichment,
+    execution,
+    guards,
+    planning,
+    preflight,
+    situation,
+    surroundings,
+    telling,
+    verification,
+)
 from remediations.actions import ACTIONS
 from remediations.actions.action import NotYet, Stop, Unneeded
+from remediations.approval import rules
+from remediations.approval.notice import Kind
 from remediations.catalogue import CAUSES
 from remediations.classification import classify, wanted
 from remediations.model import (
@@ -41,7 +55,7 @@ from remediations.model import (
 from remediations.ports import Reads
 from remediations.services import Services, services
 from remediations.situation import Situation
-from remediations.trail import Answered, Ended, Intent, Question, Result, Settled, counts_as_attempt
+from remediations.trail import Ended, Intent, Question, Result, Settled, counts_as_attempt
 
 log = structlog.get_logger()
 
@@ -52,7 +66,11 @@ _PASSING = "StoreUnavailable"  # the one failure of a step that ends by itself
 _RESUMED_FOR = timedelta(hours=6)
 _POLLS_FOR_SPEC = 3  # 70 seconds
 _WOULD = {Verdict.RUN: "would", Verdict.ASK: "would ask to", Verdict.DRY_RUN: "in dry run by policy; would"}
-_NO_ANSWER = "nobody answered in time"
+_MOST_VOIDED = 3
+_ENDED = {Status.FORBIDDEN: End.NOT_REPAIRED, Status.UNCLEAR: End.INCONCLUSIVE}
+_TELL_AGAIN_S = 30.0
+_LONGEST_TELL_S = 1800.0
+_MOST_TELLS = 9  # a little more than two hours
 _BUSY_WAIT_S = 30.0
 _LONGEST_BUSY_WAIT_S = 300.0
 _TURN_WAIT = timedelta(seconds=30)
@@ -66,7 +84,7 @@ def open_incident(order: Order) -> bool:
     own, incident = services(), _incident(order)
     with _bound(incident):
         if (
-            not own.trail.open_incident(incident, order["nonce"], own.clock())
+            not own.trail.open_incident(incident, order["nonce"], own.clock(), mode=own.settings.mode)
             or own.trail.ended(incident.id) is not None
         ):
             log.info("incident.duplicate")
@@ -111,11 +129,16 @@ def judge(step: Order) -> Order:
         plan = planning.propose(diagnosis, evidence, ACTIONS, own.policy, try_number=step["try"])
         journal.planned(plan)
         judged = {**step, "cause": diagnosis.cause_id, "action": diagnosis.action}
+        judged.setdefault("diagnosed_at", codec.dump(own.clock()))
         if isinstance(plan, NoPlan):
             end = End.REPAIRED if _stands_by_us(evidence) else End(plan.end)
             log.info("plan.none", end=str(end), words=plan.words)
             return {**judged, "verdict": "none", "end": str(end), "words": plan.words}
-        decision = _decide(own, plan, _survey(own, plan, evidence))
+        seen = _survey(own, plan, evidence)
+        decision = _decide(own, plan, seen)
+        if decision.verdict is Verdict.ASK:  # nobody is to approve what cannot be done
+            seen = replace(seen, preflight=preflight.lacking(plan.calls, own.reads()))
+            decision = _decide(own, plan, seen)
         journal.decided(decision, when="deciding")
         log.info("plan.decided", action=plan.action, verdict=str(decision.verdict), plan=plan.digest[:12])
         return {
@@ -130,10 +153,15 @@ def judge(step: Order) -> Order:
 
 
 def ask(step: Order) -> Order:
-    """Put the question to a person on the trail."""
+    """Put the question to people on the trail."""
     own = services()
     incident = _incident(step)
     now, window = own.clock(), own.policy.approval_window / step["scale"]
+    decision = own.evidence.get(Decision, step["decision"])
+    seen, evidence = own.evidence.get(Situation, decision.situation), own.evidence.get(Evidence, step["evidence"])
+    callers, void = rules.callers_of(evidence), step.get("void")
+    old = None if void is None else own.trail.question(void)
+    old_decision = None if old is None else own.evidence.find(Decision, old.decision)
     question = Question(
         at=now,
         incident_id=incident.id,
@@ -141,6 +169,12 @@ def ask(step: Order) -> Order:
         decision=step["decision"],
         policy_version=own.policy.version,
         expires_at=now + window,
+        quorum=rules.quorum_of(decision.plan.risk, seen.quorum, callers),
+        approvers=seen.approvers,
+        callers=callers,
+        touches=ACTIONS[decision.plan.action].touches(decision.plan, seen),
+        voids=void,
+        differences=() if old_decision is None else rules.differences(old_decision.plan, decision.plan),
     )
     own.trail.ask(question)
     kept = own.trail.question(step["plan"]) or question
@@ -150,25 +184,29 @@ def ask(step: Order) -> Order:
     )
     is_answered = own.trail.answered(step["plan"]) is not None  # while no walk could hear the bell
     left_s = 0.0 if is_answered else max(0.0, (kept.expires_at - now).total_seconds())
-    return {**step, "bell": kept.bell, "question_s": left_s}
+    return {**step, "bell": kept.bell, "question_s": left_s, "tell": telling.order(own, incident.id, Kind.ASKED, step)}
 
 
 def settle(step: Order) -> Order:
-    """Read the answer from the store, also when time is up: a lost bell loses no decision."""
+    """Read the answers from the store, also when time is up: a lost bell loses no decision."""
     own = services()
     incident = _incident(step)
-    answered = own.trail.answered(step["plan"])
+    question, answered = own.trail.question(step["plan"]), own.trail.answered(step["plan"])
+    if question is None:
+        msg = f"the question about plan {step['plan'][:12]} is gone from the trail"
+        raise ValueError(msg)
     if answered is None:
-        if not step["expired"]:
-            return step  # somebody rang and left no answer: the question stays open
-        expired = Answered(at=own.clock(), plan=step["plan"], approved=None, words=_NO_ANSWER)
-        answered = own.trail.answer(expired)
+        now = max(own.clock(), question.expires_at) if step["expired"] else own.clock()
+        reached = rules.outcome(question, own.trail.votes(step["plan"]), now)
+        if reached is None:
+            return step  # somebody rang and the answers do not suffice: the question stays open
+        answered = own.trail.answer(reached)
     own.journal.answered(incident.id, answered)
     if answered.approved is True:
-        return {**step, "verdict": "run", "approved": True}
+        return {**step, "verdict": "run", "tell": telling.order(own, incident.id, Kind.APPROVED, step)}
     if answered.approved is False:
         return {**step, "verdict": "end", "end": End.REJECTED, "words": answered.words}
-    end = End.EXPIRED if answered.words == _NO_ANSWER else End.SUPERSEDED
+    end = End.EXPIRED if rules.is_expired(answered, question) else End.SUPERSEDED
     return {**step, "verdict": "end", "end": end, "words": answered.words}
 
 
@@ -206,6 +244,16 @@ def execute(step: Order) -> Order:
             words=outcome.words,
         )
         return _after(own, step, plan, outcome)
+
+
+def look(own: Services, plan: Plan) -> Situation:
+    """Read the situation of a plan as it is now, before its first call."""
+    return _survey(own, plan, _evidence_for(own, plan, 0))
+
+
+def decided(plan: Plan, seen: Situation) -> Decision:
+    """Give what would be decided on a plan in a situation; nothing is kept of it."""
+    return guards.decide(plan, seen, ACTIONS[plan.action].guards, situation_digest="")
 
 
 def close_intents() -> int:
@@ -314,7 +362,12 @@ def finish(step: Order) -> Order:
     """Put the end on the trail; or, after a repair that did not help, give the order of the next try."""
     own, incident = services(), _incident(step)
     with _bound(incident):
-        end, words = End(step["end"]), step["words"]
+        if step["verdict"] == "void" and step.get("voided", 0) < _MOST_VOIDED:
+            own.journal.voided(incident.id, step["plan"], step["words"])
+            log.warning("approval.void", words=step["words"])
+            return {"again": _asked_again(step), "end": "void"}
+        end = End.REFUSED if step["verdict"] == "void" else End(step["end"])
+        words = step["words"]
         if (
             "outcome" in step
             and step.get("action") is not None
@@ -348,6 +401,8 @@ def finish(step: Order) -> Order:
                 cause_id=step.get("cause"),
                 action=step.get("action"),
                 effects=effects,
+                mode=own.settings.mode,
+                diagnosed_at=codec.load(datetime, step["diagnosed_at"]) if "diagnosed_at" in step else None,
             )
         )
         tell = log.warning if end.is_escalated else log.info
@@ -359,7 +414,41 @@ def finish(step: Order) -> Order:
                 cause=step.get("cause"),
                 **codec.dump(incident.scoring),
             )
-        return {"again": None, "end": str(end)}
+        kind = Kind.of(end)
+        return {
+            "again": None,
+            "end": str(end),
+            "tell": None if kind is None else telling.order(own, incident.id, kind, step),
+        }
+
+
+def tell(order: Order) -> Order:
+    """Hand one message to every channel that has not taken it, once; give which have, and when to try again."""
+    own = services()
+    message = telling.message(own, order)
+    told = set(order["told"])
+    if message is None:
+        return {**order, "over": True}
+    wait_s = 0.0
+    for channel in own.notifiers:
+        if channel.name in told:
+            continue
+        delivery = channel.tell(message)
+        own.journal.told(message, channel.name, delivery, attempt=order["attempt"])
+        log.info("message.told", channel=channel.name, kind=message.kind, taken=delivery.taken, words=delivery.words)
+        if delivery.taken is False:
+            asked = delivery.retry_after or timedelta()
+            wait_s = max(wait_s, asked.total_seconds(), _TELL_AGAIN_S * 2.0 ** order["attempt"] / order["scale"])
+        else:
+            told.add(channel.name)
+    is_over = wait_s == 0 or order["attempt"] + 1 >= _MOST_TELLS
+    return {
+        **order,
+        "told": sorted(told),
+        "attempt": order["attempt"] + 1,
+        "over": is_over,
+        "wait_s": min(wait_s, _LONGEST_TELL_S),
+    }
 
 
 # ------------------------------------------------------------------------------------------- the parts
@@ -470,7 +559,8 @@ def _turn(own: Services, decision: Decision, step: Order) -> tuple[Outcome | Non
                 return Outcome(status=Status.REFUSED, words=f"{words}, after {_MOST_WAITS} looks"), None
             return _waits(own, plan, step, seen, words), None
         case Stop(words):
-            return Outcome(status=Status.REFUSED, words=words), None
+            is_void = _is_approved(own, plan) and not guards.has_begun(plan, seen)
+            return Outcome(status=Status.VOID if is_void else Status.REFUSED, words=words), None
         case _:
             return _permitted(own, plan, step, seen)
 
@@ -478,9 +568,14 @@ def _turn(own: Services, decision: Decision, step: Order) -> tuple[Outcome | Non
 def _permitted(own: Services, plan: Plan, step: Order, seen: Situation) -> tuple[Outcome | None, int | None]:
     """Run the guards right before an effect: no outcome if it is to be, and the budget that then holds."""
     again = _decide(own, plan, seen)
-    is_approved = step.get("approved") is True
+    is_approved = _is_approved(own, plan)
     when = f"before call {step['number'] + 1}, attempt {step['attempt']}"
     own.journal.decided(again, when=f"{when}, approved" if is_approved else when)
+    if is_approved and not guards.has_begun(plan, seen):
+        if plan.policy_version != own.policy.version:
+            return Outcome(status=Status.VOID, words="the policy has changed since it was approved"), None
+        if rules.voids(again.refusals):
+            return Outcome(status=Status.VOID, words=_refusal(again)), None
     if again.verdict is Verdict.RUN or (again.verdict is Verdict.ASK and is_approved):
         return None, None if guards.has_begun(plan, seen) else again.budget
     is_unknown = again.refusals and all(one.answer is Answer.UNKNOWN for one in again.refusals)
@@ -490,6 +585,12 @@ def _permitted(own: Services, plan: Plan, step: Order, seen: Situation) -> tuple
         return Outcome(status=Status.REFUSED, words=_refusal(again)), None
     nobody = "" if is_approved else ": nobody approved it"
     return Outcome(status=Status.REFUSED, words=f"{again.mode_words}{nobody}"), None
+
+
+def _is_approved(own: Services, plan: Plan) -> bool:
+    """Tell whether people approved this very plan: the trail says so, not the hub."""
+    answered = own.trail.answered(plan.digest)
+    return answered is not None and answered.approved is True
 
 
 def _waits(own: Services, plan: Plan, step: Order, seen: Situation, words: str) -> Outcome:
@@ -535,12 +636,11 @@ def _after(own: Services, step: Order, plan: Plan, outcome: Outcome) -> Order:
             failed_at = codec.dump(own.clock())
             end = {"verdict": "verified", "end": End.NOT_REPAIRED, "words": outcome.words, "failed_at": failed_at}
             return {**done, **end}
-        case Status.FORBIDDEN:
-            return {**done, "verdict": "end", "end": End.NOT_REPAIRED, "words": outcome.words}
-        case Status.UNCLEAR:
-            return {**done, "verdict": "end", "end": End.INCONCLUSIVE, "words": outcome.words}
+        case Status.VOID:
+            return {**done, "verdict": "void", "words": outcome.words}
         case _:
-            return {**done, "verdict": "end", "end": End.REFUSED, "words": outcome.words}
+            ended = _ENDED.get(outcome.status, End.REFUSED)
+            return {**done, "verdict": "end", "end": ended, "words": outcome.words}
 
 
 def _again(own: Services, step: Order, incident: Incident) -> Order:
@@ -550,5 +650,15 @@ def _again(own: Services, step: Order, incident: Incident) -> Order:
     if plan.steps[step["number"]].is_rerun:
         failed_at, sent = codec.load(datetime, step["failed_at"]), plan.rerun.body_digest
         incident = execution.next_failure(incident, outcome, failed_at=failed_at, sent_digest=sent)
-    order = {name: step[name] for name in ("walk", "nonce", "scale")}
-    return {**order, "incident": codec.dump(incident), "try": step["try"] + 1, "last": step["words"]}
+    return {**_kept(step), "incident": codec.dump(incident), "try": step["try"] + 1, "last": step["words"]}
+
+
+def _asked_again(step: Order) -> Order:
+    """Give the order that judges the incident anew after an approval became void: the same try, another question."""
+    voided = step.get("voided", 0) + 1
+    return {**_kept(step), "incident": step["incident"], "try": step["try"], "void": step["plan"], "voided": voided}
+
+
+def _kept(step: Order) -> Order:
+    """Give what stays the same through all tries of an incident."""
+    return {name: step[name] for name in ("walk", "nonce", "scale", "diagnosed_at") if name in step}

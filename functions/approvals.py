@@ -1,76 +1,431 @@
-"""Routes: a person's answer to a question. Off Azure a plain signed POST; in Azure refused until people can sign in."""
+"""Routes: the page of a question, and people's answers to it.
+
+GET and HEAD show and change nothing, however often a scanner or a preview asks. A POST decides, and only for somebody
+who is signed in and whom policy lists: the token of a link selects a question, it authorizes nobody. Whoever is no
+approver of a question gets one and the same answer, whatever the link is worth.
+"""
 
 import asyncio
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import azure.durable_functions as df
 import azure.functions as func
 import structlog
+from msgspec import Struct
 
-from functions import signin
+from functions import activities, pages, signin
 from functions.events import ring
-from remediations import codec
-from remediations.approval import token
-from remediations.model import Json
+from functions.limits import Limit
+from remediations import codec, telling
+from remediations.approval import rules, token
+from remediations.approval.notice import Kind
+from remediations.approval.token import Token
+from remediations.approval.view import Change, View
+from remediations.literal import literal
+from remediations.model import Absent, Caller, Found, Json, Person, Plan, ResourceId, reading_words
 from remediations.services import Services, services
-from remediations.trail import Answered
+from remediations.situation import Situation
+from remediations.trail import Question, Refusal, Vote
 
 log = structlog.get_logger()
 
+MAX_BODY_BYTES = 16 * 1024
+_LONGEST_COMMENT = 500
+_LIVE_FOR_S = 10.0
+_LIVE_MOST = 100
+_LOOKS, _ANSWERS, _STRANGERS = Limit(300), Limit(20), Limit(10)
+_NO_QUESTION = "No open question for you has this link."
+_SIGNED_OUT = "Sign in to see this page."
+_TOO_OFTEN = "That was too often. Try again in a minute."
 
-async def decide(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
-    """Answer one question: ``{"decision": "approve" | "reject", "comment": "…"}`` to its signed link."""
+
+class Form(Struct, frozen=True, kw_only=True):
+    """What somebody sent: as a form or as JSON."""
+
+    decision: str = ""
+    comment: str = ""
+    antiforgery: str = ""
+    typed: tuple[str, ...] = ()
+    is_json: bool = False
+
+
+class Refused(Exception):
+    """An answer that is not taken."""
+
+    def __init__(self, status: int, words: str) -> None:
+        self.status = status
+        self.words = words
+        super().__init__(words)
+
+
+async def approval(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Show a question to who may answer it, or take their answer."""
     own = await asyncio.to_thread(services)
-    if own.settings.is_azure:
-        return _answer(403, "approval in Azure needs a signed-in person, which this version cannot tell")
-    if not signin.may(req, "Medic.Approver", is_azure=False):
-        return _answer(403, "approval off Azure is for this machine alone")
-    status, words, answered = await asyncio.to_thread(_decide, own, req.route_params.get("token", ""), req.get_body())
+    if req.method != "POST":
+        return await asyncio.to_thread(_show, own, req)
+    reply, answered = await asyncio.to_thread(_take, own, req)
     if answered is not None:
-        question = await asyncio.to_thread(own.trail.question, answered.plan)
-        if question is not None:
-            await ring(client, question.incident_id, answered.plan)
-    return _answer(status, words)
+        await ring(client, answered.incident_id, answered.plan)
+    return reply
 
 
-def _decide(own: Services, text: str, body: bytes) -> tuple[int, str, Answered | None]:
-    asked = token.read(text, own.settings.approval_keys, own.policy.approval_window)
+def questions(req: func.HttpRequest) -> func.HttpResponse:
+    """List the open questions, for programs; people are sent to the overview."""
+    own = services()
+    person = signin.person(req, own.settings)
+    if person is None:
+        return _plain(req, 401, _SIGNED_OUT)
+    if not _LOOKS.permits(person.oid):
+        return _plain(req, 429, _TOO_OFTEN)
+    if not signin.may_read(person, own.policy):
+        return _plain(req, 403, f"The app role {signin.READER} or {signin.APPROVER} is needed.")
+    if not _wants_json(req):
+        return func.HttpResponse(status_code=303, headers={**pages.HEADERS, "Location": "overview"})
+    now = own.clock()
+    found: list[Json] = [
+        _summary(own, question, person)
+        for question in sorted(own.trail.open_questions(), key=lambda question: question.at)
+        if question.expires_at > now and own.trail.ended(question.incident_id) is None
+    ]
+    return _json(200, {"questions": found})
+
+
+# ------------------------------------------------------------------------------------------------ to show
+
+
+def _show(own: Services, req: func.HttpRequest) -> func.HttpResponse:
+    person = signin.person(req, own.settings)
+    if not _LOOKS.permits("" if person is None else person.oid):
+        return _plain(req, 429, _TOO_OFTEN)
+    if person is None:
+        return _plain(req, 401, _SIGNED_OUT)
+    question = _question(own, req, person)
+    if question is None:
+        return _plain(req, 404, _NO_QUESTION)
+    return _page(req, 200, _view(own, req, question, person))
+
+
+def _question(own: Services, req: func.HttpRequest, person: Person) -> Question | None:
+    """Give the question of a link, for an approver of it; None for everybody else, and for every other link."""
+    asked = token.read(req.route_params.get("token", ""), own.settings.approval_keys)
     question = None if asked is None else own.trail.question(asked.plan)
-    if (
-        asked is None
-        or question is None
-        or own.trail.answered(asked.plan) is not None
-        or own.trail.ended(question.incident_id) is not None
-    ):
-        return 404, "no open question has this link", None
-    if asked.policy_version != own.policy.version:
-        return 409, "the policy has changed since the question was asked", None
-    if own.clock() >= question.expires_at:
-        return 404, "no open question has this link", None
-    decision, comment = _parsed(body)
-    if decision not in {"approve", "reject"}:
-        return 400, 'the body is to be {"decision": "approve" or "reject", "comment": "…"}', None
-    words = f"{decision}d on this machine" if decision == "approve" else "rejected on this machine"
-    own_answer = Answered(
-        at=own.clock(),
-        plan=asked.plan,
-        approved=decision == "approve",
-        words=words if not comment else f"{words}: {comment}",
+    if asked is None or question is None or not _is_of(asked, question) or not rules.is_approver(person, question):
+        return None
+    return question
+
+
+def _is_of(asked: Token, question: Question) -> bool:
+    """Tell whether a link is about this very question, as it was asked."""
+    named = (asked.incident_id, asked.plan, asked.policy_version, int(asked.expires_at.timestamp()))
+    expires_at = int(question.expires_at.timestamp())
+    return named == (question.incident_id, question.plan, question.policy_version, expires_at)
+
+
+def _view(
+    own: Services, req: func.HttpRequest, question: Question, person: Person, *, error: str | None = None
+) -> View:
+    notice = telling.notice(own, question.incident_id, Kind.ASKED, plan=question.plan)
+    if notice is None:
+        msg = f"incident {question.incident_id} was asked about and is not on the trail"
+        raise ValueError(msg)
+    state, words = _state(own, question)
+    votes = notice.votes
+    fields: dict[str, Any] = {
+        "notice": notice,
+        "person": person,
+        "state": state,
+        "words": words,
+        "token": req.route_params.get("token", ""),
+        "error": error,
+    }
+    if state != "open":
+        return View(**fields)
+    unreadable = "what would be done cannot be read any more: nobody is to approve it"
+    plan = None if notice.decision is None else notice.decision.plan
+    if plan is None or plan.digest != question.plan:
+        may_approve: str | None = unreadable
+        plan = None
+    else:
+        may_approve = rules.why_not(person, question, votes, approves=True)
+        fields |= _live(own, plan)
+        fields["to_type"] = to_type(plan)
+    keys, active = own.settings.approval_keys, own.settings.approval_active_kid
+    return View(
+        **fields,
+        may_approve=may_approve,
+        may_reject=rules.why_not(person, question, votes, approves=False),
+        antiforgery="" if active is None else token.form_value(person, question.plan, keys, active),
     )
-    kept = own.trail.answer(own_answer)
-    log.info("approval.decided", incident_id=question.incident_id, approved=kept.approved)
-    return 200, kept.words, kept
 
 
-def _parsed(body: bytes) -> tuple[str, str]:
+def _state(own: Services, question: Question) -> tuple[str, str]:
+    """Give whether a question is open, or how it ended: who, what, when."""
+    answered = own.trail.answered(question.plan)
+    if answered is not None:
+        at = f"{answered.at:%Y-%m-%d %H:%M:%S} UTC"
+        if answered.approved is not None:
+            return ("approved" if answered.approved else "rejected"), f"{answered.words}, at {at}"
+        return ("expired" if rules.is_expired(answered, question) else "superseded"), f"{answered.words}, at {at}"
+    if own.clock() >= question.expires_at:
+        return "expired", f"its time ended at {question.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+    ended = own.trail.ended(question.incident_id)
+    if ended is not None:
+        return "superseded", f"its incident ended: {ended.words}, at {ended.at:%Y-%m-%d %H:%M:%S} UTC"
+    return "open", ""
+
+
+def to_type(plan: Plan) -> tuple[str, ...]:
+    """Give the names that somebody has to type before anything is deleted."""
+    deleted = [ResourceId.parse(call.path) for call in plan.calls if call.method == "DELETE"]
+    return tuple(one.deployment or one.endpoint for one in deleted)
+
+
+class _Looks:
+    """What Azure showed of a plan's target some seconds ago: a page that is asked for often reads once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, tuple[float, datetime, Situation]] = OrderedDict()
+
+    def at(self, own: Services, plan: Plan) -> tuple[datetime, Situation]:
+        with self._lock:
+            kept = self._kept.get(plan.digest)
+        if kept is None or time.monotonic() - kept[0] > _LIVE_FOR_S:
+            read_at = own.clock()
+            kept = (time.monotonic(), read_at, activities.look(own, plan))
+            with self._lock:
+                self._kept[plan.digest] = kept
+                while len(self._kept) > _LIVE_MOST:
+                    self._kept.popitem(last=False)
+        return kept[1], kept[2]
+
+
+_looks = _Looks()
+
+
+def _live(own: Services, plan: Plan) -> dict[str, Any]:
+    """Give what differs from what the plan was made on, read now."""
+    read_at, seen = _looks.at(own, plan)
+    unread = None
+    if not isinstance(seen.resource, Found | Absent):
+        unread = f"the target is {reading_words(seen.resource)}"
+    names = sorted({*plan.fingerprint, *seen.fingerprint})
+    changes = [
+        Change(name=name, then=plan.fingerprint.get(name), now=seen.fingerprint.get(name))
+        for name in names
+        if plan.fingerprint.get(name) != seen.fingerprint.get(name)
+    ]
+    if plan.policy_version != own.policy.version:
+        changes.append(Change(name="policy", then=plan.policy_version, now=own.policy.version))
+    refusals = activities.decided(plan, seen).refusals
+    return {"read_at": read_at, "unread": unread, "changes": tuple(changes), "refusals": refusals}
+
+
+# ---------------------------------------------------------------------------------------------- to answer
+
+
+def _take(own: Services, req: func.HttpRequest) -> tuple[func.HttpResponse, Question | None]:
+    """Take an answer; gives the question whose walk has to be woken, if any. Whatever is refused is on the trail."""
+    person = signin.person(req, own.settings)
+    if person is None:
+        if not _STRANGERS.permits(""):
+            return _plain(req, 429, _TOO_OFTEN), None
+        _refuse(own, None, "nobody is signed in", None)
+        return _plain(req, 401, _SIGNED_OUT), None
+    if not _ANSWERS.permits(person.oid):
+        return _plain(req, 429, _TOO_OFTEN), None
+    question = _question(own, req, person)
+    if question is None:
+        _refuse(own, None, "the link names no question that this person may answer", person)
+        return _plain(req, 404, _NO_QUESTION), None
     try:
-        plain: Any = codec.parse_json(body)
-    except ValueError:
-        return "", ""
-    asked: dict[str, Json] = plain if isinstance(plain, dict) else {}
-    decision, comment = asked.get("decision"), asked.get("comment")
-    return (decision if isinstance(decision, str) else "", comment[:500] if isinstance(comment, str) else "")
+        form = _form(req)
+        _check_origin(own, req, form)
+        words = _decide(own, question, person, form)
+    except Refused as refused:
+        _refuse(own, question, refused.words, person)
+        if _wants_json(req):
+            return _json(refused.status, {"error": refused.words}), None
+        return _page(req, refused.status, _view(own, req, question, person, error=refused.words)), None
+    if form.is_json:
+        return _json(200, {"words": words, "state": _state(own, question)[0]}), question
+    headers = {**pages.HEADERS, "Location": req.route_params.get("token", "")}
+    return func.HttpResponse(status_code=303, headers=headers), question
 
 
-def _answer(status: int, words: str) -> func.HttpResponse:
-    return func.HttpResponse(codec.encode({"words": words}), status_code=status, mimetype="application/json")
+def _decide(own: Services, question: Question, person: Person, form: Form) -> str:
+    """Keep one person's answer, and the final one if it is reached; raises Refused."""
+    state, how = _state(own, question)
+    if state != "open":
+        raise Refused(409, f"the question is {state}: {how}")
+    if not token.is_form_value(form.antiforgery, person, question.plan, own.settings.approval_keys):
+        raise Refused(403, "the page was not shown to you, or long ago: open it again and answer there")
+    approves = form.decision == "approve"
+    if form.decision not in {"approve", "reject"}:
+        raise Refused(400, "say approve or reject")
+    comment = literal(form.comment.strip(), most=_LONGEST_COMMENT)
+    if not approves and not comment:
+        raise Refused(400, "say why you reject it: whoever is on call reads it next")
+    why = rules.why_not(person, question, own.trail.votes(question.plan), approves=approves)
+    if why is not None:
+        raise Refused(403, why)
+    if approves:
+        _check_plan(own, question, form)
+    vote = Vote(at=own.clock(), plan=question.plan, by=person.caller, approves=approves, comment=comment)
+    kept = own.trail.vote(vote)
+    if kept != vote:
+        raise Refused(409, f"you {'approved' if kept.approves else 'rejected'} it at {kept.at:%H:%M:%S} UTC")
+    own.journal.voted(question.incident_id, vote)
+    votes = own.trail.votes(question.plan)
+    reached = rules.outcome(question, votes, own.clock())
+    final = None if reached is None else own.trail.answer(reached)
+    log.info("approval.answered", incident_id=question.incident_id, approves=approves, is_final=final is not None)
+    if final is None:
+        missing = question.quorum - sum(one.approves for one in votes)
+        return f"your approval counts; {missing} more {'is' if missing == 1 else 'are'} needed"
+    return final.words
+
+
+def _check_plan(own: Services, question: Question, form: Form) -> None:
+    """Refuse an approval of what cannot be read, and of deletions whose names were not typed."""
+    notice = telling.notice(own, question.incident_id, Kind.ASKED, plan=question.plan)
+    decision = None if notice is None else notice.decision
+    if decision is None or decision.plan.digest != question.plan:
+        raise Refused(409, "what would be done cannot be read any more: nobody is to approve it")
+    wanted = to_type(decision.plan)
+    if tuple(text.strip() for text in form.typed) != wanted:
+        raise Refused(400, f"type the name of what will be deleted: {', '.join(wanted)}")
+
+
+def _form(req: func.HttpRequest) -> Form:
+    body = req.get_body()
+    if len(body) > MAX_BODY_BYTES:
+        raise Refused(413, f"an answer has at most {MAX_BODY_BYTES} bytes; this has {len(body)}")
+    kind = req.headers.get("Content-Type", "").split(";")[0].strip().lower()
+    try:
+        if kind == "application/json":
+            plain = codec.mapping(codec.parse_json(body))
+            typed = plain.get("typed")
+            return Form(
+                decision=codec.text(plain.get("decision")) or "",
+                comment=codec.text(plain.get("comment")) or "",
+                antiforgery=codec.text(plain.get("antiforgery")) or "",
+                typed=tuple(str(one) for one in typed) if isinstance(typed, list) else (),
+                is_json=True,
+            )
+        if kind == "application/x-www-form-urlencoded":
+            fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=20)
+            first = {name: values[0] for name, values in fields.items()}
+            return Form(
+                decision=first.get("decision", ""),
+                comment=first.get("comment", ""),
+                antiforgery=first.get("antiforgery", ""),
+                typed=tuple(fields.get("typed", ())),
+            )
+    except ValueError as error:
+        raise Refused(400, "the answer cannot be read: send a form, or JSON") from error
+    raise Refused(415, "the answer is neither a form nor JSON")
+
+
+def _check_origin(own: Services, req: func.HttpRequest, form: Form) -> None:
+    """Refuse what another site's page sent. A browser says where a form comes from; a program sends JSON, which no
+    other site's form can."""
+    site, origin = req.headers.get("Sec-Fetch-Site"), req.headers.get("Origin")
+    if site is not None and site.lower() != "same-origin":
+        raise Refused(403, "another site sent this answer")
+    ours = {_origin(own.settings.app_url), _origin(req.url)}
+    # Under our Referrer-Policy a browser says "null" for our own form; that it is ours, Sec-Fetch-Site says.
+    if origin is not None and origin.lower() not in ours and not (origin == "null" and site is not None):
+        raise Refused(403, "another site sent this answer")
+    if site is None and origin is None and not form.is_json:
+        raise Refused(403, "the browser does not say where this answer comes from")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def _refuse(own: Services, question: Question | None, why: str, person: Person | None) -> None:
+    """Put an answer that is not taken on the trail."""
+    by = Caller() if person is None else person.caller
+    nonce = uuid.uuid4().hex[:12]
+    if question is None:
+        own.trail.record_refusal(Refusal(at=own.clock(), why=why, by=by), nonce)
+    else:
+        own.journal.answer_refused(question.incident_id, question.plan, why, by, nonce)
+    log.warning("approval.refused", incident_id=None if question is None else question.incident_id, why=why)
+
+
+# ---------------------------------------------------------------------------------------------- the parts
+
+
+def _summary(own: Services, question: Question, person: Person) -> dict[str, Json]:
+    notice = telling.notice(own, question.incident_id, Kind.ASKED, plan=question.plan)
+    plan = None if notice is None or notice.decision is None else notice.decision.plan
+    link = telling.link(own, question) if rules.is_approver(person, question) else None
+    votes = () if notice is None else notice.votes
+    return {
+        "incident": question.incident_id,
+        "resource": None if notice is None else notice.incident.resource.path,
+        "asked_at": codec.dump(question.at),
+        "expires_at": codec.dump(question.expires_at),
+        "plan": question.plan,
+        "cause": None if plan is None else plan.diagnosis.cause_id,
+        "action": None if plan is None else plan.action,
+        "effect": None if plan is None else plan.effect,
+        "calls": [] if plan is None else [str(call) for call in plan.calls],
+        "undo": None if plan is None else plan.undo,
+        "quorum": question.quorum,
+        "approvals": sum(vote.approves for vote in votes),
+        "link": link,
+    }
+
+
+def _view_json(own_view: View) -> dict[str, Json]:
+    question, decision = own_view.notice.question, own_view.notice.decision
+    fields = ("state", "words", "read_at", "unread", "changes", "refusals", "may_approve", "may_reject", "to_type")
+    plan = None if decision is None else decision.plan
+    return {
+        **{name: codec.dump(getattr(own_view, name)) for name in (*fields, "antiforgery")},
+        "person": own_view.person.oid,
+        "incident": own_view.notice.incident.id,
+        "resource": own_view.notice.incident.resource.path,
+        "cause": None if plan is None else plan.diagnosis.cause_id,
+        "action": None if plan is None else plan.action,
+        "effect": None if plan is None else plan.effect,
+        "calls": [] if plan is None else [str(call) for call in plan.calls],
+        "undo": None if plan is None else plan.undo,
+        "why": None if decision is None else decision.mode_words,
+        "guards": [] if decision is None else codec.dump(decision.answers),
+        "question": codec.dump(question),
+        "votes": codec.dump(own_view.notice.votes),
+    }
+
+
+def _page(req: func.HttpRequest, status: int, view: View) -> func.HttpResponse:
+    if _wants_json(req):
+        return _json(status, _view_json(view))
+    return pages.html(req, status, pages.render("approval.html", view=view))
+
+
+def _plain(req: func.HttpRequest, status: int, words: str) -> func.HttpResponse:
+    if _wants_json(req):
+        return _json(status, {"error": words})
+    return pages.html(req, status, pages.render("plain.html", title=words, words=""))
+
+
+def _wants_json(req: func.HttpRequest) -> bool:
+    return "application/json" in req.headers.get("Accept", "") or req.params.get("format") == "json"
+
+
+def _json(status: int, body: Json) -> func.HttpResponse:
+    return func.HttpResponse(
+        codec.encode(body), status_code=status, mimetype="application/json", headers=dict(pages.HEADERS)
+    )

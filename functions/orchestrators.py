@@ -30,6 +30,7 @@ def remediate(ctx: OrchestrationContext, order: Order) -> Steps:
         step = yield ctx.call_activity("judge", input=step, retry_policy=_retries(order))
         if step["verdict"] == "ask":
             step = yield ctx.call_activity("ask", input=step, retry_policy=_retries(order))
+            _tell(ctx, step)
             deadline = ctx.create_timer(timedelta(seconds=step["question_s"]))
             while step["verdict"] == "ask":  # a bell that rings without an answer ends nothing
                 bell = ctx.wait_for_external_event(step["bell"])
@@ -37,6 +38,8 @@ def remediate(ctx: OrchestrationContext, order: Order) -> Steps:
                 settled = {**step, "expired": winner is deadline}
                 step = yield ctx.call_activity("settle", input=settled, retry_policy=_retries(order))
             (bell if winner is deadline else deadline).cancel()
+            if step["verdict"] == "run":
+                _tell(ctx, step)
         if step["verdict"] == "run":
             if step["wait_s"] > 0:
                 yield ctx.create_timer(timedelta(seconds=step["wait_s"]))
@@ -54,7 +57,21 @@ def remediate(ctx: OrchestrationContext, order: Order) -> Steps:
     step = yield ctx.call_activity("finish", input=step, retry_policy=_retries(order))
     if step["again"] is not None:
         ctx.continue_as_new(step["again"])
+    elif (telling := _tell(ctx, step)) is not None:
+        yield telling  # the incident has ended; what is not awaited is not begun when an orchestrator returns
     return {"end": step["end"]}
+
+
+def notify(ctx: OrchestrationContext, order: Order) -> Steps:
+    """Tell one thing on every channel; try again, at growing intervals, where one did not take it."""
+    try:
+        order = yield ctx.call_activity("tell", input=order, retry_policy=_retries(order))
+    except TaskFailedError as error:
+        return {"failed": _kind_of(error)}
+    if not order["over"]:
+        yield ctx.create_timer(timedelta(seconds=order["wait_s"]))
+        ctx.continue_as_new(order)
+    return {"told": order["told"]}
 
 
 def gather(ctx: OrchestrationContext, order: Order) -> Steps:
@@ -108,6 +125,12 @@ def follow(ctx: OrchestrationContext, step: Order) -> Steps:
     yield ctx.create_timer(timedelta(seconds=wait_s / step["scale"]))
     ctx.continue_as_new({**step, "polls": step["polls"] + 1})
     return None
+
+
+def _tell(ctx: OrchestrationContext, step: Order) -> task.Task[Any] | None:
+    """Begin to tell people; the walk goes on meanwhile."""
+    order = step.get("tell")
+    return None if order is None else ctx.call_sub_orchestrator("notify", input=order)
 
 
 def _kind_of(error: TaskFailedError) -> str:

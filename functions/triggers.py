@@ -33,11 +33,53 @@ async def submit(req: func.HttpRequest, client: df.DurableFunctionsClient) -> fu
     return await events.submit(req, client)
 
 
-async def decide(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
-    """Take a person's answer to a question."""
+async def approval(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Show a question to who may answer it, or take their answer."""
     from functions import approvals
 
-    return await approvals.decide(req, client)
+    return await approvals.approval(req, client)
+
+
+def questions(req: func.HttpRequest) -> func.HttpResponse:
+    """List the open questions."""
+    from functions import approvals
+
+    return approvals.questions(req)
+
+
+def overview(req: func.HttpRequest) -> func.HttpResponse:
+    """Show what waits, runs, is paused or held, and how incidents end."""
+    from functions import incidents
+
+    return incidents.overview(req)
+
+
+def listed(req: func.HttpRequest) -> func.HttpResponse:
+    """List incidents."""
+    from functions import incidents
+
+    return incidents.listed(req)
+
+
+def shown(req: func.HttpRequest) -> func.HttpResponse:
+    """Show one incident, from its event to its end."""
+    from functions import incidents
+
+    return incidents.shown(req)
+
+
+def records(req: func.HttpRequest) -> func.HttpResponse:
+    """Give the audit records of one incident, one a line."""
+    from functions import incidents
+
+    return incidents.records(req)
+
+
+def asset(req: func.HttpRequest) -> func.HttpResponse:
+    """Give the style sheet or the script of the pages."""
+    from functions import incidents
+
+    return incidents.asset(req)
 
 
 def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the trigger's signature
@@ -50,7 +92,16 @@ def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the tr
 _ANYBODY = func.AuthLevel.ANONYMOUS  # sign-in is App Service authentication's; the routes check roles themselves
 client_bound(bp.event_grid_trigger(arg_name="event")(on_deployment_failure))
 client_bound(bp.route(route="events", methods=["POST", "OPTIONS"], auth_level=_ANYBODY)(submit))
-client_bound(bp.route(route="approvals/{token}", methods=["POST"], auth_level=_ANYBODY)(decide))
+client_bound(bp.route(route="approvals/{token}", methods=["GET", "HEAD", "POST"], auth_level=_ANYBODY)(approval))
+for _path, _page in (
+    ("approvals", questions),
+    ("overview", overview),
+    ("incidents", listed),
+    ("incidents/{id}", shown),
+    ("incidents/{id}/records", records),
+    ("assets/{name}", asset),
+):
+    bp.route(route=_path, methods=["GET", "HEAD"], auth_level=_ANYBODY)(_page)
 bp.route(route="health", methods=["GET"], auth_level=_ANYBODY)(health)
 
 # -------------------------------------------------------------------------------------------------- timers
@@ -131,6 +182,12 @@ def finish(step: Any) -> Order:
     return activities.finish(step)
 
 
+def tell(step: Any) -> Order:
+    from functions import activities
+
+    return activities.tell(step)
+
+
 def desk(ctx: Any, asked: Any) -> Any:
     """Who works on a thing that an action touches, and what waits for it."""
     from functions import entities
@@ -138,8 +195,14 @@ def desk(ctx: Any, asked: Any) -> Any:
     return entities.desk(ctx, asked)
 
 
-for _activity in (open_incident, collect, judge, ask, settle, execute, check, verify, finish):
+for _activity in (open_incident, collect, judge, ask, settle, execute, check, verify, finish, tell):
     bp.activity_trigger(input_name="step")(_activity)
-for _orchestrator in (orchestrators.remediate, orchestrators.gather, orchestrators.repair, orchestrators.follow):
+for _orchestrator in (
+    orchestrators.remediate,
+    orchestrators.gather,
+    orchestrators.repair,
+    orchestrators.follow,
+    orchestrators.notify,
+):
     bp.orchestration_trigger(context_name="context")(_orchestrator)
 bp.entity_trigger(context_name="context", entity_name="desk")(desk)

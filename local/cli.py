@@ -52,15 +52,30 @@ app = typer.Typer(
     epilog=_EPILOG,
 )
 audit = typer.Typer(no_args_is_help=True, help="Read the audit trail.")
+approvals = typer.Typer(invoke_without_command=True)
 policy = typer.Typer(no_args_is_help=True, help="Check the policy, or show what it may say.")
 
 _HERE = "On this machine, with a simulated Azure"
 _FAILURES = "Failures and what would be done"
 _TRAIL = "The trail"
 _SETUP = "Setting up"
+_LOCAL = "http://127.0.0.1:7071"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 EventFile = Annotated[str, typer.Argument(metavar="EVENT_FILE", help="JSON as Event Grid delivers it; - is stdin.")]
+AppUrl = Annotated[str, typer.Option("--to", metavar="URL", help="The functions' base URL.")]
+AppScope = Annotated[
+    str | None,
+    typer.Option(
+        "--scope",
+        help="Sign in as you, for this scope: api://<client id of the app's registration>/.default. Needed where --to "
+        "is another machine.",
+    ),
+]
+AskedIncident = Annotated[
+    str, typer.Argument(metavar="INCIDENT", help="An incident's id, or the beginning of it or of its plan's digest.")
+]
+Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask once more on a terminal.")]
 Since = Annotated[str, typer.Option(help="How far back: 7d, 24h, 30m, or a date.")]
 
 
@@ -284,16 +299,71 @@ def audit_show(
     raise typer.Exit(records.audit_show(incident, as_json=as_json))
 
 
-@app.command(rich_help_panel=_TRAIL)
-def approvals(
-    to: Annotated[str, typer.Option(metavar="URL", help="The functions' base URL.")] = "http://127.0.0.1:7071",
-    *,
-    as_json: AsJson = False,
+@approvals.callback()
+def approvals_default(
+    ctx: typer.Context, to: AppUrl = _LOCAL, scope: AppScope = None, *, as_json: AsJson = False
 ) -> None:
-    """List the questions that wait for a person: what would be done, and how to approve or reject it."""
+    """Questions that wait for a person: list, show, approve and reject them, through the app's API."""
+    if ctx.invoked_subcommand is None:
+        approvals_list(to, scope, as_json=as_json)
+    elif (to, scope, as_json) != (_LOCAL, None, False):
+        raise typer.BadParameter(f"write the options behind {ctx.invoked_subcommand}, not before it.")
+
+
+@approvals.command("list")
+def approvals_list(to: AppUrl = _LOCAL, scope: AppScope = None, *, as_json: AsJson = False) -> None:
+    """List the open questions: what would be done, until when, and whether you are asked."""
     from local.commands import approvals as questions
 
-    raise typer.Exit(questions.approvals(to=to, as_json=as_json))
+    raise typer.Exit(questions.listing(to=to, scope=scope, as_json=as_json))
+
+
+@approvals.command("show")
+def approvals_show(
+    incident: AskedIncident, to: AppUrl = _LOCAL, scope: AppScope = None, *, as_json: AsJson = False
+) -> None:
+    """Show all that you need to decide: calls, what they reach, what has changed, what guards say."""
+    from local.commands import approvals as questions
+
+    raise typer.Exit(questions.show(incident, to=to, scope=scope, as_json=as_json))
+
+
+@approvals.command("approve")
+def approvals_approve(
+    incident: AskedIncident,
+    comment: Annotated[str, typer.Option(metavar="TEXT", help="What to put on the trail beside it.")] = "",
+    typed: Annotated[
+        list[str] | None,
+        typer.Option("--type", metavar="NAME", help="What will be deleted: each name, in the order shown."),
+    ] = None,
+    to: AppUrl = _LOCAL,
+    scope: AppScope = None,
+    *,
+    yes: Sure = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a question and approve it. On a terminal you are asked once more. Exit 1 if it is not taken."""
+    from local.commands import approvals as questions
+
+    given = questions.Given(approves=True, comment=comment, typed=tuple(typed or ()), is_sure=yes)
+    raise typer.Exit(questions.answer(incident, given, to=to, scope=scope, as_json=as_json))
+
+
+@approvals.command("reject")
+def approvals_reject(
+    incident: AskedIncident,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; whoever is on call reads it next.")],
+    to: AppUrl = _LOCAL,
+    scope: AppScope = None,
+    *,
+    yes: Sure = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a question and reject it: nothing is done then. Exit 1 if the answer is not taken."""
+    from local.commands import approvals as questions
+
+    given = questions.Given(approves=False, comment=reason, is_sure=yes)
+    raise typer.Exit(questions.answer(incident, given, to=to, scope=scope, as_json=as_json))
 
 
 @app.command(rich_help_panel=_TRAIL)
@@ -352,6 +422,7 @@ def doctor(*, as_json: AsJson = False) -> None:
 
 
 app.add_typer(audit, name="audit", rich_help_panel=_TRAIL)
+app.add_typer(approvals, name="approvals", rich_help_panel=_TRAIL)
 app.add_typer(policy, name="policy", rich_help_panel=_SETUP)
 
 

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from local import lanes, rehearsal
-from local.commands.records import headline
 from local.rehearsal import Report, Scenario
 from remediations.adapters.folder import FolderStore
+from remediations.headline import headline
 from remediations.trail import Trail
 
 STORE = Path(".medic/demo")

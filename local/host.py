@@ -400,6 +400,12 @@ class Host:
 
     def __enter__(self) -> Self:
         with ExitStack() as resources:
+            listener = resources.enter_context(socket.create_server((LOOPBACK, self._port)))
+            # asyncio sets it only where a socket names its protocol; without it each answer waits 40 ms for an ACK.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            address = f"{LOOPBACK}:{listener.getsockname()[1]}"
+            self.url = f"http://{address}"
+            self._env.setdefault("WEBSITE_HOSTNAME", address)  # as the real host tells its app where it is
             resources.enter_context(_environment(self._env))
             self.backend.start()
             resources.callback(self.backend.stop)
@@ -411,7 +417,7 @@ class Host:
             )
             resources.callback(self.client.close)
             resources.enter_context(self._supervised_worker())
-            resources.enter_context(self._served())
+            resources.enter_context(self._served(listener))
             self._wait_for_worker()
             self._resources = resources.pop_all()
         return self
@@ -423,36 +429,34 @@ class Host:
         gc.collect()  # closed asynchronous channels hang in cycles, and gRPC's poller thread lives as long as they
 
     @contextmanager
-    def _served(self) -> Iterator[None]:
+    def _served(self, listener: socket.socket) -> Iterator[None]:
         functions = load_functions(self._app)
-        with socket.create_server((LOOPBACK, self._port)) as listener:
-            self.url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
-            config = client_config(self.backend.address, self.url)
-            self.site = Site(
-                functions, config=config, prefix=_route_prefix(self._app), origin=self.url, timers=self._timers
-            )
-            settings = uvicorn.Config(
-                self.site.asgi,
-                loop="asyncio",
-                http="h11",
-                ws="none",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=int(STOP_S),
-            )
-            server = uvicorn.Server(settings)
-            thread = threading.Thread(target=server.run, args=([listener],), name="http")
-            thread.start()
-            try:
-                _wait(lambda: server.started or not thread.is_alive(), "the HTTP server to start")
-                yield
-            finally:
-                server.should_exit = True
-                thread.join()
-                cached = durable_client._sync_client_cache.pop(config, None)  # noqa: SLF001 - else it lives until exit
-                if cached is not None:
-                    cached.close()
+        config = client_config(self.backend.address, self.url)
+        self.site = Site(
+            functions, config=config, prefix=_route_prefix(self._app), origin=self.url, timers=self._timers
+        )
+        settings = uvicorn.Config(
+            self.site.asgi,
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(STOP_S),
+        )
+        server = uvicorn.Server(settings)
+        thread = threading.Thread(target=server.run, args=([listener],), name="http")
+        thread.start()
+        try:
+            _wait(lambda: server.started or not thread.is_alive(), "the HTTP server to start")
+            yield
+        finally:
+            server.should_exit = True
+            thread.join()
+            cached = durable_client._sync_client_cache.pop(config, None)  # noqa: SLF001 - else it lives until exit
+            if cached is not None:
+                cached.close()
 
     @contextmanager
     def _supervised_worker(self) -> Iterator[None]:

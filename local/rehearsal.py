@@ -19,6 +19,7 @@ import msgspec
 import yaml
 from msgspec import Struct
 
+from local import answering
 from local.arm.models import Entry, World
 from local.arm.resources import parse_id
 from local.arm.server import Server
@@ -54,9 +55,14 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_f
 
 
 class Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do", tag="answer"):
-    """Answer the open question, over its signed link."""
+    """Answer the open question, over its signed link, as so many people one after the other.
+
+    Attributes:
+        people: How many; left out: as many as have to.
+    """
 
     decision: Literal["approve", "reject"]
+    people: int | None = None
 
 
 class KillWorker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do", tag="kill-worker"):
@@ -277,21 +283,27 @@ class Stage:
             case Answer():
                 if not _until(lambda: bool(self.questions(subscription)), PATIENCE_S):
                     return  # nobody was asked: what then comes out shows as a difference
-                self.http.post(
-                    f"/api/approvals/{self.link(subscription)}", json={"decision": step.decision}
-                ).raise_for_status()
+                question = self.questions(subscription)[0]
+                needed = question.quorum if step.decision == "approve" else 1
+                for number in range(1, (step.people or needed) + 1):
+                    given = answering.answer(
+                        self.http, self.link(question), step.decision, oid=answering.somebody(number)
+                    )
+                    given.raise_for_status()
             case WaitFor():
                 _until(lambda: len(self.intakes(subscription)) >= step.events, PATIENCE_S)
                 if step.question:
                     _until(lambda: bool(self.questions(subscription)), PATIENCE_S)
 
-    def link(self, subscription: str) -> str:
-        """Give the signed token of the open question."""
-        question = self.questions(subscription)[0]
+    def link(self, question: Question) -> str:
+        """Give the signed link of a question."""
         asked = token.Token(
-            incident_id=question.incident_id, plan=question.plan, policy_version=question.policy_version
+            incident_id=question.incident_id,
+            plan=question.plan,
+            policy_version=question.policy_version,
+            expires_at=question.expires_at,
         )
-        return token.sign(asked, {"k1": self._key}, "k1")
+        return f"/api/approvals/{token.sign(asked, {'k1': self._key}, 'k1')}"
 
     # --- the witnesses ---
 
@@ -364,6 +376,7 @@ class Stage:
             "MEDIC_TIME_SCALE": f"{TIME_SCALE:g}",
             "MEDIC_SEND_SECONDS": f"{SEND_SECONDS:g}",
             "MEDIC_APPROVAL_KEYS": json.dumps({"k1": self._key}),
+            **answering.SIGN_IN,
         }
 
 

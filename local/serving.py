@@ -1,17 +1,18 @@
 """``medic serve``: the function app on this machine, against a simulated Azure or, if settings name one, a real one."""
 
+import json
 import os
+import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import yaml
 
 from local.arm import World, WorldError
 from local.arm.server import Server
-from local.commands import approvals
 from local.host import Host
 from remediations import policy, settings
 from remediations.actions import ACTIONS
@@ -19,6 +20,7 @@ from remediations.errors import SettingsError
 
 STORE = Path(".medic/serve")
 WORLD = Path(__file__).parent / "scenarios" / "worlds" / "serve.yaml"
+WHOEVER = "00000000-0000-4000-8000-000000000001"  # who uses this machine: nobody's object id in any directory
 EVENT_GRID = "/runtime/webhooks/eventgrid?functionName=on_deployment_failure"
 
 
@@ -36,9 +38,6 @@ def serve(port: int, world: Path | None) -> int:
         chosen = settings.load({**os.environ, **environment})
         policy.refuse_unknown_actions(policy.load(Path(chosen.policy)), ACTIONS, chosen.policy)
         host = resources.enter_context(Host(port=port, env=environment))
-        kept = approvals.keys_file(chosen.store)
-        if "MEDIC_APPROVAL_KEYS" in environment and kept is not None:
-            approvals.keep_keys(kept, environment["MEDIC_APPROVAL_KEYS"])
         for name, value in _places(chosen, host, is_simulated=simulated is not None):
             print(f"{name:<12}{value}")
         if simulated is not None:
@@ -55,8 +54,8 @@ def _places(chosen: settings.Settings, host: Host, *, is_simulated: bool) -> Ite
     yield "mode", f"{chosen.mode}     (MEDIC_MODE; dry-run by default, auto lets it act)"
     yield "policy", chosen.policy
     yield "trail", f"MEDIC_STORE={chosen.store} medic audit list"
-    to = "" if host.url.endswith(":7071") else f" --to {host.url}"
-    yield "questions", f"MEDIC_STORE={chosen.store} medic approvals{to}"
+    yield "pages", f"{host.url}/api/overview"
+    yield "questions", f"medic approvals --to {host.url}"
     yield "Azure", f"{chosen.arm_url}{'     simulated' if is_simulated else ''}"
     yield "Event Grid", f"POST {host.url}{EVENT_GRID}"
     yield "HTTP", f"POST {host.url}/api/events     common alerts and CI's CloudEvents"
@@ -66,14 +65,15 @@ def _places(chosen: settings.Settings, host: Host, *, is_simulated: bool) -> Ite
 
 
 def _environment(resources: ExitStack, world: Path | None) -> tuple[dict[str, str], Callable[[str], None] | None]:
-    """Give the settings to serve with; without keys to sign approval links, one is made.
+    """Give the settings to serve with: whoever uses this machine is signed in, and a key signs approval links.
 
     Without an Azure in them, a simulated one is started. What then is given lets its world begin, with a place to send
     its events to: what happened before that place was there, nobody would hear of.
     """
     environment = {"MEDIC_STORE": os.environ.get("MEDIC_STORE") or str(STORE)}
-    if not os.environ.get("MEDIC_APPROVAL_KEYS") and approvals.keys_file(environment["MEDIC_STORE"]) is not None:
-        environment["MEDIC_APPROVAL_KEYS"] = approvals.new_keys()
+    environment["MEDIC_DEV_SIGN_IN"] = os.environ.get("MEDIC_DEV_SIGN_IN") or WHOEVER
+    if not os.environ.get("MEDIC_APPROVAL_KEYS") and not environment["MEDIC_STORE"].startswith("http"):
+        environment["MEDIC_APPROVAL_KEYS"] = keys(Path(environment["MEDIC_STORE"]) / "approval-keys.json")
     if os.environ.get("MEDIC_ARM_URL"):
         return environment, None
     path = world or WORLD
@@ -99,3 +99,26 @@ def _environment(resources: ExitStack, world: Path | None) -> tuple[dict[str, st
         "MEDIC_TIME_SCALE": os.environ.get("MEDIC_TIME_SCALE") or "10",
         "MEDIC_SEND_SECONDS": os.environ.get("MEDIC_SEND_SECONDS") or "5",
     }, begin
+
+
+def keys(file: Path) -> str:
+    """Give the keys that are kept in a file, so that links outlive a restart; else make one and keep it there.
+
+    It is for this user alone: never readable by others, and never half written. Raises SettingsError if it cannot be.
+    """
+    with suppress(OSError, UnicodeDecodeError, SettingsError):
+        kept = file.read_text("utf-8")
+        if settings.load({"MEDIC_APPROVAL_KEYS": kept}).approval_keys:
+            return kept
+    made = json.dumps({"serve": secrets.token_urlsafe(32)})
+    aside = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside.unlink(missing_ok=True)
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+            opened.write(made)
+        aside.replace(file)
+    except OSError as error:
+        fix = "Name a folder that can be written."
+        raise SettingsError("MEDIC_STORE", str(file.parent), error.strerror or str(error), fix) from error
+    return made

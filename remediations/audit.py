@@ -12,6 +12,7 @@ from msgspec import Struct
 from remediations import codec
 from remediations.model import (
     AuditRecord,
+    Caller,
     Decision,
     Diagnosis,
     End,
@@ -26,7 +27,8 @@ from remediations.model import (
     load_words,
     reading_words,
 )
-from remediations.trail import Answered, Intent, Question, Trail
+from remediations.ports import Delivery, Message
+from remediations.trail import Answered, Intent, Question, Trail, Vote
 
 
 class Journal(Struct, frozen=True):
@@ -143,7 +145,44 @@ class Journal(Struct, frozen=True):
         )
 
     def asked(self, question: Question) -> None:
-        self.record(question.incident_id, "question", question.plan, plan=question.plan, expires_at=question.expires_at)
+        self.record(
+            question.incident_id,
+            "question",
+            question.plan,
+            plan=question.plan,
+            expires_at=question.expires_at,
+            quorum=question.quorum,
+            voids=question.voids,
+            differences=question.differences,
+        )
+
+    def voted(self, incident_id: str, vote: Vote) -> None:
+        self.record(
+            incident_id,
+            "vote",
+            f"{vote.plan}:{vote.by.tid}:{vote.by.oid}",
+            plan=vote.plan,
+            approves=vote.approves,
+            comment=vote.comment,
+            by=vote.by,
+        )
+
+    def voided(self, incident_id: str, plan: str, words: str) -> None:
+        """Keep why an approval is void."""
+        self.record(incident_id, "void", plan, plan=plan, words=words)
+
+    def answer_refused(self, incident_id: str, plan: str, why: str, by: Caller, nonce: str) -> None:
+        """Keep an attempt to answer a question that was refused, and why."""
+        self.record(incident_id, "answer-refused", nonce, plan=plan, why=why, by=by)
+
+    def told(self, message: Message, channel: str, delivery: Delivery, *, attempt: int) -> None:
+        """Keep whether a channel took a message: once that it did, and each time that it did not."""
+        stage = "told" if delivery.taken else "not-told"
+        key = f"{message.key}:{channel}" if delivery.taken else f"{message.key}:{channel}:{attempt}"
+        words, goes_on = delivery.words, delivery.taken is False
+        self.record(
+            message.incident_id, stage, key, kind=message.kind, channel=channel, words=words, is_tried_again=goes_on
+        )
 
     def answered(self, incident_id: str, answered: Answered) -> None:
         self.record(

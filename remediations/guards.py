@@ -220,9 +220,13 @@ def nobody_intervened(plan: Plan, situation: Situation) -> GuardAnswer:
 
 
 def permitted_by_azure(_plan: Plan, situation: Situation) -> GuardAnswer:
-    """Azure has not refused our identity anything that this needs."""
+    """Azure has refused our identity nothing that this needs, and grants what its calls will need."""
     if situation.missing_permissions:
         return deny("permitted-by-azure", f"our identity lacks {', '.join(situation.missing_permissions)}")
+    if isinstance(situation.preflight, Found):
+        return deny("permitted-by-azure", f"our identity lacks {', '.join(situation.preflight.value)}")
+    if isinstance(situation.preflight, Unknown):
+        return unknown("permitted-by-azure", situation.preflight.reason)
     return allow("permitted-by-azure", "Azure refused us nothing")
 
 

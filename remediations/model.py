@@ -136,6 +136,29 @@ class Caller(Struct, frozen=True, kw_only=True):
     tid: str | None = None
 
 
+class Person(Struct, frozen=True, kw_only=True):
+    """Somebody who is signed in.
+
+    Attributes:
+        oid, tid: Object id and tenant: who it is. The trail keeps these alone.
+        name: What to call them on a page; anybody may choose theirs, so nothing rests on it, and nothing keeps it.
+        roles: App roles of this app; `groups` object ids of groups.
+        is_app: Whether it is an application with a token of its own: it may read and submit, and decides nothing.
+    """
+
+    oid: str
+    tid: str
+    name: str = ""
+    roles: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    is_app: bool = False
+
+    @property
+    def caller(self) -> Caller:
+        """Who it is, as the trail keeps it."""
+        return Caller(oid=self.oid, tid=self.tid)
+
+
 class Scoring(Struct, frozen=True, kw_only=True):
     """What an alert says of the answers that an endpoint gives.
 
@@ -736,6 +759,21 @@ class Call(Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return f"{self.method} {self.path}?api-version={self.api_version}"
 
+    @property
+    def operation(self) -> str:
+        """The operation of Azure Resource Manager that our identity needs for it, as roles name it."""
+        return operation_of(self.method, self.path)
+
+    @property
+    def scope(self) -> str:
+        """What a role that permits it has to cover: the workspace, or what a role is granted on."""
+        head, is_grant, _ = self.path.partition("/providers/Microsoft.Authorization/")
+        if is_grant:
+            return head
+        start = "/providers/Microsoft.MachineLearningServices/workspaces/"
+        before, _, after = self.path.partition(start)
+        return f"{before}{start}{after.partition('/')[0]}"
+
 
 class Step(Struct, frozen=True, kw_only=True):
     """One call of a plan, and what goes with it.
@@ -874,6 +912,18 @@ class Decision(Struct, frozen=True, kw_only=True):
         return tuple(answer for answer in self.answers if answer.answer is not Answer.ALLOW)
 
 
+class Touch(Struct, frozen=True, kw_only=True):
+    """One thing that a plan reaches, and what that means for it: a part of the plan's blast radius.
+
+    Attributes:
+        path: Its resource ID.
+        says: Sentences for the person who approves, such as its share of the traffic.
+    """
+
+    path: str
+    says: tuple[str, ...]
+
+
 # ----------------------------------------------------------------------------------------------- outcome
 
 
@@ -892,6 +942,7 @@ class Status(StrEnum):
     AGAIN = "again"  # the answer was lost, and sending it again does no harm
     UNCLEAR = "unclear"  # the answer was lost, and the world does not tell
     REFUSED = "refused"  # the guards refused right before the effect
+    VOID = "void"  # what people approved is no longer so; nothing was sent, and they are asked again
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -966,6 +1017,14 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     mode: Mode
     policy_version: str
     facts: dict[str, object]
+
+
+def operation_of(method: str, path: str) -> str:
+    """Give the operation of Azure Resource Manager that a call is, by its path: ``<provider>/<types>/write``."""
+    parts = path.rpartition("/providers/")[2].strip("/").split("/")
+    kind = "/".join([parts[0], *parts[1::2]])
+    verb = {"GET": "read", "PUT": "write", "DELETE": "delete", "POST": "action"}[method]
+    return f"{kind}/{verb}"
 
 
 def reading_words[T](reading: Reading[T]) -> str:

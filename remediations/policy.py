@@ -19,9 +19,11 @@ from msgspec import Meta, Struct
 
 from remediations import codec
 from remediations.errors import PolicyError
-from remediations.model import Json, Mode, ResourceId, tags_match
+from remediations.model import Json, Mode, Person, ResourceId, tags_match
 
 type Count = Annotated[int, Meta(ge=0, le=1000)]
+type ObjectId = Annotated[str, Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
+type Quorum = Annotated[int, Meta(ge=1, le=5)]
 type Wait = Annotated[timedelta, Meta(description="ISO 8601 duration, such as PT30S, PT10M or P1D")]
 
 
@@ -50,6 +52,27 @@ class Scope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return ", ".join([*named, *(f"tag {name}={value}" for name, value in self.tags.items())]) or "everything"
 
 
+class Approvers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may approve: whoever holds the app role, is named, or is in one of the groups.
+
+    Attributes:
+        role: App role of the function app's sign-in; empty: nobody by role.
+        users: Object ids in Entra ID.
+        groups: Object ids of groups. The tokens of who is in more than 200 leave them out: prefer the role.
+    """
+
+    role: str = "Medic.Approver"
+    users: tuple[ObjectId, ...] = ()
+    groups: tuple[ObjectId, ...] = ()
+
+    def include(self, person: Person) -> bool:
+        """Tell whether a person may approve by these."""
+        ids = {one.lower() for one in self.users}
+        groups = {one.lower() for one in self.groups}
+        by_role = bool(self.role) and self.role in person.roles
+        return by_role or person.oid.lower() in ids or not groups.isdisjoint(one.lower() for one in person.groups)
+
+
 class ActionPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one action may do.
 
@@ -60,6 +83,7 @@ class ActionPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         backoff: Wait before the first repair; doubles with each further one up to `backoff_most`.
         ceiling: Time from the failure after which nothing is tried any more.
         breaker_failures: So many repairs that did not help inside `breaker_within` turn auto into ask.
+        quorum: How many people have to approve; None: two for what destroys something, else one.
     """
 
     mode: Mode = Mode.OFF
@@ -72,6 +96,8 @@ class ActionPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ceiling: Wait = timedelta(hours=2)
     breaker_failures: Count = 5
     breaker_within: Wait = timedelta(hours=6)
+    approvers: Approvers = Approvers()
+    quorum: Quorum | None = None
 
 
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,6 +119,8 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ceiling: Wait | None = None
     breaker_failures: Count | None = None
     breaker_within: Wait | None = None
+    approvers: Approvers | None = None
+    quorum: Quorum | None = None
 
 
 class Pause(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -220,6 +248,11 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 permission = msgspec.structs.replace(permission, **written)
         return permission
 
+    def all_approvers(self) -> Iterator[Approvers]:
+        """Give who may approve anything, anywhere."""
+        yield from (action.approvers for action in self.actions.values())
+        yield from (rule.approvers for rule in self.rules if rule.approvers is not None)
+
     def trusts_spec(self, url: str) -> bool:
         """Tell whether a desired spec from there may be deployed without a person."""
         return self.lists_spec(url) and _below(url, self.desired_specs.trusted)
@@ -315,7 +348,8 @@ type _Mistake = tuple[str, object, str]
 
 def _check(policy: Policy, file: str) -> None:
     """Refuse what is well formed and cannot be meant."""
-    for path, value, fix in (*_wrong_places(policy), *_wrong_times(policy), *_wrong_waits(policy)):
+    mistakes = (*_wrong_places(policy), *_wrong_times(policy), *_wrong_waits(policy), *_wrong_people(policy))
+    for path, value, fix in mistakes:
         raise PolicyError(file, path, value, fix)
 
 
@@ -357,10 +391,23 @@ def _wrong_waits(policy: Policy) -> Iterator[_Mistake]:
         yield "$.approval_window", str(policy.approval_window), "Write a duration up to P30D."
 
 
+def _wrong_people(policy: Policy) -> Iterator[_Mistake]:
+    actions = [(f"$.actions.{name}", action.approvers, action.quorum) for name, action in policy.actions.items()]
+    rules = [(f"$.rules[{number}]", rule.approvers, rule.quorum) for number, rule in enumerate(policy.rules)]
+    for path, approvers, quorum in (*actions, *rules):
+        if approvers is None or approvers.role or approvers.groups:
+            continue
+        listed = len({one.lower() for one in approvers.users})
+        if listed < (quorum or 1):
+            fix = f"Name a role, a group or more users: {listed} could approve, and {quorum or 1} would be needed."
+            yield f"{path}.approvers", codec.dump(approvers), fix
+
+
 _EXAMPLES = (
     ("enum value", f"Use one of {', '.join(Mode)}."),
     ("`time`", 'Write it in quotes, with seconds: "22:00:00".'),
     ("duration", "Write an ISO 8601 duration, such as PT30S, PT10M or P1D."),
+    ("regex", "Write an object id, as `az ad user show` and `az ad group show` give it under id."),
     ("datetime", "Write a time with its zone, such as 2026-12-01T00:00:00Z."),
 )
 _WORDS = {"int": "a whole number", "str": "a text", "array": "a list", "object": "a mapping"}
@@ -385,7 +432,7 @@ def _fix(words: str, path: str) -> str:
 
 
 def _field_names() -> list[str]:
-    structs = (Policy, ActionPolicy, Rule, Scope, Pause, Freeze, Window, DesiredSpecs, Grants, Idle)
+    structs = (Policy, ActionPolicy, Approvers, Rule, Scope, Pause, Freeze, Window, DesiredSpecs, Grants, Idle)
     return [name for struct in structs for name in struct.__struct_fields__]
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -125,3 +125,52 @@ class Writes(Protocol):
 
     def send(self, call: Call, body: Json, *, request_id: str) -> Reply:
         """Send a call; raise ``WriteInDryRun`` in a dry run."""
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """One thing to tell people, in the forms that channels need.
+
+    Attributes:
+        key: The same for every attempt to tell it: digits, letters and ``-``.
+        kind: ``asked``, ``approved``, ``repaired``, … (`approval.notice.Kind`).
+        subject: One line.
+        wants_person: Whether somebody has to look.
+        is_over: Whether what was told before needs nobody any more.
+        link: Where to look or to answer: on this app.
+        card: The Teams message: an Adaptive Card in its envelope.
+        facts: The same for programs: ids, names and our own words.
+    """
+
+    key: str
+    kind: str
+    at: datetime
+    subject: str
+    incident_id: str
+    resource: str
+    wants_person: bool
+    is_over: bool
+    link: str | None
+    card: dict[str, Json]
+    facts: dict[str, Json]
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """What came of one attempt to tell.
+
+    Attributes:
+        taken: Whether the channel took it; False: try again; None: it never will take it.
+        retry_after: How long the channel asks us to wait.
+    """
+
+    taken: bool | None
+    words: str
+    retry_after: timedelta | None = None
+
+
+class Notifier(Protocol):
+    """A channel to people: one attempt a call, of some seconds at most. Nothing raises."""
+
+    name: str
+
+    def tell(self, message: Message) -> Delivery:
+        """Hand a message over, once."""

@@ -19,7 +19,7 @@ from remediations.audit import Journal
 from remediations.errors import AlreadyExists, NotFound, PolicyError, SettingsError
 from remediations.model import Call, Caller, Json, Mode
 from remediations.policy import Policy
-from remediations.ports import Reads, Reply, Store, Writes
+from remediations.ports import Notifier, Reads, Reply, Store, Writes
 from remediations.settings import Settings
 from remediations.trail import Trail
 
@@ -144,6 +144,28 @@ class Services:
         if self.settings.mode.rank <= Mode.DRY_RUN.rank:
             return NoWrites()
         return Writers(self.settings, self._credential)
+
+    @cached_property
+    def notifiers(self) -> tuple[Notifier, ...]:
+        """The channels that are set, also in a dry run: telling writes nothing to Azure's resources."""
+        chosen: list[Notifier] = []
+        if self.settings.teams_url is not None:
+            from remediations.adapters.teams import TeamsNotifier
+
+            chosen.append(TeamsNotifier(self.settings.teams_url))
+        if self.settings.webhook_url is not None:
+            from remediations.adapters.webhook import WebhookNotifier
+
+            chosen.append(WebhookNotifier(self.settings.webhook_url))
+        if self.settings.outcome_topic is not None:
+            from remediations.adapters.topic import TopicNotifier
+
+            chosen.append(TopicNotifier(self.settings.outcome_topic, self._credential))
+        if self.settings.notices_folder is not None:
+            from remediations.adapters.outbox import FolderNotifier
+
+            chosen.append(FolderNotifier(self.settings.notices_folder))
+        return tuple(chosen)
 
     @property
     def own(self) -> Caller | None:

@@ -16,6 +16,8 @@ from remediations.model import Mode
 _ROOT = Path(__file__).parent.parent
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _NOT_OURS = frozenset({"MEDIC_TASK_HUB", "MEDIC_RESEARCH", "MEDIC_LIVE_DEPLOYMENT"})
+_SECRETS = frozenset({"MEDIC_APPROVAL_KEYS", "MEDIC_ARM_TOKEN", "MEDIC_TEAMS_URL", "MEDIC_WEBHOOK_URL"})
+_VISIBLE = re.compile(r"[!-~]+")  # what may stand in the request of a URL
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 DESCRIPTIONS: dict[str, str] = {
@@ -31,11 +33,24 @@ DESCRIPTIONS: dict[str, str] = {
     "MEDIC_TIME_SCALE": "Divides the waits that policy chose; refused in Azure (default 1)",
     "MEDIC_APPROVAL_KEYS": 'Keys that sign approval links, as JSON: {"k1": "<32 random bytes, base64url>"}',
     "MEDIC_APPROVAL_ACTIVE_KID": "The key that signs; the others are still accepted",
+    "MEDIC_TEAMS_URL": "Where cards are posted: the secret URL of a Teams Workflow",
+    "MEDIC_WEBHOOK_URL": "Where alerts are posted for paging and mail (common alert schema), a secret URL too",
+    "MEDIC_OUTCOME_TOPIC": "Endpoint of an Event Grid topic that gets a CloudEvent of each message",
+    "MEDIC_NOTICES": "A folder that keeps each message, or off (default: notices, beside the trail); refused in Azure",
+    "MEDIC_APP_URL": "Where people reach this app (default: its host name in Azure, http://127.0.0.1:7071 elsewhere)",
+    "MEDIC_DEV_SIGN_IN": "Object id of whoever uses this machine: signed in, with every role; refused in Azure",
 }
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """How this app runs."""
+    """How this app runs.
+
+    Attributes:
+        teams_url, webhook_url: Secrets: whoever has one can post there.
+        notices: The folder that is set; `notices_folder` is the one that is used.
+        app_url: What the links in messages begin with, without a slash at its end.
+        dev_sign_in: Who is taken as signed in on loopback; None in Azure.
+    """
 
     mode: Mode = Mode.DRY_RUN
     store: str = ".medic"
@@ -49,12 +64,27 @@ class Settings(Struct, frozen=True, kw_only=True):
     time_scale: float = 1.0
     approval_keys: dict[str, str] = {}
     approval_active_kid: str | None = None
+    teams_url: str | None = None
+    webhook_url: str | None = None
+    outcome_topic: str | None = None
+    notices: str | None = None
+    app_url: str = "http://127.0.0.1:7071"
+    dev_sign_in: str | None = None
     is_azure: bool = False
 
     @property
     def arm_is_loopback(self) -> bool:
         """Whether Azure Resource Manager is a simulator on this machine."""
         return is_loopback(self.arm_url)
+
+    @property
+    def notices_folder(self) -> Path | None:
+        """The folder that keeps each message; None in Azure, where it is off, and beside a store that is no folder."""
+        if self.notices == "off":
+            return None
+        if self.notices is not None:
+            return Path(self.notices)
+        return None if self.is_azure or self.store.startswith("http") else Path(self.store) / "notices"
 
 
 def load(environment: Mapping[str, str]) -> Settings:
@@ -76,12 +106,24 @@ def load(environment: Mapping[str, str]) -> Settings:
         time_scale=_number(environment, "MEDIC_TIME_SCALE", 1, 1, 100_000),
         approval_keys=keys,
         approval_active_kid=_active_key(environment, keys),
+        teams_url=_channel(environment, "MEDIC_TEAMS_URL", is_azure=is_azure),
+        webhook_url=_channel(environment, "MEDIC_WEBHOOK_URL", is_azure=is_azure),
+        outcome_topic=_channel(environment, "MEDIC_OUTCOME_TOPIC", is_azure=is_azure),
+        notices=environment.get("MEDIC_NOTICES") or None,
+        app_url=_app_url(environment, is_azure=is_azure),
+        dev_sign_in=_guid(environment, "MEDIC_DEV_SIGN_IN", "Take yours: az ad signed-in-user show --query id."),
         is_azure=is_azure,
     )
     if is_azure and settings.time_scale != 1:
         raise SettingsError(
             "MEDIC_TIME_SCALE", environment["MEDIC_TIME_SCALE"], "it shortens waits", "Remove it in Azure."
         )
+    if is_azure and settings.notices is not None:
+        why = "a folder does not outlive an instance in Azure"
+        raise SettingsError("MEDIC_NOTICES", settings.notices, why, "Remove it in Azure.")
+    if is_azure and settings.dev_sign_in is not None:
+        why = "it signs in whoever asks"
+        raise SettingsError("MEDIC_DEV_SIGN_IN", settings.dev_sign_in, why, "Remove it in Azure.")
     if settings.arm_is_loopback and settings.arm_token is None:
         raise SettingsError("MEDIC_ARM_TOKEN", None, "a simulator on loopback knows no sign-in", "Set it: sim-medic.")
     if settings.arm_token is not None and not settings.arm_is_loopback:
@@ -97,18 +139,21 @@ def is_loopback(url: str) -> bool:
 def _host(url: str) -> str | None:
     """Give the host that a URL names; None if it is malformed or names none."""
     try:
-        return urlsplit(url).hostname
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
     except ValueError:
         return None
+    return host
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     for name in environment:
         if name.startswith("MEDIC_") and name not in DESCRIPTIONS and name not in _NOT_OURS:
             known = [other.removeprefix("MEDIC_") for other in DESCRIPTIONS]
-            near = difflib.get_close_matches(name.removeprefix("MEDIC_"), known, n=1)
-            fix = f"Did you mean MEDIC_{near[0]}?" if near else "Remove it; README.md lists the settings."
-            raise SettingsError(name, environment[name], "no such setting", fix)
+            near = [f"MEDIC_{other}" for other in difflib.get_close_matches(name.removeprefix("MEDIC_"), known, n=1)]
+            shown = "(hidden)" if not near or near[0] in _SECRETS else environment[name]
+            fix = f"Did you mean {near[0]}?" if near else "Remove it; README.md lists the settings."
+            raise SettingsError(name, shown, "no such setting", fix)
 
 
 def _mode(environment: Mapping[str, str]) -> Mode:
@@ -141,10 +186,28 @@ def _url(environment: Mapping[str, str], name: str, default: str) -> str:
     return text
 
 
-def _guid(environment: Mapping[str, str], name: str) -> str | None:
+def _app_url(environment: Mapping[str, str], *, is_azure: bool) -> str:
+    host = environment.get("WEBSITE_HOSTNAME") or "127.0.0.1:7071"  # the host says where it is, also off Azure
+    return _url(environment, "MEDIC_APP_URL", f"{'https' if is_azure else 'http'}://{host}").rstrip("/")
+
+
+def _channel(environment: Mapping[str, str], name: str, *, is_azure: bool) -> str | None:
+    """Give a URL that messages go to; no error shows one that is a secret."""
+    text = environment.get(name) or None
+    if text is None:
+        return None
+    shown = "(hidden)" if name in _SECRETS else text
+    if not text.startswith("https://") and (is_azure or not (text.startswith("http://") and is_loopback(text))):
+        raise SettingsError(name, shown, "it is not https", "Use an https URL, or one on loopback off Azure.")
+    if _host(text) is None or not _VISIBLE.fullmatch(text):
+        raise SettingsError(name, shown, "it is no URL", "Copy it once more from where it was made.")
+    return text
+
+
+def _guid(environment: Mapping[str, str], name: str, fix: str = "Copy it from the identity's overview.") -> str | None:
     text = environment.get(name) or None
     if text is not None and not _GUID.fullmatch(text):
-        raise SettingsError(name, text, "it is not a GUID", "Copy it from the identity's overview.")
+        raise SettingsError(name, text, "it is not a GUID", fix)
     return text
 
 

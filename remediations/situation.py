@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from remediations.catalogue.checks import network_faults
 from remediations.model import (
+    Absent,
     ActivityRow,
     Caller,
     Evidence,
@@ -25,7 +26,7 @@ from remediations.model import (
     Surroundings,
     Unknown,
 )
-from remediations.policy import ActionPolicy, Freeze, Grants, Idle, Pause, Policy, Scope, Window
+from remediations.policy import ActionPolicy, Approvers, Freeze, Grants, Idle, Pause, Policy, Scope, Window
 from remediations.trail import Effect, Result, Settled, Trail, counts_as_attempt
 
 _UNCLEAR_FOR = timedelta(hours=24)  # later, the resource itself shows what became of it
@@ -63,6 +64,9 @@ class Situation(Struct, frozen=True, kw_only=True):
         permission: What policy permits; its mode is the strictest of those for all that the plan touches.
         step: Number of the step whose turn it is.
         ceiling: ``MEDIC_MODE``: the most that is permitted at all.
+        preflight: The permissions that our identity lacks, read when a person was about to be asked; absent if it lacks
+            none, or if nobody was about to be asked.
+        quorum: What policy says for each thing that the plan touches, and `approvers` who may approve all of them.
         desk: ``ours``, ``held`` by another incident, or ``free`` (it is claimed right before the effect).
         fingerprint: What the target shows now; the plan says what it showed.
         history: What was done to the resource since the failure, from the Activity Log.
@@ -94,6 +98,9 @@ class Situation(Struct, frozen=True, kw_only=True):
     effects: tuple[PastEffect, ...] = ()
     budget_used: int = 0
     results: tuple[Result, ...] = ()
+    preflight: Reading[tuple[str, ...]] = Absent()
+    quorum: tuple[int | None, ...] = (None,)
+    approvers: tuple[Approvers, ...] = (Approvers(),)
     desk: str = "free"
 
 
@@ -150,6 +157,8 @@ def survey(
         effects=_effects(plan, trail, now),
         budget_used=trail.budget_used(resource.subscription, plan.action, now, plan.digest),
         results=trail.results(resource.subscription, plan.action, now - permission.breaker_within, now),
+        quorum=tuple(one.quorum for one in permissions),
+        approvers=tuple(dict.fromkeys(one.approvers for one in permissions)),
         desk=desk,
     )
 

@@ -14,22 +14,27 @@
 ``requests/<request id>``                   which intent an ``x-ms-client-request-id`` belongs to
 ``budget/<scope>/<action>/<hour>/<n>``      a taken slot
 ``results/<scope>/<action>/<day>/<id>-<n>``  whether a repair helped: the breaker reads it
-``approvals/<plan>/asked``, ``/decided``    a question to a person and its answer
+``approvals/<plan>/asked``, ``/decided``    a question to people and its final answer
+``approvals/<plan>/votes/<person>``         what one of them answered
+``refused/<day>/<nonce>``                   an attempt to answer a question that named none
 ``pauses/<until>-<nonce>``                  a scope in which nothing is done
+``days/<day>/<n>``                          the register: what a list of incidents needs (`register`)
 ==========================================  =========================================================================
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from remediations import codec
-from remediations.errors import AlreadyExists, AppendConflict, NotFound
-from remediations.model import AuditRecord, Caller, Disposition, End, Incident, Outcome, Status
-from remediations.policy import Pause
+from remediations.errors import AlreadyExists, AppendConflict, NotFound, StoreError
+from remediations.model import AuditRecord, Caller, Disposition, End, Incident, Mode, Outcome, Status, Touch
+from remediations.policy import Approvers, Pause
 from remediations.ports import Store
+from remediations.register import Kind, Line, Register
 
 _APPENDS = 20
 _NOTHING_DONE = frozenset({Status.BUSY, Status.THROTTLED, Status.UNSENT, Status.REFUSED})
@@ -69,7 +74,12 @@ class Joined(Struct, frozen=True, kw_only=True):
 
 
 class Ended(Struct, frozen=True, kw_only=True):
-    """The end of an incident, for the sweep, the report and the list."""
+    """The end of an incident, for the sweep, the report and the list.
+
+    Attributes:
+        mode: ``MEDIC_MODE`` at its end.
+        diagnosed_at: When it was first diagnosed; filled in from its records where it is left out.
+    """
 
     at: datetime
     end: End
@@ -78,6 +88,8 @@ class Ended(Struct, frozen=True, kw_only=True):
     cause_id: str | None = None
     action: str | None = None
     effects: int = 0
+    mode: Mode | None = None
+    diagnosed_at: datetime | None = None
 
 
 class Effect(Struct, frozen=True, kw_only=True):
@@ -137,7 +149,16 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 class Question(Struct, frozen=True, kw_only=True):
-    """What a person is asked."""
+    """What people are asked.
+
+    Attributes:
+        decision: Digest of the decision in the evidence store: what would be done, and what each guard said.
+        quorum: How many of them have to approve.
+        approvers: Who may: somebody whom each of these includes.
+        callers: Object ids and client ids of who started the failed operation: none of them may approve.
+        touches: What the plan reaches.
+        voids: The approved plan in whose place this one is asked about, and `differences` what has changed since.
+    """
 
     at: datetime
     incident_id: str
@@ -145,6 +166,12 @@ class Question(Struct, frozen=True, kw_only=True):
     decision: str
     policy_version: str
     expires_at: datetime
+    quorum: int = 1
+    approvers: tuple[Approvers, ...] = (Approvers(),)
+    callers: tuple[str, ...] = ()
+    touches: tuple[Touch, ...] = ()
+    voids: str | None = None
+    differences: tuple[str, ...] = ()
 
     @property
     def bell(self) -> str:
@@ -152,8 +179,35 @@ class Question(Struct, frozen=True, kw_only=True):
         return bell_of(self.plan)
 
 
+class Vote(Struct, frozen=True, kw_only=True):
+    """One person's answer to a question; each has one.
+
+    Attributes:
+        by: Object id and tenant.
+        comment: Theirs; without control characters.
+    """
+
+    at: datetime
+    plan: str
+    by: Caller
+    approves: bool
+    comment: str = ""
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """An attempt to answer that named no question which its sender may answer."""
+
+    at: datetime
+    why: str
+    by: Caller = Caller()
+
+
 class Answered(Struct, frozen=True, kw_only=True):
-    """What a person, or time, answered. `approved` is None when the question was superseded or expired."""
+    """The final answer to a question. `approved` is None when it was superseded or expired.
+
+    Attributes:
+        by: Who gave the last answer that it took; nobody where none did.
+    """
 
     at: datetime
     plan: str
@@ -167,6 +221,7 @@ class Trail:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.register = Register(store)
 
     # --- events and incidents ---
 
@@ -187,15 +242,18 @@ class Trail:
         """Give the delivery of a name; raises ValueError if it cannot be read."""
         return codec.decode(Intake, self.store.read(name))
 
-    def open_incident(self, incident: Incident, nonce: str, now: datetime) -> bool:
+    def open_incident(self, incident: Incident, nonce: str, now: datetime, *, mode: Mode | None = None) -> bool:
         """Claim an incident; False if another nonce holds it. Asking again with the same nonce is True again."""
         for key in {incident.resource.key, incident.resource.endpoint_id.key}:
             self._create(f"resources/{_short(key)}/{incident.id}", incident)
         opened = Opened(at=now, nonce=nonce, incident=incident)
-        if self._create(f"incidents/{incident.id}/opened", opened):
-            return True
-        holder = self.opened(incident.id)
-        return holder is not None and holder.nonce == nonce
+        if not self._create(f"incidents/{incident.id}/opened", opened):
+            holder = self.opened(incident.id)
+            if holder is None or holder.nonce != nonce:
+                return False
+            opened = holder
+        self.register.note(replace(_line(Kind.OPENED, opened.at, opened.incident), mode=mode), now)
+        return True
 
     def opened(self, incident_id: str) -> Opened | None:
         return self._read(Opened, f"incidents/{incident_id}/opened")
@@ -216,7 +274,25 @@ class Trail:
         return incident
 
     def end_incident(self, ended: Ended) -> None:
-        self._create(f"incidents/{ended.incident.id}/ended", ended)
+        incident_id = ended.incident.id
+        line = self._known(Kind.ENDED, ended.at, incident_id, ended.incident)
+        diagnosed_at = ended.diagnosed_at or line.diagnosed_at
+        kept = replace(ended, diagnosed_at=diagnosed_at)
+        if not self._create(f"incidents/{incident_id}/ended", kept):
+            kept = self.ended(incident_id) or kept
+        self.register.note(
+            replace(
+                line,
+                at=kept.at,
+                mode=kept.mode or line.mode,
+                cause_id=kept.cause_id or line.cause_id,
+                action=kept.action or line.action,
+                end=kept.end,
+                effects=kept.effects,
+                diagnosed_at=kept.diagnosed_at,
+            ),
+            ended.at,
+        )
 
     def ended(self, incident_id: str) -> Ended | None:
         return self._read(Ended, f"incidents/{incident_id}/ended")
@@ -377,7 +453,11 @@ class Trail:
     # --- questions ---
 
     def ask(self, question: Question) -> None:
-        self._create(f"approvals/{question.plan}/asked", question)
+        kept = question
+        if not self._create(f"approvals/{question.plan}/asked", question):
+            kept = self.question(question.plan) or question
+        line = self._known(Kind.ASKED, kept.at, kept.incident_id)
+        self.register.note(replace(line, plan=kept.plan, expires_at=kept.expires_at), question.at)
 
     def question(self, plan: str) -> Question | None:
         return self._read(Question, f"approvals/{plan}/asked") if _is_name(plan) else None
@@ -386,10 +466,36 @@ class Trail:
         """Keep the answer to a question; the first one stands and is given back."""
         name = f"approvals/{answered.plan}/decided"
         self._create(name, answered)
-        return codec.decode(Answered, self.store.read(name))
+        kept = codec.decode(Answered, self.store.read(name))
+        with suppress(StoreError, ValueError):  # it stands all the same, and the register learns of the incident's end
+            question = self.question(kept.plan)
+            if question is not None:
+                line = self._begun(Kind.ANSWERED, kept.at, question.incident_id)
+                self.register.note(replace(line, plan=kept.plan, approved=kept.approved), answered.at)
+        return kept
+
+    def vote(self, vote: Vote) -> Vote:
+        """Keep one person's answer; their first one stands and is given back."""
+        name = f"approvals/{vote.plan}/votes/{_short(f'{vote.by.tid} {vote.by.oid}')}"
+        self._create(name, vote)
+        return codec.decode(Vote, self.store.read(name))
+
+    def votes(self, plan: str) -> tuple[Vote, ...]:
+        """Give what people have answered so far, oldest first."""
+        names = self.store.list(f"approvals/{plan}/votes/")
+        return tuple(sorted((codec.decode(Vote, self.store.read(name)) for name in names), key=lambda vote: vote.at))
 
     def answered(self, plan: str) -> Answered | None:
         return self._read(Answered, f"approvals/{plan}/decided")
+
+    def record_refusal(self, refusal: Refusal, nonce: str) -> None:
+        """Keep an attempt to answer that named no question."""
+        self._create(f"refused/{refusal.at:%Y-%m-%d}/{refusal.at:%H%M%S}-{nonce}", refusal)
+
+    def refusals(self, day: datetime) -> Iterator[Refusal]:
+        """Give the attempts of one UTC day that named no question."""
+        for name in self.store.list(f"refused/{day:%Y-%m-%d}/"):
+            yield codec.decode(Refusal, self.store.read(name))
 
     def open_questions(self) -> Iterator[Question]:
         """Give the questions that nobody and nothing has answered."""
@@ -400,6 +506,33 @@ class Trail:
                 yield codec.decode(Question, self.store.read(f"{base}/asked"))
 
     # --- the parts ---
+
+    def _begun(self, kind: Kind, at: datetime, incident_id: str, incident: Incident | None = None) -> Line:
+        """Give a line of the register about an incident; what cannot be read is left out of it, and stops nothing."""
+        opened: Opened | None = None
+        with suppress(ValueError):
+            opened = self.opened(incident_id)
+        if opened is not None:
+            return replace(_line(kind, at, opened.incident), opened_at=opened.at)
+        return Line(kind=kind, at=at, incident=incident_id) if incident is None else _line(kind, at, incident)
+
+    def _known(self, kind: Kind, at: datetime, incident_id: str, incident: Incident | None = None) -> Line:
+        """Give the same with what the incident's records say of its diagnosis."""
+        line = self._begun(kind, at, incident_id, incident)
+        records: tuple[AuditRecord, ...] = ()
+        with suppress(ValueError):
+            records = self.records(incident_id)
+        diagnosed = [record for record in records if record.stage == "diagnosis"]
+        if not diagnosed:
+            return line
+        cause, action = (diagnosed[-1].facts.get(name) for name in ("cause", "action"))
+        return replace(
+            line,
+            cause_id=cause if isinstance(cause, str) else None,
+            action=action if isinstance(action, str) else None,
+            diagnosed_at=diagnosed[0].at,
+            mode=diagnosed[-1].mode,
+        )
 
     def _create(self, name: str, value: object) -> bool:
         try:
@@ -419,6 +552,17 @@ class Trail:
             return self.store.read(name)
         except NotFound:
             return b""
+
+
+def _line(kind: Kind, at: datetime, incident: Incident) -> Line:
+    return Line(
+        kind=kind,
+        at=at,
+        incident=incident.id,
+        resource=incident.resource.path,
+        operation=incident.operation,
+        failed_at=incident.began_at,
+    )
 
 
 def record_at(record: AuditRecord, seq: int) -> AuditRecord:

@@ -179,7 +179,7 @@ def test_every_activity_and_orchestration_that_the_walk_names_is_registered():
     own = {name: kind for name, kind in registered.items() if not name.startswith("BuiltIn__")}
     activities = {name for name, kind in own.items() if kind == "activityTrigger"}
     assert activities - called == set(), "an activity that nobody calls"
-    for name in ("on_deployment_failure", "submit", "sweep", "purge", "desk", "remediate", "health", "decide"):
+    for name in ("on_deployment_failure", "submit", "sweep", "purge", "desk", "remediate", "health", "approval"):
         assert name in registered
 
 

@@ -482,6 +482,15 @@ def _list(ask: Ask) -> Answer:
         return page_of(ask, found, lambda each: each.id.lower(), Assignment.body)
 
 
+def _permissions(ask: Ask) -> Answer:
+    """What the caller may do on a scope: everything, but for what this world denies it there."""
+    world, scope, who = ask.world, _scope_of(ask), ask.call.who
+    with world.lock:
+        denied = [denial.action for denial in world.denied if world.denies(denial, who, scope)]
+    permission = {"actions": ["*"], "notActions": denied, "dataActions": [], "notDataActions": []}
+    return Answer(status=200, body={"value": [permission]})
+
+
 def _definition(ask: Ask) -> Answer:
     guid = ask.names["guid"]
     role = ask.world.roles.role(guid)
@@ -521,6 +530,13 @@ ROUTES = (
     Route("GET", "role-assignment", _ONE, f"{ASSIGNMENTS}/read", _get),
     Route("PUT", "role-assignment", _ONE, f"{ASSIGNMENTS}/write", _put),
     Route("DELETE", "role-assignment", _ONE, f"{ASSIGNMENTS}/delete", _delete),
+    Route(
+        "GET",
+        "permissions",
+        f"/{{scope:path}}/providers/{PROVIDER}/permissions",
+        f"{PROVIDER}/permissions/read",
+        _permissions,
+    ),
     Route("GET", "role-definition", "/{scope:path}" + _ROLE, f"{PROVIDER}/roleDefinitions/read", _definition),
     Route("GET", "role-definition", _ROLE, f"{PROVIDER}/roleDefinitions/read", _definition),
 )

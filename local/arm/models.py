@@ -275,12 +275,7 @@ class World:
     def authorize(self, call: Call, action: str, scope: str) -> None:
         """A Refusal (403) in ARM's words if the caller is denied the action there."""
         for denial in self.denied:
-            if (
-                denial.principal in {call.who, "*"}
-                and fnmatchcase(action.lower(), denial.action.lower())
-                and fnmatchcase(scope.lower(), denial.scope.lower())
-                and (denial.condition is None or denial.condition in self.conditions)
-            ):
+            if self.denies(denial, call.who, scope) and fnmatchcase(action.lower(), denial.action.lower()):
                 principal = call.principal
                 raise Refusal(
                     403,
@@ -289,6 +284,14 @@ class World:
                     f"perform action '{action}' over scope '{scope}' or the scope is invalid. If access was recently "
                     "granted, please refresh your credentials.",
                 )
+
+    def denies(self, denial: schema.Denial, who: str, scope: str) -> bool:
+        """Whether a denial is about a caller and a scope, under the conditions that hold now."""
+        return (
+            denial.principal in {who, "*"}
+            and fnmatchcase(scope.lower(), denial.scope.lower())
+            and (denial.condition is None or denial.condition in self.conditions)
+        )
 
     def find(self, target: Target) -> Resource | None:
         """The resource, if there is one."""

@@ -15,7 +15,8 @@ from local.report import Decisions, Report
 from remediations import codec
 from remediations.catalogue import CAUSES
 from remediations.classification import classify
-from remediations.model import AuditRecord, Evidence, Scoring
+from remediations.headline import headline, text
+from remediations.model import AuditRecord, Evidence
 from remediations.policy import Pause, Scope
 from remediations.services import Services
 from remediations.trail import Ended, Opened, Trail
@@ -201,66 +202,6 @@ def _incident_named(trail: Trail, name: str) -> str:
     return found[0]
 
 
-def headline(record: AuditRecord) -> str:
-    """Give the words of a record: what it says, for people."""
-    facts = {name: _words(value) for name, value in record.facts.items()}
-    if record.stage in {"intent", "wait", "unneeded", "outcome", "verification"}:
-        return _of_call(record, facts)
-    match record.stage:
-        case "incident":
-            words = _of_incident(record, facts)
-        case "evidence":
-            rows = facts.get("activity", "")
-            log_words = f"{rows} rows of the Activity Log" if rows.isdigit() else f"Activity Log {rows}"
-            read = f"operation {facts.get('operation')}, {log_words}"
-            words = f"resource {facts.get('resource')}, {facts.get('load', read)}"
-            words += "" if facts.get("polls") == "1" else f"; after {facts.get('polls')} rounds of reading"
-        case "diagnosis":
-            words = f"{facts.get('cause')} ({facts.get('code')}), {facts.get('level')}"
-        case "plan" if "none" in facts:
-            words = f"none, {facts.get('none')}: {facts.get('words')}"
-        case "plan":
-            words = f"{facts.get('action')}: {facts.get('effect')}"
-        case "decision":
-            held = "" if facts.get("would") == facts.get("verdict") else f"; it would be {facts.get('would')}"
-            words = f"{facts.get('verdict')} ({facts.get('when')}){held}: {facts.get('mode_words')}"
-        case "question":
-            words = f"a person is asked, until {facts.get('expires_at')}"
-        case "answer":
-            words = facts.get("words", "")
-        case "end":
-            words = f"{facts.get('end')}: {facts.get('words')}"
-        case _:
-            words = ", ".join(f"{name} {value}" for name, value in facts.items())
-    return words
-
-
-def _of_incident(record: AuditRecord, facts: dict[str, str]) -> str:
-    resource = "/".join(facts.get("resource", "").split("/")[8::2])
-    if "scoring" in record.facts:
-        return f"requests to {resource} fail, says {codec.load(Scoring, record.facts['scoring']).words}"
-    return f"the {facts.get('operation')} of {resource} did not succeed, says {facts.get('source')}"
-
-
-def _of_call(record: AuditRecord, facts: dict[str, str]) -> str:
-    """Give the words of a record about one call of a plan; calls are counted from 1, as people do."""
-    step = record.facts.get("step")
-    call, words = f"call {step + 1 if isinstance(step, int) else 1}", facts.get("words")
-    match record.stage:
-        case "intent":
-            return f"about to send {call}, attempt {facts.get('attempt')}"
-        case "wait":
-            return f"{call} is not sent yet: {words}"
-        case "unneeded":
-            return f"{call} is not needed: {words}"
-        case "outcome":
-            return f"{facts.get('status')}: {words}"
-        case _ if record.facts.get("end") is None:
-            return f"{call} is over: {words}"
-        case _:
-            return f"{facts.get('end')}: {words}"
-
-
 def _lines(record: AuditRecord) -> list[str]:
     """Give the further lines of a record: evidence for and against, calls, and every guard's answer."""
     facts = record.facts
@@ -268,7 +209,7 @@ def _lines(record: AuditRecord) -> list[str]:
     if record.stage == "diagnosis":
         for name, mark in (("supporting", "for"), ("opposing", "against")):
             lines += [f"{mark} {one.get('read')}: {one.get('says')}" for one in _dicts(facts.get(name))]
-        lines += [f"rivals {_words(facts['rivals'])}; to tell them apart: {facts.get('would_tell')}"] * bool(
+        lines += [f"rivals {text(facts['rivals'])}; to tell them apart: {facts.get('would_tell')}"] * bool(
             facts.get("rivals")
         )
     if record.stage == "plan" and "none" not in facts:
@@ -299,14 +240,6 @@ def _items(value: object) -> list[object]:
 
 def _dicts(value: object) -> list[dict[str, object]]:
     return [item for item in _items(value) if isinstance(item, dict)]
-
-
-def _words(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(_words(item) for item in value) or "none"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_words(item)}" for name, item in value.items() if item is not None) or "none"
-    return "none" if value is None else str(value)
 
 
 # ------------------------------------------------------------------------------------------------ pause

@@ -58,9 +58,13 @@ def address(to: str, payload: Json) -> str:
 
 def checked(to: str) -> str:
     """Give a URL that may be posted to; raises CommandError."""
-    parts = urlsplit(to)
+    words = f"--to {to!r} is no URL. Write http://127.0.0.1:7071."
+    try:
+        parts = urlsplit(to)
+    except ValueError as error:
+        raise terminal.CommandError(words) from error
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise terminal.CommandError(f"--to {to!r} is no URL. Write http://127.0.0.1:7071.")
+        raise terminal.CommandError(words)
     if parts.scheme == "http" and not is_loopback(to):
         raise terminal.CommandError(f"--to {to!r} is plain http to another machine. Use https, or this machine.")
     return to

@@ -82,10 +82,11 @@ def complain(words: str) -> None:
 
 
 def say_json(value: object) -> None:
-    """Write a value for programs."""
+    """Write a value for programs; what steers a terminal stands escaped in it."""
     from remediations import codec  # noqa: PLC0415 - imports the model
 
-    sys.stdout.write(json.dumps(codec.dump(value), indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(codec.dump(value), indent=2, ensure_ascii=False)
+    sys.stdout.write(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def plain(text: str) -> str:

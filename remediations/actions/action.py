@@ -19,6 +19,7 @@ from remediations.model import (
     Risk,
     Status,
     Step,
+    Touch,
 )
 from remediations.policy import Policy
 from remediations.ports import Reads, Reply
@@ -99,6 +100,7 @@ class Action(Struct, frozen=True, kw_only=True):
         landed: After a lost answer: did the call take effect, by what the world shows?
         answer: What an answer of Azure means for this step where it means something of its own; None if not.
         verify: Did a step help, by fresh evidence? No end means that the next step's turn comes.
+        touches: What the plan reaches, and what that means for it, by what the situation shows: for who approves.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Action(Struct, frozen=True, kw_only=True):
     prepare: Callable[[Plan, int, Reads], Body | Changed]
     landed: Callable[[Plan, int, Evidence], Status]
     verify: Callable[[Plan, int, Evidence], tuple[End | None, str]]
+    touches: Callable[[Plan, Situation], tuple[Touch, ...]]
     asks: tuple[Area, ...] = ()
     turn: Callable[[Plan, int, Situation], Turn] = go
     answer: Callable[[Step, Reply], tuple[Status, str] | None] = plain_answer

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from remediations import codec, idle, spec
+from remediations import idle, spec
 from remediations.actions import rerun
 from remediations.actions.action import Action, Body, Changed, Go, NotYet, Proposal, Stop, Turn, Unneeded
 from remediations.codec import mapping, text
@@ -37,6 +37,7 @@ from remediations.model import (
     Risk,
     Status,
     Step,
+    Touch,
     reading_words,
 )
 from remediations.policy import Policy
@@ -436,6 +437,79 @@ def verify(plan: Plan, number: int, after: Evidence) -> tuple[End | None, str]:
     return rerun.verify(plan, number, after)
 
 
+# ------------------------------------------------------------------------------------------- the blast radius
+
+
+def touches(plan: Plan, situation: Situation) -> tuple[Touch, ...]:
+    """Give what is deleted, the quota that this frees, the endpoints that it is taken from, and the re-run."""
+    victims = [_resource(step) for step in plan.steps if _deletes(step)]
+    endpoints = {victim.endpoint_id.key: victim.endpoint_id for victim in victims}
+    return (
+        *(Touch(path=victim.path, says=_victim_words(victim, situation)) for victim in victims),
+        Touch(path=_planned_key(plan), says=_quota_words(plan, victims, situation)),
+        *(Touch(path=one.path, says=_endpoint_words(one, victims, situation)) for one in endpoints.values()),
+        *rerun.touches(plan, situation),
+    )
+
+
+def _victim_words(victim: ResourceId, situation: Situation) -> tuple[str, ...]:
+    shown, gone = _shown(victim, situation)
+    if shown is None:
+        return ("It is deleted.", f"Its traffic, its last request and its cores are not known: {gone}.")
+    window = idle.days(situation.idle.window)
+    why = idle.why_not_idle(shown)
+    last = f"No request reached it in the last {window}, by its endpoint's metrics and its own."
+    return (
+        "It is deleted.",
+        rerun.traffic_words(victim, Found(shown.endpoint)),
+        last if why is None else f"That it was idle for the last {window} is not proved: {why}.",
+        f"{shown.cores} cores become free, with the 20 % reserve.",
+        _environment_words(shown.state),
+    )
+
+
+def _environment_words(state: ResourceState) -> str:
+    if state.environment_names:
+        names = ", ".join(state.environment_names)
+        return f"To create it again, somebody has to give its environment variables their values: {names}."
+    if not state.shows_environment:
+        return "Whether it has environment variables is not shown; to create it again, somebody has to know them."
+    return "It has no environment variables: its receipt is enough to create it again."
+
+
+def _quota_words(plan: Plan, victims: list[ResourceId], situation: Situation) -> tuple[str, ...]:
+    shown = [_shown(victim, situation)[0] for victim in victims]
+    freed = sum(one.cores for one in shown if one is not None)
+    unknown_of = len([one for one in shown if one is None])
+    family, location = plan.parameters.get("family"), plan.parameters.get("location")
+    unsaid = f", and those of {_deployments(unknown_of)} that cannot be read" if unknown_of else ""
+    words = f"{freed} cores of {family} in {location} become free{unsaid}."
+    quota = situation.surroundings.quota
+    if isinstance(quota, Found):
+        return words, f"{_arithmetic(quota.value)}."
+    then = ", ".join(f"{name} {plan.parameters.get(name)}" for name in ("needed", "used", "limit", "missing"))
+    return words, f"How much of it is used now is {reading_words(quota)}; when the plan was made: {then}."
+
+
+def _endpoint_words(endpoint: ResourceId, victims: list[ResourceId], situation: Situation) -> tuple[str, ...]:
+    own = [victim for victim in victims if victim.endpoint_id.key == endpoint.key]
+    kept = "The endpoint stays, and so does how its traffic is split."
+    shown, gone = _shown(own[0], situation)
+    if shown is None:
+        return kept, f"Which of its deployments stay is not known: {gone}."
+    names = {(victim.deployment or "").lower() for victim in own}
+    stay = [name for name in shown.siblings if name.lower() not in names]
+    return kept, f"Of its deployments that are Succeeded, these stay: {', '.join(stay) or 'none'}."
+
+
+def _shown(victim: ResourceId, situation: Situation) -> tuple[Candidate | None, str]:
+    """Give what is shown of a victim, or why nothing is."""
+    candidates = situation.surroundings.candidates
+    if not isinstance(candidates, Found):
+        return None, f"what uses the quota is {reading_words(candidates)}"
+    return _candidate(victim, candidates.value), "it is no longer shown among those that use the quota"
+
+
 # ------------------------------------------------------------------------------------------- the parts
 
 
@@ -474,14 +548,10 @@ def _print(victim: ResourceId, candidates: Reading[tuple[Candidate, ...]]) -> st
 
 
 def _print_of(victim: ResourceId, state: ResourceState, endpoint: ResourceState) -> str:
-    parts = {
-        "state": state.provisioning_state,
-        "last modified": state.last_modified_at,
-        "spec": state.spec_digest,
-        "traffic": idle.weight_of(victim, endpoint.traffic),
-        "mirror": idle.weight_of(victim, endpoint.mirror_traffic),
-    }
-    return codec.digest_of(parts)[:16]
+    modified = None if state.last_modified_at is None else state.last_modified_at.isoformat()
+    traffic, mirror = (idle.weight_of(victim, shares) for shares in (endpoint.traffic, endpoint.mirror_traffic))
+    spec = None if state.spec_digest is None else state.spec_digest[:16]
+    return f"{state.provisioning_state}, last modified {modified}, spec {spec}, traffic {traffic} %, mirror {mirror} %"
 
 
 DELETE_IDLE = Action(
@@ -497,4 +567,5 @@ DELETE_IDLE = Action(
     landed=landed,
     answer=answer,
     verify=verify,
+    touches=touches,
 )

@@ -23,12 +23,14 @@ from remediations.catalogue import CAUSES
 from remediations.catalogue.checks import role_is_fresh
 from remediations.catalogue.matchers import Symptoms
 from remediations.classification import nominate
+from remediations.codec import mapping, text
 from remediations.guards import COMMON, allow, deny, unknown
 from remediations.model import (
     Absent,
     Access,
     Area,
     Call,
+    Caller,
     Diagnosis,
     End,
     Evidence,
@@ -41,18 +43,24 @@ from remediations.model import (
     Status,
     Step,
     Surroundings,
+    Touch,
     Unknown,
     reading_words,
 )
 from remediations.policy import Grants, Policy
 from remediations.ports import Reads, Reply
 from remediations.situation import PastEffect, Situation
-from remediations.surroundings import REPOSITORY_READER, ROLES_API_VERSION
+from remediations.surroundings import ACR_PULL, BLOB_READER, REPOSITORY_READER, ROLES_API_VERSION
 
 _WAITS = tuple(timedelta(minutes=minutes) for minutes in (2, 5, 10))  # a role is effective within up to ten minutes
 _NAMES = uuid.UUID("6d1f7b0e-5b1c-5a52-9a3e-0c1f6f2f7f11")  # of no other meaning: the namespace of our names
 _NOT_READ = "what the endpoint's identities may do is not known"
 _PROVIDER = "providers/Microsoft.Authorization"
+_OPENS = {  # role -> its name, and what whoever has it can do
+    ACR_PULL: ("AcrPull", "pull every image of the registry"),
+    REPOSITORY_READER: ("Container Registry Repository Reader", "pull every image of every repository of the registry"),
+    BLOB_READER: ("Storage Blob Data Reader", "read every blob, not only the model, of the storage account"),
+}
 
 
 def propose(diagnosis: Diagnosis, evidence: Evidence, policy: Policy) -> Proposal | NoPlan:
@@ -231,6 +239,54 @@ def verify(plan: Plan, number: int, after: Evidence) -> tuple[End | None, str]:
     return end, words
 
 
+# ------------------------------------------------------------------------------------------- the blast radius
+
+
+def touches(plan: Plan, situation: Situation) -> tuple[Touch, ...]:
+    """Give each assignment, with what it opens and to whom, and the re-run."""
+    grants = (number for number, step in enumerate(plan.steps) if not step.is_rerun)
+    given = (Touch(path=plan.calls[number].path, says=_grant_words(plan, number, situation)) for number in grants)
+    return (*given, *rerun.touches(plan, situation))
+
+
+def _grant_words(plan: Plan, number: int, situation: Situation) -> tuple[str, ...]:
+    path = plan.calls[number].path
+    body = codec.parse_json(plan.parameters.get(_last(path), "null"))
+    properties = mapping(mapping(body).get("properties"))
+    role, principal = _last(text(properties.get("roleDefinitionId"))), text(properties.get("principalId"))
+    scope = _last(path.rpartition(f"/{_PROVIDER}/")[0])
+    name, opens = _OPENS.get(role, (f"role {role or 'not known'}", "do what that role allows on"))
+    return (
+        f"{name}: whoever holds it can {opens} {scope}.",
+        _holder_words(_access_of(plan, number, situation.surroundings), principal, situation.surroundings),
+        "Every deployment that uses this identity gains it, and so does whatever else signs in with it.",
+        _caller_words(plan.diagnosis.incident.caller),
+        "The assignment stays until somebody deletes it.",
+    )
+
+
+def _holder_words(access: Access | None, principal: str, around: Surroundings) -> str:
+    whom = f"principal {principal or 'not known'}"
+    if access is not None:
+        state = {
+            True: f", who has this right already: {access.words}",
+            False: ", who does not have it",
+            None: f"; whether it has this right already is not known: {access.words}",
+        }[access.held]
+        return f"It is given to {access.identity.path}, {whom}{state}."
+    if isinstance(around.access, Found):
+        return f"It is given to {whom}, which the endpoint needs no more."
+    return f"It is given to {whom}; what the endpoint's identities are and may do is {reading_words(around.access)}."
+
+
+def _caller_words(caller: Caller) -> str:
+    ids = [(what, one) for what, one in (("object", caller.oid), ("application", caller.appid)) if one]
+    if not ids:
+        return "The operation that failed asks for it; who started that is not known."
+    named = ", ".join(f"{what} id {one}" for what, one in ids)
+    return f"The operation that failed asks for it; that was started by {named}."
+
+
 # ------------------------------------------------------------------------------------------- the parts
 
 
@@ -326,4 +382,5 @@ GRANT_ROLES = Action(
     landed=landed,
     answer=answer,
     verify=verify,
+    touches=touches,
 )

@@ -6,7 +6,7 @@ a cause put their own steps before it.
 
 from datetime import timedelta
 
-from remediations import spec
+from remediations import idle, spec
 from remediations.actions.action import Body, Changed, Proposal
 from remediations.catalogue.checks import began_at
 from remediations.enrichment import API_VERSION
@@ -25,15 +25,19 @@ from remediations.model import (
     Plan,
     ProvisioningState,
     Reading,
+    ResourceId,
     ResourceState,
     Status,
     Step,
+    Touch,
     reading_words,
 )
 from remediations.policy import Policy
 from remediations.ports import Reads
+from remediations.situation import Situation
 
 _CREATE_SLACK = timedelta(seconds=5)  # the resource is written to the directory a little before its operation starts
+_MOST_DIFFERENCES = 5
 _NO_UNDO = "none needed: the same deployment is deployed again"
 
 
@@ -121,7 +125,17 @@ def _live(incident: Incident, digest: str, *, needs_person: str | None = None) -
 def _desired(incident: Incident, desired: DesiredSpec, policy: Policy) -> Proposal:
     trusted = policy.trusts_spec(desired.url)
     why = None if trusted else "the body comes from CI, from a container that policy lists but does not trust"
-    return _put(incident, desired.digest, {"body": "desired", "url": desired.url}, "the body that CI says it sent", why)
+    body = f"the body that CI says it sent{_differs(desired)}"
+    return _put(incident, desired.digest, {"body": "desired", "url": desired.url}, body, why)
+
+
+def _differs(desired: DesiredSpec) -> str:
+    """Give where the resource is not as CI's body says, for who approves it."""
+    if not desired.differs:
+        return ""
+    more = len(desired.differs) - _MOST_DIFFERENCES
+    paths = f"{', '.join(desired.differs[:_MOST_DIFFERENCES])}{f' and {more} more' if more > 0 else ''}"
+    return f", which differs from what GET shows in {paths}"
 
 
 def _put(incident: Incident, digest: str, parameters: dict[str, str], body: str, needs_person: str | None) -> Proposal:
@@ -235,3 +249,51 @@ def verify(plan: Plan, _number: int, after: Evidence) -> tuple[End, str]:
 
 def _inconclusive(label: str, after: Evidence) -> tuple[End, str]:
     return End.INCONCLUSIVE, f"{label} is {reading_words(after.resource)}"
+
+
+# ------------------------------------------------------------------------------------------- the blast radius
+
+
+def touches(plan: Plan, situation: Situation) -> tuple[Touch, ...]:
+    """Give what the re-run reaches: the failed resource, and nothing beside it."""
+    resource = plan.diagnosis.incident.resource
+    sent = (_sent_words(plan), _state_words(situation.resource))
+    if resource.deployment is None:
+        around: tuple[str, ...] = ("No deployment of it and no traffic is touched: it was being created.",)
+    else:
+        around = (
+            traffic_words(resource, situation.endpoint),
+            "The re-run touches no other deployment of its endpoint.",
+        )
+    return (Touch(path=resource.path, says=(*sent, *around)),)
+
+
+def traffic_words(resource: ResourceId, endpoint: Reading[ResourceState]) -> str:
+    """Give the share of its endpoint's traffic that a deployment has, in a sentence."""
+    match endpoint:
+        case Found(state):
+            share, mirrored = (idle.weight_of(resource, one) for one in (state.traffic, state.mirror_traffic))
+            return f"{share} % of its endpoint's traffic goes to it now, and {mirrored} % is mirrored to it."
+        case Absent():
+            return "Its endpoint is not there: no traffic goes to it."
+        case unread:
+            return f"How much of its endpoint's traffic goes to it is {reading_words(unread)}."
+
+
+def _sent_words(plan: Plan) -> str:
+    if plan.rerun.method == "DELETE":
+        return "It is deleted, as was asked before the operation was canceled; nothing of it is kept."
+    count = sum(step.is_rerun for step in plan.steps)
+    times = "" if count == 1 else f", up to {count} times,"
+    body = "the body that CI says it sent" if plan.parameters.get("body") == "desired" else "the body that GET shows"
+    return f"It is sent again{times} with {body}."
+
+
+def _state_words(resource: Reading[ResourceState]) -> str:
+    match resource:
+        case Found(state):
+            return f"It is {state.provisioning_state} now."
+        case Absent():
+            return "It is not there now."
+        case unread:
+            return f"What state it is in now is {reading_words(unread)}."

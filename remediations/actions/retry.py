@@ -20,4 +20,5 @@ RETRY = Action(
     prepare=rerun.prepare,
     landed=rerun.landed,
     verify=rerun.verify,
+    touches=rerun.touches,
 )

@@ -31,6 +31,7 @@ from remediations.model import (
     Risk,
     Status,
     Step,
+    Touch,
     reading_words,
 )
 from remediations.policy import Policy
@@ -155,6 +156,21 @@ def verify(plan: Plan, number: int, after: Evidence) -> tuple[End | None, str]:
     return None, "the sync is over; whether it helped, the re-run shows"
 
 
+def touches(plan: Plan, situation: Situation) -> tuple[Touch, ...]:
+    """Give the workspace, with the keys that it fetches anew and what else uses them, and the re-run."""
+    workspace = plan.diagnosis.incident.resource.workspace_path
+    shown = situation.surroundings.workspace
+    storage = shown.value.storage or "none is named" if isinstance(shown, Found) else reading_words(shown)
+    says = (
+        "It fetches anew the keys that it holds: of its registry, its storage account and its Application Insights.",
+        f"Its registry: {plan.parameters.get('registry', 'not known')}.",
+        f"Its storage account: {storage}.",
+        "Every deployment and job of the workspace that uses these keys uses the fetched ones from then on.",
+        "No key is changed where it comes from, and nothing is taken away.",
+    )
+    return (Touch(path=workspace, says=says), *rerun.touches(plan, situation))
+
+
 def _syncs(plan: Plan, situation: Situation) -> list[PastEffect]:
     """Give the syncs of the workspace that Azure took, by whichever incident."""
     workspace = plan.diagnosis.incident.resource.workspace_path.lower()
@@ -179,4 +195,5 @@ SYNC_KEYS = Action(
     prepare=prepare,
     landed=landed,
     verify=verify,
+    touches=touches,
 )

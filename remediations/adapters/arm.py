@@ -34,7 +34,7 @@ from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 from remediations import codec
 from remediations.errors import WriteInDryRun
 from remediations.messages import parse_redacted
-from remediations.model import Absent, Call, Caller, Found, Json, Reading, Unknown
+from remediations.model import Absent, Call, Caller, Found, Json, Reading, Unknown, operation_of
 from remediations.ports import Reply
 from remediations.settings import Settings, is_loopback
 from remediations.spec import MAX_SPEC_BYTES
@@ -427,7 +427,4 @@ def _permission(request: HttpRequest, said: str) -> str:
     match = _DENIED.search(said)
     if match is not None:
         return match[1]
-    parts = urlsplit(request.url).path.split("/providers/")[-1].split("/")
-    kind = "/".join([parts[0], *parts[1::2]])
-    verb = {"GET": "read", "PUT": "write", "DELETE": "delete", "POST": "action"}[request.method]
-    return f"{kind}/{verb}"
+    return operation_of(request.method, urlsplit(request.url).path)

@@ -140,10 +140,13 @@ def calls() -> list[tuple[str, dict[str, Any]]]:
         "data": grid["data"],
     }
     client = TypedData(string=client_config("127.0.0.1:1"))
-    orders = {name: {"step": TypedData(json=json.dumps(order))} for name in ("open_incident", "ask")}
+    told = {"incident": "inc-1", "kind": "asked", "told": [], "attempt": 0, "scale": 1}
+    orders = {
+        name: {"step": TypedData(json=json.dumps(given))} for name, given in (("open_incident", order), ("tell", told))
+    }
     turns = {
         name: {"_durable_input": TypedData(string=first_turn(name, order))}
-        for name in ("remediate", "gather", "repair", "follow")
+        for name in ("remediate", "gather", "repair", "follow", "notify")
     }
     events = [
         ("on_deployment_failure", {"event": TypedData(json=json.dumps(event)), "client": client})

@@ -82,7 +82,13 @@ def test_the_worker_library_indexes_every_function(indexed):
     assert triggers == {
         "on_deployment_failure": ["eventGridTrigger"],
         "submit": ["httpTrigger"],
-        "decide": ["httpTrigger"],
+        "approval": ["httpTrigger"],
+        "questions": ["httpTrigger"],
+        "overview": ["httpTrigger"],
+        "listed": ["httpTrigger"],
+        "shown": ["httpTrigger"],
+        "records": ["httpTrigger"],
+        "asset": ["httpTrigger"],
         "health": ["httpTrigger"],
         "sweep": ["timerTrigger"],
         "purge": ["timerTrigger"],
@@ -90,6 +96,7 @@ def test_the_worker_library_indexes_every_function(indexed):
         "gather": ["orchestrationTrigger"],
         "repair": ["orchestrationTrigger"],
         "follow": ["orchestrationTrigger"],
+        "notify": ["orchestrationTrigger"],
         "open_incident": ["activityTrigger"],
         "collect": ["activityTrigger"],
         "judge": ["activityTrigger"],
@@ -99,6 +106,7 @@ def test_the_worker_library_indexes_every_function(indexed):
         "check": ["activityTrigger"],
         "verify": ["activityTrigger"],
         "finish": ["activityTrigger"],
+        "tell": ["activityTrigger"],
         "desk": ["entityTrigger"],
     }
     assert told["default_indexing"] is False
@@ -112,14 +120,24 @@ def test_routes_schedules_and_clients_are_as_deployed(indexed):
         return [found[key] for key in keys]
 
     assert trigger("submit", "route", "methods", "authLevel") == ["events", ["POST", "OPTIONS"], "ANONYMOUS"]
-    assert trigger("decide", "route", "methods", "authLevel") == ["approvals/{token}", ["POST"], "ANONYMOUS"]
+    answered = ["approvals/{token}", ["GET", "HEAD", "POST"], "ANONYMOUS"]
+    assert trigger("approval", "route", "methods", "authLevel") == answered
+    for name, route in (
+        ("questions", "approvals"),
+        ("overview", "overview"),
+        ("listed", "incidents"),
+        ("shown", "incidents/{id}"),
+        ("records", "incidents/{id}/records"),
+        ("asset", "assets/{name}"),
+    ):
+        assert trigger(name, "route", "methods", "authLevel") == [route, ["GET", "HEAD"], "ANONYMOUS"]
     assert trigger("health", "route", "methods", "authLevel") == ["health", ["GET"], "ANONYMOUS"]
     assert trigger("sweep", "schedule", "runOnStartup") == ["0 */15 * * * *", False]
     assert trigger("purge", "schedule", "runOnStartup") == ["0 30 3 * * *", False]
     assert trigger("desk", "entityName") == ["desk"]
     assert {
         name for name, found in bindings.items() if any(binding["type"] == "durableClient" for binding in found)
-    } == {"on_deployment_failure", "submit", "decide", "sweep", "purge"}
+    } == {"on_deployment_failure", "submit", "approval", "sweep", "purge"}
 
 
 def test_the_first_turn_of_each_orchestration_schedules_its_first_step(indexed):
@@ -128,14 +146,15 @@ def test_the_first_turn_of_each_orchestration_schedules_its_first_step(indexed):
     assert results["gather"] == [[["scheduleTask", "collect"]]] * 2
     assert results["follow"] == [[["scheduleTask", "check"]]] * 2
     assert results["repair"] == [[["sendEntityMessage", ""]]] * 2
+    assert results["notify"] == [[["scheduleTask", "tell"]]] * 2
 
 
 def test_activities_run_in_the_workers_hands(indexed):
     told, trail = indexed
     assert told["results"]["open_incident"] == [True]
     assert trail.opened("inc-1").nonce == "n1"
-    (asked,) = told["results"]["ask"]
-    assert (asked["bell"], asked["question_s"]) == (f"decided:{'0' * 32}", 14400.0)
+    (tried,) = told["results"]["tell"]
+    assert (tried["over"], tried["told"]) == (True, [])  # nobody was asked anything
 
 
 def test_events_of_both_schemas_reach_the_trail(indexed):

@@ -1,4 +1,4 @@
-"""``medic serve`` asks, and a person on this machine answers with what ``medic approvals`` prints."""
+"""``medic serve`` asks, and whoever uses this machine answers with what it prints."""
 
 import json
 import os
@@ -8,10 +8,14 @@ import stat
 import subprocess
 import sys
 import time
+from itertools import takewhile
 from pathlib import Path
 
-import httpx
 import pytest
+
+from local.serving import WHOEVER, keys
+from remediations import settings
+from remediations.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]
 MEDIC = [sys.executable, "-m", "local.cli"]
@@ -35,41 +39,81 @@ def environment(**changes: str) -> dict[str, str]:
 
 @pytest.fixture
 def serving(tmp_path):
-    """`medic serve`, without any key in its environment; gives what it prints about questions."""
+    """`medic serve`, with neither a key nor a sign-in in its environment; gives what it prints about each place."""
     (tmp_path / "world.yaml").write_text(WORLD)
     command = [*MEDIC, "serve", "--port", "0", "--world", "world.yaml"]
-    settings = environment(MEDIC_MODE="ask", PYTHONUNBUFFERED="1")
+    own = environment(MEDIC_MODE="ask", PYTHONUNBUFFERED="1")
     with (
         (tmp_path / "log").open("wb") as log,
-        subprocess.Popen(command, cwd=tmp_path, env=settings, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+        subprocess.Popen(command, cwd=tmp_path, env=own, stdout=subprocess.PIPE, stderr=log, text=True) as process,
     ):
         try:
             assert process.stdout is not None
-            yield next(line.split(maxsplit=1)[1].strip() for line in process.stdout if line.startswith("questions"))
+            lines = takewhile(str.strip, process.stdout)
+            yield {name: value.strip() for name, _, value in (line.partition(" ") for line in lines)}
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=30)
 
 
 def test_a_question_of_serve_is_answered_with_what_is_printed(serving, tmp_path):
-    setting, program, *arguments = shlex.split(serving)
-    name, _, store = setting.partition("=")
-    assert (name, store, program) == ("MEDIC_STORE", ".medic/serve", "medic")
-    keys = tmp_path / store / "approval-keys.json"
-    assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+    program, group, *there = shlex.split(serving["questions"])
+    assert (program, group, there[0]) == ("medic", "approvals", "--to")
+    assert serving["pages"] == f"{there[1]}/api/overview"
+
+    def medic(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*MEDIC, "approvals", *arguments, *there]
+        return subprocess.run(
+            command, cwd=tmp_path / "elsewhere", env=environment(), capture_output=True, text=True, check=False
+        )
 
     def questions() -> list[dict[str, str]]:
-        command = [*MEDIC, *arguments, "--json"]
-        done = subprocess.run(command, cwd=tmp_path, env=environment(MEDIC_STORE=store), stdout=-1, check=True)
+        done = medic("--json")
+        assert done.returncode == 0, done.stderr + (tmp_path / "log").read_text()[-3000:]
         return json.loads(done.stdout)["questions"]
 
+    (tmp_path / "elsewhere").mkdir()  # no store, no keys: all of it comes from the app
     deadline = time.monotonic() + 40
     while not (asked := questions()):
         assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-3000:]
     (one,) = asked
     assert one["effect"] == "deploy mlw-demo/credit-scoring/green again with the body that GET shows"
-    _, _, _, url, _, body = shlex.split(one["reject"])
-    answer = httpx.post(url, content=body)
-    assert (answer.status_code, answer.json()) == (200, {"words": "rejected on this machine"})
+    shown = medic("show", one["incident"])
+    assert (shown.returncode, shown.stderr) == (0, "")
+    for words in (one["effect"], *one["calls"], "nothing has changed", "no guard would refuse it", "may approve"):
+        assert words in " ".join(shown.stdout.split())
+    (reject,) = [line for line in shown.stdout.splitlines() if line.startswith("reject ")]
+    typed = shlex.split(reject)
+    assert typed[:4] == ["reject", "medic", "approvals", "reject"]
+    done = subprocess.run(
+        [*MEDIC, *typed[2:-1], "not tonight"], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].endswith(f": rejected by {WHOEVER}: not tonight")
     assert questions() == []
-    assert httpx.post(url, content=body).status_code == 404
+    assert medic("reject", one["incident"], "--reason", "again").returncode == 2
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_the_key_of_serve_is_kept_for_its_user_alone(tmp_path):
+    file = tmp_path / "store" / "approval-keys.json"
+    made = keys(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert keys(file) == made  # links outlive a restart
+    assert list(settings.load({"MEDIC_APPROVAL_KEYS": made}).approval_keys) == ["serve"]
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize("kept", [b"{", b"{}", b"\xff", b'{"serve": "short"}'])
+def test_a_kept_key_that_cannot_be_used_gives_way_to_a_fresh_one(kept, tmp_path):
+    file = tmp_path / "approval-keys.json"
+    file.write_bytes(kept)
+    made = keys(file)
+    assert (file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (made, 0o600)
+    assert settings.load({"MEDIC_APPROVAL_KEYS": made}).approval_keys
+
+
+def test_a_store_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "store").write_text("a file")
+    with pytest.raises(SettingsError, match=r"MEDIC_STORE is '.*/store': File exists. Name a folder that can be"):
+        keys(tmp_path / "store" / "approval-keys.json")

@@ -58,8 +58,9 @@ def ended(incident, end=End.REPAIRED):
 
 def question(incident):
     expires_at = NOON + timedelta(hours=4)
-    fields = {"plan": "plan-1", "decision": "d", "policy_version": "v"}
-    return Question(at=NOON, incident_id=incident.id, expires_at=expires_at, **fields)
+    return Question(
+        at=NOON, incident_id=incident.id, expires_at=expires_at, plan="plan-1", decision="d", policy_version="v"
+    )
 
 
 def test_an_unknown_failure_is_an_incident():

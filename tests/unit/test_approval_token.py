@@ -1,25 +1,29 @@
 """A link names one question, and only who has a key can make one."""
 
+import hashlib
+import time
 from datetime import timedelta
 
 import pytest
-from itsdangerous import URLSafeTimedSerializer
+from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
-from remediations.approval.token import Token, read, sign
+from remediations.approval.token import Token, form_value, is_form_value, read, sign
+from remediations.model import Person
+from tests.builders import NOON
 
 KEYS = {"k1": "a" * 32, "k2": "b" * 32}
-TOKEN = Token(incident_id="inc-1", plan="p" * 64, policy_version="0123456789ab")
-WEEK = timedelta(days=7)
+TOKEN = Token(incident_id="inc-1", plan="p" * 64, policy_version="0123456789ab", expires_at=NOON)
+SHA256 = {"digest_method": hashlib.sha256}
 
 
 def test_a_signed_token_reads_back():
-    assert read(sign(TOKEN, KEYS, "k1"), KEYS, WEEK) == TOKEN
+    assert read(sign(TOKEN, KEYS, "k1"), KEYS) == TOKEN
 
 
 def test_a_token_of_an_older_key_is_still_accepted_and_one_of_a_key_that_is_gone_is_not():
     signed = sign(TOKEN, KEYS, "k1")
-    assert read(signed, KEYS, WEEK) == TOKEN
-    assert read(signed, {"k2": KEYS["k2"]}, WEEK) is None
+    assert read(signed, KEYS) == TOKEN
+    assert read(signed, {"k2": KEYS["k2"]}) is None
 
 
 def test_a_token_says_which_key_signed_it():
@@ -43,17 +47,72 @@ def test_a_token_says_which_key_signed_it():
     ],
 )
 def test_a_token_that_was_touched_is_none(change):
-    assert read(change(sign(TOKEN, KEYS, "k1")), KEYS, WEEK) is None
+    assert read(change(sign(TOKEN, KEYS, "k1")), KEYS) is None
 
 
 def test_a_token_signed_for_another_purpose_is_none():
-    other = URLSafeTimedSerializer(KEYS["k1"], salt="something else").dumps(["inc-1", "p", "v"])
-    assert read(f"k1.{other}", KEYS, WEEK) is None
+    other = URLSafeTimedSerializer(KEYS["k1"], salt="something else", signer_kwargs=SHA256)
+    assert read(f"k1.{other.dumps(['inc-1', 'p', 'v', 1])}", KEYS) is None
 
 
-def test_an_old_token_is_none():
-    assert read(sign(TOKEN, KEYS, "k1"), KEYS, timedelta(seconds=-1)) is None
+def signed_at(moment: float, monkeypatch) -> str:
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: int(moment))
+    signed = sign(TOKEN, KEYS, "k1")
+    monkeypatch.undo()
+    return signed
+
+
+@pytest.mark.parametrize(
+    ("shift", "is_read"),
+    [
+        pytest.param(timedelta(days=-92), True, id="weeks old: it tells how the question ended"),
+        pytest.param(timedelta(days=-94), False, id="months old"),
+        pytest.param(timedelta(minutes=5), False, id="from the future"),
+    ],
+)
+def test_a_token_is_read_for_some_months_and_never_before_it_was_signed(monkeypatch, shift, is_read):
+    signed = signed_at(time.time() + shift.total_seconds(), monkeypatch)
+    assert (read(signed, KEYS) == TOKEN) is is_read
 
 
 def test_without_a_key_no_token_is_read():
-    assert read(sign(TOKEN, KEYS, "k1"), {}, WEEK) is None
+    assert read(sign(TOKEN, KEYS, "k1"), {}) is None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [[], ["inc-1", "p", "v"], ["inc-1", "p", "v", "1"], {"plan": "p"}, "text", [None, "p", "v", 1]],
+    ids=str,
+)
+def test_a_payload_of_another_form_is_none(payload):
+    forged = URLSafeTimedSerializer(KEYS["k1"], salt="endpoint-medic approval v2", signer_kwargs=SHA256).dumps(payload)
+    assert read(f"k1.{forged}", KEYS) is None
+
+
+# ------------------------------------------------------------------------------------------ the value of a form
+
+ANNA = Person(oid="00000000-0000-4000-8000-000000000001", tid="t1")
+PLAN = "p" * 64
+
+
+@pytest.mark.parametrize(
+    ("person", "plan", "holds"),
+    [
+        pytest.param(ANNA, PLAN, True, id="sent back"),
+        pytest.param(Person(oid="00000000-0000-4000-8000-000000000002", tid="t1"), PLAN, False, id="by another"),
+        pytest.param(Person(oid=ANNA.oid, tid="t2"), PLAN, False, id="from another tenant"),
+        pytest.param(ANNA, "q" * 64, False, id="about another plan"),
+    ],
+)
+def test_a_form_is_one_persons_and_about_one_plan(person, plan, holds):
+    assert is_form_value(form_value(ANNA, PLAN, KEYS, "k1"), person, plan, KEYS) is holds
+
+
+def test_the_value_of_a_form_is_no_link_and_a_link_no_value_of_a_form():
+    assert read(form_value(ANNA, PLAN, KEYS, "k1"), KEYS) is None
+    assert is_form_value(sign(TOKEN, KEYS, "k1"), ANNA, PLAN, KEYS) is False
+
+
+@pytest.mark.parametrize("text", ["", "k1.", "k1.x", "k3.x", "x" * 5000])
+def test_what_is_no_value_of_a_form_is_none(text):
+    assert is_form_value(text, ANNA, PLAN, KEYS) is False

@@ -46,6 +46,8 @@ def strategy_of(kind):
 
 
 def texts(kind):
+    if kind.pattern is not None:
+        return st.from_regex(kind.pattern, fullmatch=True)
     return st.text(min_size=kind.min_length or 0, max_size=min(kind.max_length or 20, 20))
 
 

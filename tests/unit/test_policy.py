@@ -15,6 +15,8 @@ from tests.builders import make_resource
 
 ROOT = Path(__file__).parents[2]
 
+IDS = tuple(f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))
+
 
 def parsed(text):
     return parse(text.encode())
@@ -223,6 +225,27 @@ def test_what_is_not_written_is_off():
             "actions: {}\nidle: {most: 4}", "$.idle.most", 4, "Write a whole number <= 3.", id="four deletions"
         ),
         pytest.param("actions: {}\nrules: {}", "$.rules", {}, "Write a list.", id="a mapping in place of a list"),
+        pytest.param(
+            "actions: {retry: {approvers: {users: [me]}}}",
+            "$.actions.retry.approvers.users[0]",
+            "me",
+            "Write an object id, as `az ad user show`",
+            id="a name in place of an object id",
+        ),
+        pytest.param(
+            "actions: {retry: {approvers: {role: ''}}}",
+            "$.actions.retry.approvers",
+            None,
+            "0 could approve, and 1 would be needed.",
+            id="nobody could approve",
+        ),
+        pytest.param(
+            f"actions: {{}}\nrules: [{{quorum: 3, approvers: {{role: '', users: [{IDS[0]}, {IDS[1]}, {IDS[0]}]}}}}]",
+            "$.rules[0].approvers",
+            None,
+            "2 could approve, and 3 would be needed.",
+            id="too few could approve",
+        ),
         pytest.param("- 1", "$", [1], "Write a mapping with actions: ", id="a list in place of it all"),
         pytest.param(
             "actions: {}\ndesired_specs: {containers: [https://a.blob.core.windows.net]}",

@@ -110,6 +110,34 @@ def test_the_default_is_a_dry_run():
     assert Settings().mode is Mode.DRY_RUN
 
 
+# ----------------------------------------------------------------------------------------------- the channels
+
+CHANNELS = {
+    "teams_url": "https://flow.example/s3cret",
+    "webhook_url": "https://page.example/s3cret",
+    "outcome_topic": "https://t.westeurope-1.eventgrid.azure.net/api/events",
+}
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_messages_go_wherever_it_is_set_in_every_mode(tmp_path, mode):
+    own = make_services(tmp_path, mode=mode, **CHANNELS)
+    assert [notifier.name for notifier in own.notifiers] == ["teams", "webhook", "topic", "folder"]
+    assert own.notifiers is own.notifiers
+
+
+@pytest.mark.parametrize(("setting", "name"), list(zip(CHANNELS, ["teams", "webhook", "topic"], strict=True)))
+def test_a_channel_that_is_not_set_is_not_there(tmp_path, setting, name):
+    own = make_services(tmp_path, is_azure=True, **{setting: CHANNELS[setting]})
+    assert [notifier.name for notifier in own.notifiers] == [name]
+
+
+def test_nothing_is_made_before_it_is_told(tmp_path):
+    assert [notifier.name for notifier in make_services(tmp_path).notifiers] == ["folder"]
+    assert not (tmp_path / "store").exists()
+    assert make_services(tmp_path, is_azure=True).notifiers == ()
+
+
 # ------------------------------------------------------------------------------------------------- the stores
 
 

@@ -1,6 +1,7 @@
 """A setting that cannot be used is refused, with the fix; the defaults are safe."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from remediations.settings import DESCRIPTIONS, Settings, is_loopback, load
 AZURE = {"WEBSITE_INSTANCE_ID": "i1", "MEDIC_STORE": "https://acct.blob.core.windows.net"}
 GUID = "aaaaaaaa-0000-4000-8000-000000000001"
 KEY = "k" * 32
+SECRET = "s3cret-of-a-url"
 
 
 def test_without_any_setting_nothing_is_written_anywhere_but_home():
@@ -86,6 +88,34 @@ def test_other_programs_variables_are_not_ours():
             "no key has this id",
             id="an unknown key",
         ),
+        *(
+            pytest.param({**environment, name: url}, name, words, id=f"{name} {what}")
+            for name in ("MEDIC_TEAMS_URL", "MEDIC_WEBHOOK_URL", "MEDIC_OUTCOME_TOPIC")
+            for environment, url, words, what in (
+                ({}, "http://flow.example/p", "https", "without https"),
+                ({}, "flow.example/p", "https", "without scheme"),
+                ({}, "http://127.0.0.1.evil.example/p", "https", "of a false loopback"),
+                (AZURE, "http://127.0.0.1:8080/p", "https", "on loopback in Azure"),
+                ({}, "https://", "it is no URL", "without host"),
+                ({}, "https://flow.example:99999/p", "it is no URL", "of no port"),
+                ({}, "https://flow.example/a b", "it is no URL", "with a blank"),
+                ({}, "https://flow.example/\u00e4", "it is no URL", "with an umlaut"),
+                ({}, "https://flow.example/\r\nX: y", "it is no URL", "with a line"),
+            )
+        ),
+        pytest.param({"MEDIC_TEAMS_URL": f"http://f.example/{SECRET}"}, "MEDIC_TEAMS_URL", "(hidden)", id="its secret"),
+        pytest.param(
+            {"MEDIC_WEBHOOK_URL": f"http://f.example/{SECRET}"}, "MEDIC_WEBHOOK_URL", "(hidden)", id="another"
+        ),
+        pytest.param(
+            {"MEDIC_TEAM_URL": f"https://{SECRET}"}, "MEDIC_TEAM_URL", "MEDIC_TEAMS_URL?", id="a misspelt one"
+        ),
+        pytest.param({"MEDIC_SLACK": f"https://{SECRET}"}, "MEDIC_SLACK", "no such setting", id="an unknown one"),
+        pytest.param({**AZURE, "MEDIC_NOTICES": "/n"}, "MEDIC_NOTICES", "Remove it in Azure", id="a folder of notices"),
+        pytest.param({"MEDIC_APP_URL": "http://app.example"}, "MEDIC_APP_URL", "https", id="an app without https"),
+        pytest.param({"MEDIC_APP_URL": "https://"}, "MEDIC_APP_URL", "names no host", id="an app without host"),
+        pytest.param({"MEDIC_DEV_SIGN_IN": "me"}, "MEDIC_DEV_SIGN_IN", "az ad signed-in-user", id="nobody"),
+        pytest.param({**AZURE, "MEDIC_DEV_SIGN_IN": GUID}, "MEDIC_DEV_SIGN_IN", "Remove it", id="signed in in Azure"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_with_the_fix(environment, setting, words):
@@ -93,7 +123,7 @@ def test_a_setting_that_cannot_be_used_is_refused_with_the_fix(environment, sett
         load(environment)
     assert refusal.value.setting == setting
     assert words in str(refusal.value)
-    for secret in ("t0k3n", "short-s3cret", KEY):
+    for secret in ("t0k3n", "short-s3cret", KEY, SECRET):
         assert secret not in str(refusal.value)
 
 
@@ -112,6 +142,65 @@ def test_what_is_set_is_used():
     assert (settings.mode, settings.arm_url, settings.client_id) == (Mode.ASK, "http://127.0.0.1:8080", GUID)
     assert (settings.send_within, settings.time_scale) == (timedelta(seconds=5), 60)
     assert (settings.approval_active_kid, settings.arm_is_loopback) == ("k1", True)
+
+
+def test_messages_go_where_it_is_set():
+    urls = {
+        "MEDIC_TEAMS_URL": "https://prod-1.westeurope.logic.azure.com:443/workflows/1?sig=x",
+        "MEDIC_WEBHOOK_URL": "https://events.example/integration/2/enqueue",
+        "MEDIC_OUTCOME_TOPIC": "https://t.westeurope-1.eventgrid.azure.net/api/events",
+    }
+    for environment in ({}, AZURE):
+        settings = load({**environment, **urls})
+        assert [settings.teams_url, settings.webhook_url, settings.outcome_topic] == list(urls.values())
+    assert load({"MEDIC_TEAMS_URL": "http://localhost:8080/t"}).teams_url == "http://localhost:8080/t"
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        pytest.param({}, ".medic/notices", id="by default"),
+        pytest.param({"MEDIC_STORE": "/srv/medic"}, "/srv/medic/notices", id="beside the store"),
+        pytest.param({"MEDIC_STORE": "/srv/medic", "MEDIC_NOTICES": "/n"}, "/n", id="where it is set"),
+        pytest.param(
+            {"MEDIC_STORE": "https://acct.blob.core.windows.net"}, None, id="beside a store that is no folder"
+        ),
+        pytest.param(
+            {"MEDIC_STORE": "https://acct.blob.core.windows.net", "MEDIC_NOTICES": "n"},
+            "n",
+            id="set beside such a store",
+        ),
+        pytest.param(AZURE, None, id="in Azure"),
+    ],
+)
+def test_notices_lie_beside_the_store(environment, folder):
+    assert load(environment).notices_folder == (None if folder is None else Path(folder))
+
+
+@pytest.mark.parametrize(
+    ("environment", "url"),
+    [
+        pytest.param({}, "http://127.0.0.1:7071", id="by default"),
+        pytest.param({"WEBSITE_HOSTNAME": "localhost:7072"}, "http://localhost:7072", id="as the host says"),
+        pytest.param(
+            {**AZURE, "WEBSITE_HOSTNAME": "m.azurewebsites.net"}, "https://m.azurewebsites.net", id="in Azure"
+        ),
+        pytest.param(
+            {"MEDIC_APP_URL": "https://medic.example/ops/"}, "https://medic.example/ops", id="where it is set"
+        ),
+        pytest.param(
+            {**AZURE, "WEBSITE_HOSTNAME": "m.azurewebsites.net", "MEDIC_APP_URL": "https://medic.example"},
+            "https://medic.example",
+            id="under a name of its own",
+        ),
+    ],
+)
+def test_links_begin_with_where_the_app_is(environment, url):
+    assert load(environment).app_url == url
+
+
+def test_whoever_uses_this_machine_may_be_signed_in():
+    assert (load({"MEDIC_DEV_SIGN_IN": GUID}).dev_sign_in, load({}).dev_sign_in) == (GUID, None)
 
 
 def test_in_azure_the_identity_s_client_id_is_taken_from_where_azure_puts_it():

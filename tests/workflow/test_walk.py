@@ -1,10 +1,5 @@
 """The walk on the real app: what may happen to it from outside, and what must come of it all the same."""
 
-import json
-import os
-import shlex
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -13,9 +8,10 @@ from durabletask.client import OrchestrationStatus
 from durabletask.entities import EntityInstanceId
 from structlog.testing import capture_logs
 
+from local import answering
 from local.arm.faults import Reset
 from remediations import codec, desk
-from tests.workflow.theatre import KEY, UPDATED, Clock, eventually
+from tests.workflow.theatre import UPDATED, Clock, eventually
 
 CI_EVENT = "com.example.mlops.OnlineDeploymentFailed"
 WRITE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/write"
@@ -117,7 +113,7 @@ def test_an_answer_given_while_the_hub_is_lost_is_acted_on_after_the_sweep(tell)
     asked = story.question()
     story.host.backend.lose_hub()
     answer = story.answer(asked)
-    assert (answer.status_code, answer.json()) == (200, {"words": "approved on this machine"})
+    assert (answer.status_code, answer.json()["words"]) == (200, f"approved by {story.approver}")
 
     story.sweep()
     assert story.ending()[0] == "repaired"
@@ -455,7 +451,7 @@ def test_a_newer_failure_supersedes_a_question(tell):
     assert str(ended.end) == "superseded"
     assert ended.words == f"a newer failure of the same resource: {second.incident.id}"
     assert story.effects() == []
-    assert story.answer(asked).status_code == 404
+    assert story.answer(asked).status_code == 409
 
 
 def test_a_newer_failure_supersedes_a_question_also_while_the_hub_is_lost(tell):
@@ -478,7 +474,9 @@ def test_a_question_that_nobody_answers_expires(tell):
     story.put("blue")
     asked = story.question()
     assert story.ending() == ("expired", "nobody answered in time")
-    assert story.answer(asked).status_code == 404
+    late = story.answer(asked)
+    assert late.status_code == 409
+    assert late.json()["error"].startswith("the question is expired: nobody answered in time, at ")
     assert story.effects() == []
 
 
@@ -499,13 +497,13 @@ def test_a_bell_that_rings_without_an_answer_ends_no_question(tell):
 def test_a_rejected_repair_is_not_done(tell):
     story = tell(UPDATED)
     story.put("blue")
-    answer = story.http.post(story.link(story.question()), json={"decision": "reject", "comment": "we roll back"})
+    answer = story.answer(story.question(), "reject", comment="we roll back")
     assert answer.status_code == 200
-    assert story.ending() == ("rejected", "rejected on this machine: we roll back")
+    assert story.ending() == ("rejected", f"rejected by {story.approver}: we roll back")
     assert story.effects() == []
 
 
-def test_an_approved_repair_of_a_target_that_changed_meanwhile_is_refused(tell):
+def test_an_approval_of_a_target_that_a_person_has_mended_meanwhile_is_void(tell):
     story = tell({**UPDATED, "events": "none", "activity_log_delay": 0.0})
     story.put("blue")
     eventually(lambda: story.state("blue") == "Canceled", "it was not canceled")
@@ -516,10 +514,11 @@ def test_an_approved_repair_of_a_target_that_changed_meanwhile_is_refused(tell):
     story.put("blue", who="person", spec={"tags": {"fixed": "by hand"}})
     eventually(lambda: story.state("blue") == "Succeeded", "the person's did not succeed")
     assert story.answer(asked).status_code == 200
-    end, words = story.ending()
-    assert end == "refused"
-    assert "target-unchanged" in words
-    assert "nobody-intervened" in words
+    assert story.ending() == ("nothing-to-do", "mlw-demo/credit-scoring/blue is Succeeded: the failure is over")
+    (void,) = story.records(stage="void")
+    assert void.facts["plan"] == asked.plan
+    assert "target-unchanged" in str(void.facts["words"])
+    assert "nobody-intervened" in str(void.facts["words"])
     assert story.effects() == []
 
 
@@ -528,6 +527,7 @@ def test_a_link_that_was_not_signed_for_an_open_question_changes_nothing(tell):
     story.put("blue")
     asked = story.question()
     good = story.link(asked)
+    signed = {**answering.principal(story.approver), "Accept": "application/json"}
     forged = [
         story.link(asked, key="another-key-0123456789abcdef-0123456789"),  # foreign
         good[:-9] + ("A" if good[-9] != "A" else "B") + good[-8:],  # changed, and not only in base64's spare bits
@@ -538,27 +538,11 @@ def test_a_link_that_was_not_signed_for_an_open_question_changes_nothing(tell):
         story.link(asked, plan="../../incidents"),
     ]
     for link in forged:
-        answer = story.http.post(link, json={"decision": "approve"})
-        assert (answer.status_code, answer.json()) == (404, {"words": "no open question has this link"}), link
+        answer = story.http.post(link, json={"decision": "approve"}, headers=signed)
+        assert (answer.status_code, answer.json()) == (404, {"error": "No open question for you has this link."}), link
     assert story.question() == asked
     assert story.trail.answered(asked.plan) is None
     assert story.effects() == []
-
-
-def test_what_medic_approvals_prints_answers_the_question(tell):
-    story = tell(UPDATED)
-    story.put("blue")
-    asked = story.question()
-    environment = {"MEDIC_STORE": str(story.theatre.folder), "MEDIC_APPROVAL_KEYS": json.dumps({"k1": KEY})}
-    command = [sys.executable, "-m", "local.cli", "approvals", "--json", "--to", story.host.url]
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, check=True, timeout=60)
-    (one,) = json.loads(done.stdout)["questions"]
-    assert (one["incident"], one["plan"]) == (asked.incident_id, asked.plan)
-    _, _, _, url, _, body = shlex.split(one["approve"])
-    answer = story.http.post(url, content=body, headers={"Content-Type": "application/x-www-form-urlencoded"})
-    assert (answer.status_code, answer.json()) == (200, {"words": "approved on this machine"})
-    assert story.ending()[0] == "repaired"
-    assert story.effects() == ["PUT blue"]
 
 
 def test_a_link_counts_once(tell):
@@ -567,37 +551,47 @@ def test_a_link_counts_once(tell):
     asked = story.question()
     assert story.answer(asked).status_code == 200
     again = story.answer(asked, "reject")
-    assert (again.status_code, again.json()) == (404, {"words": "no open question has this link"})
+    assert again.status_code == 409
+    assert again.json()["error"].startswith(f"the question is approved: approved by {story.approver}, at ")
     assert story.ending()[0] == "repaired"
     assert story.effects() == ["PUT blue"]
 
 
 @pytest.mark.parametrize(
-    "body",
-    [b"", b"{}", b"approve", b'{"decision": "maybe"}', b'{"decision": ["approve"]}', b"[" * 5000],
-    ids=["empty", "nothing", "no-json", "other", "list", "deep"],
+    ("body", "status"),
+    [
+        pytest.param(b"", 400, id="empty"),
+        pytest.param(b"{}", 403, id="nothing"),
+        pytest.param(b"approve", 400, id="no-json"),
+        pytest.param(b'{"decision": "approve"}', 403, id="without-the-value-of-the-page"),
+        pytest.param(b'{"decision": ["approve"]}', 403, id="list"),
+        pytest.param(b"[" * 5000, 400, id="deep"),
+    ],
 )
-def test_an_answer_that_is_neither_yes_nor_no_leaves_the_question_open(tell, body):
+def test_an_answer_that_is_neither_yes_nor_no_leaves_the_question_open(tell, body, status):
     story = tell(UPDATED)
     story.put("blue")
     asked = story.question()
-    answer = story.http.post(story.link(asked), content=body)
-    assert answer.status_code == 400
+    headers = {**answering.principal(story.approver), "Content-Type": "application/json", "Accept": "application/json"}
+    answer = story.http.post(story.link(asked), content=body, headers=headers)
+    assert answer.status_code == status
     assert story.question() == asked
 
 
-def test_an_answer_under_another_policy_than_the_question_is_refused(tell):
+def test_an_approval_under_a_policy_that_has_changed_since_is_void_and_asked_for_again(tell):
     story = tell(UPDATED)
     story.put("blue")
     asked = story.question()
     story.theatre.write_policy({"actions": {"retry": {"attempts": 1}}})
-    answer = story.answer(asked)
-    assert (answer.status_code, answer.json()) == (
-        409,
-        {"words": "the policy has changed since the question was asked"},
-    )
-    assert story.trail.answered(asked.plan) is None
+    assert story.answer(asked).status_code == 200
+    again = story.question(after=[asked])
+    assert again.voids == asked.plan
+    assert again.differences == (f"policy: was {asked.policy_version}, is {again.policy_version}",)
     assert story.effects() == []
+    assert story.answer(again, oid=answering.somebody(2)).status_code == 200
+    assert story.ending()[0] == "repaired"
+    assert story.effects() == ["PUT blue"]
+    story.check_promises()
 
 
 # ----------------------------------------------------------------------------------------------- policy and mode
@@ -686,7 +680,7 @@ def test_an_answer_to_one_failure_is_none_to_the_next_that_looks_alike(tell):
     story.put()
     story.submit(ci_event(story, desiredSpecUri=url))
     first = story.question()
-    story.http.post(story.link(first), json={"decision": "reject"})
+    story.answer(first, "reject")
     assert [str(one.end) for one in story.endings(1)] == ["rejected"]
     story.put()
     story.submit({**ci_event(story, desiredSpecUri=url), "id": "ci-run-4712"})

@@ -1,0 +1,63 @@
+"""What people are told about an incident: the one value that cards, pages and messages are made of."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct
+
+from remediations.model import Decision, Diagnosis, End, Incident, Mode
+from remediations.trail import Question, Vote
+
+
+class Kind(StrEnum):
+    """What is told."""
+
+    ASKED = "asked"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    REPAIRED = "repaired"
+    NOT_REPAIRED = "not-repaired"
+    INCONCLUSIVE = "inconclusive"
+    ADVISED = "advised"  # no action cures it: advice
+    REFUSED = "refused"  # a guard or the policy said no: advice
+
+    @property
+    def wants_person(self) -> bool:
+        """Whether somebody has to look or to answer."""
+        return self in {Kind.ASKED, Kind.NOT_REPAIRED, Kind.INCONCLUSIVE, Kind.ADVISED, Kind.REFUSED, Kind.EXPIRED}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody has to do anything any more."""
+        return self in {Kind.REPAIRED, Kind.REJECTED, Kind.SUPERSEDED}
+
+    @classmethod
+    def of(cls, end: End) -> "Kind | None":
+        """Give what is told of an end; None if nobody is told: of dry runs, and where there was nothing to do."""
+        return cls(end.value) if end.value in {kind.value for kind in cls} else None
+
+
+class Notice(Struct, frozen=True, kw_only=True):
+    """One thing to tell.
+
+    Attributes:
+        words: How it ended, or who decided and what; our own words, with names from Azure in them.
+        mode: ``MEDIC_MODE`` of the app.
+        diagnosis: None where the incident ended before one was made, or where its evidence is gone.
+        decision: The plan and what each guard said; None where nothing was planned.
+        question: What was asked, if anything was, and `votes` how it was answered so far.
+        link: The page of the question while it is open, else the incident's; None where no key signs links.
+    """
+
+    kind: Kind
+    at: datetime
+    incident: Incident
+    mode: Mode
+    words: str = ""
+    diagnosis: Diagnosis | None = None
+    decision: Decision | None = None
+    question: Question | None = None
+    votes: tuple[Vote, ...] = ()
+    link: str | None = None
