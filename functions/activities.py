@@ -67,6 +67,7 @@ _RESUMED_FOR = timedelta(hours=6)
 _POLLS_FOR_SPEC = 3  # 70 seconds
 _WOULD = {Verdict.RUN: "would", Verdict.ASK: "would ask to", Verdict.DRY_RUN: "in dry run by policy; would"}
 _MOST_VOIDED = 3
+_SENT_ANEW = frozenset({Status.BUSY, Status.THROTTLED, Status.UNSENT, Status.NOT_DONE, Status.AGAIN})
 _ENDED = {Status.FORBIDDEN: End.NOT_REPAIRED, Status.UNCLEAR: End.INCONCLUSIVE}
 _TELL_AGAIN_S = 30.0
 _LONGEST_TELL_S = 1800.0
@@ -219,7 +220,9 @@ def execute(step: Order) -> Order:
     with _bound(plan.diagnosis.incident):
         outcome = _found(own, plan, number, attempt)
         if outcome is None:
-            passed, budget = _turn(own, decision, step)
+            passed, budget = _barred(own, plan, number, attempt), None
+            if passed is None:
+                passed, budget = _turn(own, decision, step)
             outcome = passed or execution.execute(
                 plan,
                 number,
@@ -587,6 +590,22 @@ def _permitted(own: Services, plan: Plan, step: Order, seen: Situation) -> tuple
     return Outcome(status=Status.REFUSED, words=f"{again.mode_words}{nobody}"), None
 
 
+def _barred(own: Services, plan: Plan, number: int, attempt: int) -> Outcome | None:
+    """Give why an attempt may not be made whatever else holds: an order of the hub is not proof, the trail is."""
+    incident = plan.diagnosis.incident
+    before = own.trail.outcome(plan.digest, number, attempt - 1) if attempt > 1 else None
+    if planning.plan_digest(plan) != plan.digest:
+        words = "the plan is not the one that its digest names"
+    elif own.trail.ended(incident.id) is not None:
+        words = "the incident has ended"
+    elif attempt > 1 and (before is None or before.status not in _SENT_ANEW):
+        words = f"nothing on the trail permits attempt {attempt}"
+    else:
+        return None
+    log.error("order.barred", plan=plan.digest[:12], step=number, attempt=attempt, why=words)
+    return Outcome(status=Status.REFUSED, words=words)
+
+
 def _is_approved(own: Services, plan: Plan) -> bool:
     """Tell whether people approved this very plan: the trail says so, not the hub."""
     answered = own.trail.answered(plan.digest)
@@ -628,7 +647,7 @@ def _after(own: Services, step: Order, plan: Plan, outcome: Outcome) -> Order:
             return {**done, "wait_s": max(asked, 0.1), "waits": waits}
         case Status.UNNEEDED:
             return _next(done, plan)
-        case Status.BUSY | Status.THROTTLED | Status.UNSENT | Status.NOT_DONE | Status.AGAIN:
+        case status if status in _SENT_ANEW:
             return {**done, "attempt": step["attempt"] + 1, "wait_s": max(busy_s, 0.1)}
         case Status.ACCEPTED:
             return {**done, "sent": True}

@@ -6,6 +6,7 @@ approver of a question gets one and the same answer, whatever the link is worth.
 """
 
 import asyncio
+import json
 import threading
 import time
 import uuid
@@ -22,16 +23,16 @@ from msgspec import Struct
 from functions import activities, pages, signin
 from functions.events import ring
 from functions.limits import Limit
-from remediations import codec, telling
+from remediations import codec, planning, telling
 from remediations.approval import rules, token
-from remediations.approval.notice import Kind
+from remediations.approval.notice import Kind, Notice
 from remediations.approval.token import Token
 from remediations.approval.view import Change, View
 from remediations.literal import literal
 from remediations.model import Absent, Caller, Found, Json, Person, Plan, ResourceId, reading_words
 from remediations.services import Services, services
 from remediations.situation import Situation
-from remediations.trail import Question, Refusal, Vote
+from remediations.trail import Answered, Question, Refusal, Vote
 
 log = structlog.get_logger()
 
@@ -40,6 +41,7 @@ _LONGEST_COMMENT = 500
 _LIVE_FOR_S = 10.0
 _LIVE_MOST = 100
 _LOOKS, _ANSWERS, _STRANGERS = Limit(300), Limit(20), Limit(10)
+UNREADABLE = "what would be done cannot be read any more: nobody is to approve it"
 _NO_QUESTION = "No open question for you has this link."
 _SIGNED_OUT = "Sign in to see this page."
 _TOO_OFTEN = "That was too often. Try again in a minute."
@@ -128,7 +130,13 @@ def _is_of(asked: Token, question: Question) -> bool:
 
 
 def _view(
-    own: Services, req: func.HttpRequest, question: Question, person: Person, *, error: str | None = None
+    own: Services,
+    req: func.HttpRequest,
+    question: Question,
+    person: Person,
+    *,
+    error: str | None = None,
+    comment: str = "",
 ) -> View:
     notice = telling.notice(own, question.incident_id, Kind.ASKED, plan=question.plan)
     if notice is None:
@@ -143,15 +151,13 @@ def _view(
         "words": words,
         "token": req.route_params.get("token", ""),
         "error": error,
+        "comment": comment,
     }
     if state != "open":
         return View(**fields)
-    unreadable = "what would be done cannot be read any more: nobody is to approve it"
-    plan = None if notice.decision is None else notice.decision.plan
-    if plan is None or plan.digest != question.plan:
-        may_approve: str | None = unreadable
-        plan = None
-    else:
+    plan = _plan_of(notice)
+    may_approve: str | None = UNREADABLE
+    if plan is not None:
         may_approve = rules.why_not(person, question, votes, approves=True)
         fields |= _live(own, plan)
         fields["to_type"] = to_type(plan)
@@ -244,6 +250,7 @@ def _take(own: Services, req: func.HttpRequest) -> tuple[func.HttpResponse, Ques
     if question is None:
         _refuse(own, None, "the link names no question that this person may answer", person)
         return _plain(req, 404, _NO_QUESTION), None
+    form = Form()
     try:
         form = _form(req)
         _check_origin(own, req, form)
@@ -252,7 +259,8 @@ def _take(own: Services, req: func.HttpRequest) -> tuple[func.HttpResponse, Ques
         _refuse(own, question, refused.words, person)
         if _wants_json(req):
             return _json(refused.status, {"error": refused.words}), None
-        return _page(req, refused.status, _view(own, req, question, person, error=refused.words)), None
+        shown = _view(own, req, question, person, error=refused.words, comment=form.comment)
+        return _page(req, refused.status, shown), None
     if form.is_json:
         return _json(200, {"words": words, "state": _state(own, question)[0]}), question
     headers = {**pages.HEADERS, "Location": req.route_params.get("token", "")}
@@ -272,7 +280,11 @@ def _decide(own: Services, question: Question, person: Person, form: Form) -> st
     comment = literal(form.comment.strip(), most=_LONGEST_COMMENT)
     if not approves and not comment:
         raise Refused(400, "say why you reject it: whoever is on call reads it next")
-    why = rules.why_not(person, question, own.trail.votes(question.plan), approves=approves)
+    votes = own.trail.votes(question.plan)
+    earlier = rules.vote_of(person, question, votes)
+    why = rules.why_not(person, question, votes, approves=approves)
+    if earlier is not None and earlier.approves == approves and (final := _completed(own, question, earlier)):
+        return final.words  # the store had taken only half of it
     if why is not None:
         raise Refused(403, why)
     if approves:
@@ -281,26 +293,38 @@ def _decide(own: Services, question: Question, person: Person, form: Form) -> st
     kept = own.trail.vote(vote)
     if kept != vote:
         raise Refused(409, f"you {'approved' if kept.approves else 'rejected'} it at {kept.at:%H:%M:%S} UTC")
-    own.journal.voted(question.incident_id, vote)
-    votes = own.trail.votes(question.plan)
-    reached = rules.outcome(question, votes, own.clock())
-    final = None if reached is None else own.trail.answer(reached)
+    final = _completed(own, question, vote)
     log.info("approval.answered", incident_id=question.incident_id, approves=approves, is_final=final is not None)
     if final is None:
-        missing = question.quorum - sum(one.approves for one in votes)
+        missing = question.quorum - len(rules.approvals(question, own.trail.votes(question.plan)))
         return f"your approval counts; {missing} more {'is' if missing == 1 else 'are'} needed"
     return final.words
+
+
+def _completed(own: Services, question: Question, vote: Vote) -> Answered | None:
+    """Put a kept vote on the incident's trail, and keep the final answer if the votes come to one."""
+    own.journal.voted(question.incident_id, vote)
+    reached = rules.outcome(question, own.trail.votes(question.plan), own.clock())
+    return None if reached is None else own.trail.answer(reached)
 
 
 def _check_plan(own: Services, question: Question, form: Form) -> None:
     """Refuse an approval of what cannot be read, and of deletions whose names were not typed."""
     notice = telling.notice(own, question.incident_id, Kind.ASKED, plan=question.plan)
-    decision = None if notice is None else notice.decision
-    if decision is None or decision.plan.digest != question.plan:
-        raise Refused(409, "what would be done cannot be read any more: nobody is to approve it")
-    wanted = to_type(decision.plan)
+    plan = None if notice is None else _plan_of(notice)
+    if plan is None:
+        raise Refused(409, UNREADABLE)
+    wanted = to_type(plan)
     if tuple(text.strip() for text in form.typed) != wanted:
-        raise Refused(400, f"type the name of what will be deleted: {', '.join(wanted)}")
+        why = f"type the name of what will be deleted: {', '.join(wanted)}" if wanted else "nothing is to be typed here"
+        raise Refused(400, why)
+
+
+def _plan_of(notice: Notice) -> Plan | None:
+    """Give the plan that a question is about; None if it cannot be read, or is not the one that its digest names."""
+    plan = None if notice.decision is None else notice.decision.plan
+    is_named = plan is not None and notice.question is not None and plan.digest == notice.question.plan
+    return plan if plan is not None and is_named and planning.plan_digest(plan) == plan.digest else None
 
 
 def _form(req: func.HttpRequest) -> Form:
@@ -310,7 +334,7 @@ def _form(req: func.HttpRequest) -> Form:
     kind = req.headers.get("Content-Type", "").split(";")[0].strip().lower()
     try:
         if kind == "application/json":
-            plain = codec.mapping(codec.parse_json(body))
+            plain = codec.mapping(json.loads(body.decode(), object_pairs_hook=_once))
             typed = plain.get("typed")
             return Form(
                 decision=codec.text(plain.get("decision")) or "",
@@ -321,16 +345,25 @@ def _form(req: func.HttpRequest) -> Form:
             )
         if kind == "application/x-www-form-urlencoded":
             fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=20)
-            first = {name: values[0] for name, values in fields.items()}
+            first = _once([(name, value) for name, values in fields.items() if name != "typed" for value in values])
             return Form(
                 decision=first.get("decision", ""),
                 comment=first.get("comment", ""),
                 antiforgery=first.get("antiforgery", ""),
                 typed=tuple(fields.get("typed", ())),
             )
-    except ValueError as error:
-        raise Refused(400, "the answer cannot be read: send a form, or JSON") from error
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, "the answer cannot be read: send a form or JSON, each field once") from error
     raise Refused(415, "the answer is neither a form nor JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Give fields by name; raises ValueError if one comes twice: nobody is to guess which was meant."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        msg = "a field comes more than once"
+        raise ValueError(msg)
+    return fields
 
 
 def _check_origin(own: Services, req: func.HttpRequest, form: Form) -> None:
@@ -370,7 +403,6 @@ def _summary(own: Services, question: Question, person: Person) -> dict[str, Jso
     notice = telling.notice(own, question.incident_id, Kind.ASKED, plan=question.plan)
     plan = None if notice is None or notice.decision is None else notice.decision.plan
     link = telling.link(own, question) if rules.is_approver(person, question) else None
-    votes = () if notice is None else notice.votes
     return {
         "incident": question.incident_id,
         "resource": None if notice is None else notice.incident.resource.path,
@@ -383,7 +415,7 @@ def _summary(own: Services, question: Question, person: Person) -> dict[str, Jso
         "calls": [] if plan is None else [str(call) for call in plan.calls],
         "undo": None if plan is None else plan.undo,
         "quorum": question.quorum,
-        "approvals": sum(vote.approves for vote in votes),
+        "approvals": 0 if notice is None else notice.approvals,
         "link": link,
     }
 

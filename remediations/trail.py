@@ -464,9 +464,8 @@ class Trail:
 
     def answer(self, answered: Answered) -> Answered:
         """Keep the answer to a question; the first one stands and is given back."""
-        name = f"approvals/{answered.plan}/decided"
-        self._create(name, answered)
-        kept = codec.decode(Answered, self.store.read(name))
+        self._create(f"approvals/{answered.plan}/decided", answered)
+        kept = self.answered(answered.plan) or answered
         with suppress(StoreError, ValueError):  # it stands all the same, and the register learns of the incident's end
             question = self.question(kept.plan)
             if question is not None:
@@ -486,7 +485,12 @@ class Trail:
         return tuple(sorted((codec.decode(Vote, self.store.read(name)) for name in names), key=lambda vote: vote.at))
 
     def answered(self, plan: str) -> Answered | None:
-        return self._read(Answered, f"approvals/{plan}/decided")
+        """Give the final answer to a question; raises ValueError if what lies there is about another one."""
+        kept = self._read(Answered, f"approvals/{plan}/decided")
+        if kept is not None and kept.plan != plan:
+            msg = f"what lies under approvals/{plan} is about plan {kept.plan}: it was put there by somebody else"
+            raise ValueError(msg)
+        return kept
 
     def record_refusal(self, refusal: Refusal, nonce: str) -> None:
         """Keep an attempt to answer that named no question."""

@@ -134,7 +134,7 @@ def _asked(notice: Notice) -> Iterable[_Section]:
         yield _guards(decision, is_whole=True)
         yield _Section(heading="Why a person is asked", fixed=[_line(_run(decision.mode_words))])
     if question is not None:
-        yield _approvals(question, notice.votes)
+        yield _approvals(question, notice)
     if plan is not None:
         tried = _line(_run("Try ", isSubtle=True), _run(str(plan.try_number)))
         is_command = plan.undo.startswith("az ")
@@ -269,14 +269,9 @@ def _guard(answer: GuardAnswer) -> _Element:
     )
 
 
-def _approvals(question: Question, votes: Sequence[Vote]) -> _Section:
-    counted = {
-        (vote.by.tid, vote.by.oid)
-        for vote in votes
-        if vote.approves and vote.plan == question.plan and (vote.by.oid or "").lower() not in question.callers
-    }
-    shown = _list("Until when, and by how many", votes, _vote, rank=2)
-    words = f"{question.quorum} approval{'' if question.quorum == 1 else 's'} needed, {len(counted)} given."
+def _approvals(question: Question, notice: Notice) -> _Section:
+    shown = _list("Until when, and by how many", notice.votes, _vote, rank=2)
+    words = f"{question.quorum} approval{'' if question.quorum == 1 else 's'} needed, {notice.approvals} given."
     shown.fixed = [
         _line(_run("Until "), _run(f"{_time(question.expires_at)}.", weight="Bolder")),
         _line(_run(words)),

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from remediations.approval import rules
 from remediations.model import Decision, Diagnosis, End, Incident, Mode
 from remediations.trail import Question, Vote
 
@@ -61,3 +62,8 @@ class Notice(Struct, frozen=True, kw_only=True):
     question: Question | None = None
     votes: tuple[Vote, ...] = ()
     link: str | None = None
+
+    @property
+    def approvals(self) -> int:
+        """How many approvals that count were given so far."""
+        return 0 if self.question is None else len(rules.approvals(self.question, self.votes))

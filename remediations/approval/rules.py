@@ -42,7 +42,7 @@ def is_approver(person: Person, question: Question) -> bool:
 
 def why_not(person: Person, question: Question, votes: Sequence[Vote], *, approves: bool) -> str | None:
     """Give why an approver may not give this answer; None if they may. Who may not approve may still reject."""
-    own = next((vote for vote in votes if _is_by(vote, person)), None)
+    own = vote_of(person, question, votes)
     if own is not None:
         return f"you {'approved' if own.approves else 'rejected'} it at {own.at:%Y-%m-%d %H:%M:%S} UTC"
     if approves and person.oid.lower() in question.callers:
@@ -50,30 +50,42 @@ def why_not(person: Person, question: Question, votes: Sequence[Vote], *, approv
     return None
 
 
+def vote_of(person: Person, question: Question, votes: Iterable[Vote]) -> Vote | None:
+    """Give what somebody has answered to a question; None if nothing yet."""
+    return next((vote for vote in votes if vote.plan == question.plan and _key(vote.by) == _key(person.caller)), None)
+
+
+def approvals(question: Question, votes: Iterable[Vote]) -> tuple[Vote, ...]:
+    """Give the approvals that count: about this plan, in time, of different people, by nobody who started the failed
+    operation."""
+    found: dict[tuple[str, str], Vote] = {}
+    for vote in sorted(votes, key=lambda vote: vote.at):
+        is_own = (vote.by.oid or "").lower() in question.callers
+        if _counts(vote, question) and vote.approves and not is_own:
+            found.setdefault(_key(vote.by), vote)
+    return tuple(found.values())
+
+
 def outcome(question: Question, votes: Iterable[Vote], now: datetime) -> Answered | None:
     """Give the final answer that votes come to: the first rejection, or so many approvals as are needed, or the end of
     its time; None while the question is open.
 
-    A vote counts if it names this plan, came in time, is the first of its person, and is no approval by who started
-    the failed operation.
+    A vote counts if it names this plan and came in time; each person has one (`Trail.vote`).
     """
-    approved: dict[str, Vote] = {}
-    for vote in sorted(votes, key=lambda vote: vote.at):
-        person = f"{vote.by.tid} {vote.by.oid}".lower()
-        if vote.plan != question.plan or vote.at >= question.expires_at or person in approved:
-            continue
-        if not vote.approves:
-            return _answered(question, vote, False, f"rejected by {vote.by.oid}")
-        if (vote.by.oid or "").lower() in question.callers:
-            continue
-        approved[person] = vote
-        if len(approved) >= question.quorum:
-            by = " and ".join(str(one.by.oid) for one in approved.values())
-            return _answered(question, vote, True, f"approved by {by}")
+    ordered = sorted((vote for vote in votes if _counts(vote, question)), key=lambda vote: vote.at)
+    rejection = next((vote for vote in ordered if not vote.approves), None)
+    before = [vote for vote in ordered if rejection is None or vote.at < rejection.at]
+    approving = approvals(question, before)[: question.quorum]
+    if len(approving) == question.quorum:
+        by = " and ".join(str(vote.by.oid) for vote in approving)
+        return _answered(question, approving[-1], True, f"approved by {by}")
+    if rejection is not None:
+        return _answered(question, rejection, False, f"rejected by {rejection.by.oid}")
     if now < question.expires_at:
         return None
-    short = f", and {question.quorum - len(approved)} more were needed" if approved else ""
-    words = f"{NOBODY_ANSWERED}" if not approved else f"{len(approved)} approved in time{short}"
+    words = NOBODY_ANSWERED
+    if approving:
+        words = f"{len(approving)} approved in time, and {question.quorum - len(approving)} more were needed"
     return Answered(at=now, plan=question.plan, approved=None, words=words)
 
 
@@ -106,8 +118,8 @@ def _answered(question: Question, vote: Vote, approved: bool, words: str) -> Ans
     return Answered(at=vote.at, plan=question.plan, approved=approved, words=said, by=vote.by)
 
 
-def _is_by(vote: Vote, person: Person) -> bool:
-    return _key(vote.by) == _key(person.caller)
+def _counts(vote: Vote, question: Question) -> bool:
+    return vote.plan == question.plan and vote.at < question.expires_at
 
 
 def _key(caller: Caller) -> tuple[str, str]:

@@ -34,6 +34,7 @@ class View(Struct, frozen=True, kw_only=True):
         may_approve, may_reject: None if this person may, else why not, in words.
         to_type: Names that have to be typed to approve a deletion, one field each, in this order.
         antiforgery: Value of the hidden field that a form has to send back.
+        comment: What was commented in the answer that was just sent and not taken.
         error: What was wrong with the answer that was just sent; None if nothing was sent.
     """
 
@@ -50,4 +51,5 @@ class View(Struct, frozen=True, kw_only=True):
     may_reject: str | None = None
     to_type: tuple[str, ...] = ()
     antiforgery: str = ""
+    comment: str = ""
     error: str | None = None
