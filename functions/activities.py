@@ -185,7 +185,8 @@ def ask(step: Order) -> Order:
     )
     is_answered = own.trail.answered(step["plan"]) is not None  # while no walk could hear the bell
     left_s = 0.0 if is_answered else max(0.0, (kept.expires_at - now).total_seconds())
-    return {**step, "bell": kept.bell, "question_s": left_s, "tell": telling.order(own, incident.id, Kind.ASKED, step)}
+    order = telling.order(own, incident.id, Kind.ASKED, plan=step["plan"])
+    return {**step, "bell": kept.bell, "question_s": left_s, "tell": order}
 
 
 def settle(step: Order) -> Order:
@@ -204,7 +205,7 @@ def settle(step: Order) -> Order:
         answered = own.trail.answer(reached)
     own.journal.answered(incident.id, answered)
     if answered.approved is True:
-        return {**step, "verdict": "run", "tell": telling.order(own, incident.id, Kind.APPROVED, step)}
+        return {**step, "verdict": "run", "tell": telling.order(own, incident.id, Kind.APPROVED, plan=step["plan"])}
     if answered.approved is False:
         return {**step, "verdict": "end", "end": End.REJECTED, "words": answered.words}
     end = End.EXPIRED if rules.is_expired(answered, question) else End.SUPERSEDED
@@ -421,7 +422,7 @@ def finish(step: Order) -> Order:
         return {
             "again": None,
             "end": str(end),
-            "tell": None if kind is None else telling.order(own, incident.id, kind, step),
+            "tell": None if kind is None else telling.order(own, incident.id, kind),
         }
 
 
@@ -429,7 +430,7 @@ def tell(order: Order) -> Order:
     """Hand one message to every channel that has not taken it, once; give which have, and when to try again."""
     own = services()
     message = telling.message(own, order)
-    told = set(order["told"])
+    told = {*order["told"], *telling.done(own, order)}
     if message is None:
         return {**order, "over": True}
     wait_s = 0.0

@@ -140,8 +140,10 @@ async def _event_of(client: df.DurableFunctionsClient, instance_id: str) -> str 
     return codec.text(codec.mapping(order.get("incident")).get("event_id"))
 
 
-async def schedule(client: df.DurableFunctionsClient, instance_id: str, order: dict[str, Json]) -> bool:
-    """Start an incident's walk under its id; False if one is running under it.
+async def schedule(
+    client: df.DurableFunctionsClient, instance_id: str, order: dict[str, Json], name: str = "remediate"
+) -> bool:
+    """Start an incident's walk under its id, or another orchestration; False if one is running under it.
 
     Azure replaces a finished instance of the same id, so the store, not the hub, tells duplicates of what is over.
     """
@@ -149,7 +151,7 @@ async def schedule(client: df.DurableFunctionsClient, instance_id: str, order: d
     if known is not None and known.runtime_status in _RUNNING:
         return False
     try:
-        await client.schedule_new_orchestration("remediate", input=order, instance_id=instance_id)
+        await client.schedule_new_orchestration(name, input=order, instance_id=instance_id)
     except grpc.RpcError as error:
         if not _says(error, "ALREADY_EXISTS", "already exists"):
             raise

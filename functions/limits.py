@@ -16,7 +16,7 @@ class Limit:
     """So many a minute for each key; keys that are quiet are forgotten."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._lock = threading.Lock()
         self._seen: OrderedDict[str, deque[float]] = OrderedDict()
 
@@ -28,7 +28,7 @@ class Limit:
             self._seen.move_to_end(key)
             while times and now - times[0] >= _WINDOW_S:
                 times.popleft()
-            if len(times) >= self._most:
+            if len(times) >= self.most:
                 return False
             times.append(now)
             while len(self._seen) > _MOST_KEYS:

@@ -130,7 +130,9 @@ def follow(ctx: OrchestrationContext, step: Order) -> Steps:
 def _tell(ctx: OrchestrationContext, step: Order) -> task.Task[Any] | None:
     """Begin to tell people; the walk goes on meanwhile."""
     order = step.get("tell")
-    return None if order is None else ctx.call_sub_orchestrator("notify", input=order)
+    if order is None:
+        return None
+    return ctx.call_sub_orchestrator("notify", input=order, instance_id=f"tell-{order['key']}")
 
 
 def _kind_of(error: TaskFailedError) -> str:

@@ -11,7 +11,8 @@ from durabletask.client import OrchestrationStatus
 
 from functions import activities
 from functions.events import order_of, schedule, start
-from remediations import admission, discovery, execution
+from remediations import admission, discovery, execution, telling
+from remediations.approval.notice import Kind
 from remediations.model import Disposition, Incident, Json, Reception
 from remediations.services import Services, services
 from remediations.trail import Intake
@@ -19,6 +20,7 @@ from remediations.trail import Intake
 log = structlog.get_logger()
 
 _KEEP_HISTORIES = timedelta(days=30)
+_TOLD_WITHIN, _TELLS_ITSELF = timedelta(hours=6), timedelta(minutes=5)
 _INTAKE_GRACE = timedelta(minutes=5)
 _FINISHED = [OrchestrationStatus.COMPLETED, OrchestrationStatus.FAILED, OrchestrationStatus.TERMINATED]
 
@@ -36,7 +38,9 @@ async def sweep(client: df.DurableFunctionsClient) -> None:
             done = await start(admitted, admitted.incident, client, own)
             started += done.disposition is Disposition.INCIDENT
             await asyncio.to_thread(_record, own, reception, done)
-    log.info("sweep.done", restarted=len(restarted), closed=closed, started=started)
+    untold = await asyncio.to_thread(lambda: list(_untold_ends(own)))
+    told = [key for key, order in untold if await schedule(client, key, order, name="notify")]
+    log.info("sweep.done", restarted=len(restarted), closed=closed, started=started, told=len(told))
 
 
 async def purge(client: df.DurableFunctionsClient) -> None:
@@ -110,6 +114,18 @@ def _untold(own: Services) -> Iterator[tuple[Reception, admission.Admission]]:
                 if discovery.is_due(age, own.settings.time_scale):
                     with _unreadable_is_told("trail.unreadable", incident.resource.key):
                         yield _admitted(own, incident)
+
+
+def _untold_ends(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:
+    """Give what some channel still has to be told of ends of the last hours: it was lost with the hub."""
+    now = own.clock()
+    for case in own.trail.register.cases(now - _TOLD_WITHIN, now) if own.notifiers else ():
+        kind = None if case.end is None else Kind.of(case.end)
+        since, until = now - _TOLD_WITHIN, now - _TELLS_ITSELF / own.settings.time_scale
+        is_recent = case.ended_at is not None and since < case.ended_at < until
+        order = telling.order(own, case.id, kind) if kind is not None and is_recent else None
+        if order is not None and {channel.name for channel in own.notifiers} - telling.done(own, order):
+            yield f"tell-{order['key']}", order
 
 
 def _listed[T](items: Callable[[], Iterable[T]]) -> Iterator[T]:

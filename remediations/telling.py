@@ -4,6 +4,7 @@ A notice is made when it is told, so what crosses to the orchestrator is small, 
 meantime is asked of nobody any more.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from remediations import codec
@@ -11,33 +12,56 @@ from remediations.approval import card, token
 from remediations.approval.notice import Kind, Notice
 from remediations.catalogue import CAUSES
 from remediations.classification import classify
-from remediations.model import Decision, Diagnosis, Evidence, Json
+from remediations.model import AuditRecord, Decision, Diagnosis, Evidence, Json
 from remediations.ports import Message
 from remediations.services import Services
 from remediations.trail import Question
 
 type Order = dict[str, Any]
 
-_QUESTIONS = frozenset({Kind.ASKED, Kind.APPROVED, Kind.REJECTED, Kind.EXPIRED, Kind.SUPERSEDED})
+_OF_ONE_PLAN = frozenset({Kind.ASKED, Kind.APPROVED})
 
 
-def order(own: Services, incident_id: str, kind: Kind, step: Order) -> Order | None:
-    """Give what is to be told, small enough for a queue; None where there is no channel."""
+def order(own: Services, incident_id: str, kind: Kind, *, plan: str | None = None) -> Order | None:
+    """Give what is to be told, small enough for a queue; None where there is no channel.
+
+    Args:
+        plan: Digest of the plan that is asked about or was approved; how an incident ended is told once.
+    """
     if not own.notifiers:
         return None
-    kept: Order = {name: step[name] for name in ("plan", "evidence", "scale") if name in step}
-    return {**kept, "incident": incident_id, "kind": str(kind), "told": [], "attempt": 0}
+    told_of = plan if kind in _OF_ONE_PLAN else None
+    key = codec.digest_of([incident_id, kind, told_of])[:32]
+    scale = own.settings.time_scale
+    return {
+        "key": key,
+        "incident": incident_id,
+        "kind": str(kind),
+        "plan": told_of,
+        "scale": scale,
+        "told": [],
+        "attempt": 0,
+    }
+
+
+def done(own: Services, order: Order) -> set[str]:
+    """Give the channels that have taken a message already, or never will, by the trail."""
+    found: set[str] = set()
+    for record in own.trail.records(order["incident"]):
+        is_of_it = record.key.startswith(f"{record.stage}:{order['key']}:")
+        if is_of_it and (record.stage == "told" or record.facts.get("is_tried_again") is False):
+            found.add(str(record.facts.get("channel")))
+    return found
 
 
 def message(own: Services, order: Order) -> Message | None:
     """Give the message of an order; None if it has become pointless: nobody is asked what is answered."""
     kind = Kind(order["kind"])
-    found = notice(own, order["incident"], kind, plan=order.get("plan"), evidence=order.get("evidence"))
+    found = notice(own, order["incident"], kind, plan=order["plan"])
     if found is None or (kind is Kind.ASKED and _is_answered(own, found.question)):
         return None
-    key = codec.digest_of([found.incident.id, kind, order.get("plan")])[:32]
     return Message(
-        key=key,
+        key=order["key"],
         kind=kind,
         at=found.at,
         subject=card.subject(found),
@@ -51,41 +75,46 @@ def message(own: Services, order: Order) -> Message | None:
     )
 
 
-def notice(
-    own: Services, incident_id: str, kind: Kind, *, plan: str | None = None, evidence: str | None = None
-) -> Notice | None:
+def notice(own: Services, incident_id: str, kind: Kind, *, plan: str | None = None) -> Notice | None:
     """Give what there is to tell about an incident, by the trail; None if it is not on the trail.
 
     Args:
-        plan: Digest of the plan that a question was about.
-        evidence: Digest of the evidence that the diagnosis rests on.
+        plan: Digest of the plan that a question is about; None: of the last one.
     """
     opened = own.trail.opened(incident_id)
     if opened is None:
         return None
+    records = () if kind is Kind.ASKED else own.trail.records(incident_id)
+    plan = plan or _last(records, "question", "plan")
     question = own.trail.question(plan) if plan is not None else None
-    answered = own.trail.answered(plan) if question is not None and plan is not None else None
-    ended = own.trail.ended(incident_id)
+    answered = own.trail.answered(plan) if kind is Kind.APPROVED and plan is not None else None
+    ended = None if kind in _OF_ONE_PLAN else own.trail.ended(incident_id)
     decision = own.evidence.find(Decision, question.decision) if question is not None else None
-    if kind in _QUESTIONS and answered is not None:
+    if answered is not None:
         at, words = answered.at, answered.words
-    elif kind is not Kind.ASKED and ended is not None:
+    elif ended is not None:
         at, words = ended.at, ended.words
     else:
         at, words = (own.clock() if question is None else question.at), ""
-    diagnosis = _diagnosis(own, evidence) if decision is None else decision.plan.diagnosis
+    evidence = _last(records, "diagnosis", "evidence")
     return Notice(
         kind=kind,
         at=at,
         incident=opened.incident,
         mode=own.settings.mode,
         words=words,
-        diagnosis=diagnosis,
+        diagnosis=_diagnosis(own, evidence) if decision is None else decision.plan.diagnosis,
         decision=decision,
         question=question,
         votes=() if question is None else own.trail.votes(question.plan),
         link=link(own, question) if kind is Kind.ASKED and question is not None else page(own, incident_id),
     )
+
+
+def _last(records: Sequence[AuditRecord], stage: str, name: str) -> str | None:
+    """Give a fact of the last record of a stage."""
+    found = next((record.facts.get(name) for record in reversed(records) if record.stage == stage), None)
+    return found if isinstance(found, str) else None
 
 
 def link(own: Services, question: Question) -> str | None:

@@ -96,7 +96,7 @@ class Check(Struct, frozen=True, kw_only=True):
 
 
 def doctor(*, as_json: bool) -> int:
-    """Look whether settings, policy, store, Azure and approval keys can be used."""
+    """Look whether settings, policy, store, Azure, approval keys and channels can be used."""
     checks: list[Check] = []
     console = terminal.out()
     for check in _checks():
@@ -138,6 +138,7 @@ def _checks() -> Iterator[Check]:
         for subscription in own.policy.subscriptions:
             yield _bounded("watched", lambda subscription=subscription: _watched(own, subscription))  # type: ignore[misc]
     yield _keys(own)
+    yield _channels(own)
 
 
 def _settings(settings: Settings) -> Check:
@@ -207,6 +208,18 @@ def _keys(own: Services) -> Check:
         return Check(name="approvals", state="ok", words=f"no keys; none are needed while the mode is {settings.mode}")
     fix = 'Set MEDIC_APPROVAL_KEYS to {"k1": "<32 random bytes, base64url>"}, or nobody can answer a question.'
     return Check(name="approvals", state="warn", words="there is no key to sign approval links", fix=fix)
+
+
+def _channels(own: Services) -> Check:
+    settings = own.settings
+    named = (("Teams", settings.teams_url), ("a webhook", settings.webhook_url), ("a topic", settings.outcome_topic))
+    told = [name for name, url in named if url is not None]
+    told += [] if settings.notices_folder is None else [f"folder {settings.notices_folder}"]
+    if told:
+        words = f"messages go to {', '.join(told)}; links to {settings.app_url}"
+        return Check(name="channels", state="ok", words=words)
+    fix = "Set MEDIC_TEAMS_URL, MEDIC_WEBHOOK_URL or MEDIC_OUTCOME_TOPIC, or nobody is told of anything."
+    return Check(name="channels", state="warn", words="there is no channel to people", fix=fix)
 
 
 def _bounded(name: str, look: Callable[[], Check], patience: timedelta = timedelta(seconds=_PATIENCE_S)) -> Check:

@@ -140,7 +140,15 @@ def calls() -> list[tuple[str, dict[str, Any]]]:
         "data": grid["data"],
     }
     client = TypedData(string=client_config("127.0.0.1:1"))
-    told = {"incident": "inc-1", "kind": "asked", "told": [], "attempt": 0, "scale": 1}
+    told: dict[str, Any] = {
+        "incident": "inc-1",
+        "kind": "asked",
+        "plan": None,
+        "key": "k" * 32,
+        "told": [],
+        "attempt": 0,
+        "scale": 1,
+    }
     orders = {
         name: {"step": TypedData(json=json.dumps(given))} for name, given in (("open_incident", order), ("tell", told))
     }

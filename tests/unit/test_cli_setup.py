@@ -146,7 +146,14 @@ def nobody_listens(monkeypatch) -> str:
 def test_what_cannot_be_reached_fails_and_the_rest_is_looked_at(nobody_listens, tmp_path) -> None:
     code, states, words = checks()
     assert code == 1
-    assert states == {"settings": "ok", "policy": "ok", "store": "ok", "azure": "fail", "approvals": "ok"}
+    assert states == {
+        "settings": "ok",
+        "policy": "ok",
+        "store": "ok",
+        "azure": "fail",
+        "approvals": "ok",
+        "channels": "ok",
+    }
     assert words["settings"] == "MEDIC_MODE is dry-run: nothing is written to Azure "
     assert words["azure"].startswith(f"{nobody_listens} cannot be read: no answer: ServiceRequestError.")
     assert words["store"] == f"folder {tmp_path / 'store'}: it can be listed; no incident is in it "
@@ -185,7 +192,14 @@ def test_people_read_a_line_a_check(nobody_listens) -> None:
     result = medic("doctor")
     assert result.exit_code == 1
     lines = [line.split(maxsplit=2)[:2] for line in result.stdout.splitlines() if line[:1] != " "]
-    assert lines == [["ok", "settings"], ["ok", "policy"], ["ok", "store"], ["fail", "azure"], ["ok", "approvals"]]
+    assert lines == [
+        ["ok", "settings"],
+        ["ok", "policy"],
+        ["ok", "store"],
+        ["fail", "azure"],
+        ["ok", "approvals"],
+        ["ok", "channels"],
+    ]
 
 
 def test_a_check_that_hangs_is_given_up() -> None:

@@ -198,6 +198,34 @@ def test_a_worker_killed_while_it_tells_leaves_the_walk_as_it_was(tell, channel)
     story.check_promises()
 
 
+def test_an_end_whose_message_was_lost_with_the_hub_is_told_after_the_sweep(tell, channel):
+    channel.answers[:] = [503] * 100
+    story = tell()
+    story.put()
+    assert story.ending()[0] == "repaired"
+    eventually(lambda: told(story, "not-told"), "it was not tried")
+    story.host.backend.lose_hub()
+    channel.answers.clear()
+    eventually(lambda: story.sweep() or told(story), "nobody was told")
+    story.sweep()
+    assert told(story) == [("repaired", "teams")]
+    assert len(channel.taken) == 1
+    story.check_promises()
+
+
+def test_what_every_channel_has_taken_is_not_told_again(tell, channel):
+    story = tell()
+    story.put()
+    assert story.ending()[0] == "repaired"
+    eventually(lambda: told(story), "nobody was told")
+    order = {"key": story.records(stage="told")[0].key.split(":")[1], "incident": story.incident(), "kind": "repaired"}
+    again = {**order, "plan": None, "scale": 100.0, "told": [], "attempt": 0}
+    story.host.client.schedule_new_orchestration("notify", input=again, instance_id="again")
+    over = story.host.client.wait_for_orchestration_completion("again", timeout=10)
+    assert over is not None
+    assert len(channel.taken) == 1
+
+
 # ------------------------------------------------------------------------------------------------ how many
 
 
