@@ -206,7 +206,8 @@ class Story:
         """Answer a question as somebody; approve it, if nobody is named, as the same people of this story each time."""
         if oid is not None or decision != "approve":
             return answering.answer(self.http, self.link(question), decision, comment=comment, oid=oid or self.approver)
-        people = [self.approver, *(f"{self.approver[:-1]}{number}" for number in range(1, question.quorum))]
+        others = [str(uuid.uuid5(uuid.UUID(self.approver), str(number))) for number in range(1, question.quorum)]
+        people = (self.approver, *others)
         return [answering.answer(self.http, self.link(question), decision, oid=one) for one in people][-1]
 
     def lose_hub_at(self, name: str) -> list[str]:
