@@ -1,6 +1,6 @@
 """How long the server takes for an approval page on the local host, reading Azure anew each time and with what it has.
 
-    .venv/bin/python -m tests.benchmarks.page_speed
+.venv/bin/python -m tests.benchmarks.page_speed
 """
 
 import statistics
@@ -14,36 +14,10 @@ from functions import approvals
 from functions.limits import Limit
 from local import answering
 from local.arm.resources import Refusal
-from tests.workflow.theatre import UPDATED, Story, Theatre
+from tests.workflow.theatre import UPDATED, Story, Theatre, short_of_cores
 
 ROUNDS = 60
-IDLE = {
-    "workspaces": [
-        {
-            "name": "mlw-demo",
-            "endpoints": [
-                {"name": "credit-scoring"},
-                {
-                    "name": "fraud",
-                    "traffic": {"live": 100},
-                    "deployments": [
-                        {"name": "live", "age": 8640000},
-                        {
-                            "name": "old",
-                            "age": 8640000,
-                            "spec": {"tags": {"medic-delete": "allow"}, "properties": {"environmentVariables": None}},
-                        },
-                    ],
-                },
-            ],
-        }
-    ],
-    "usages": [
-        {"name": "Standard DSv2 Family Cluster Dedicated vCPUs", "used": 16, "limit": 18},
-        {"name": "Total Cluster Dedicated Regional vCPUs", "used": 16, "limit": 100},
-    ],
-    "hazards": [],
-}
+IDLE = short_of_cores(16, old={})
 
 
 def measured(story: Story, *, fresh: bool) -> list[float]:

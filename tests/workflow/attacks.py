@@ -23,7 +23,7 @@ from local import answering
 from local.arm.resources import Refusal
 from remediations.approval import token
 from remediations.trail import Question, Vote
-from tests.workflow.theatre import KEY, Story, Theatre, eventually
+from tests.workflow.theatre import KEY, Story, Theatre, eventually, short_of_cores
 
 OTHER_KEY = "another-approval-key-0123456789abcdef"
 RETIRED_KEY = "retired-approval-key-0123456789abcdef"
@@ -64,34 +64,8 @@ TWO: dict[str, Any] = {
     "failed_update_shows": "new",
     "hazards": [{"kind": "higher-priority", "remaining": 2}],
 }
-_SMALL = {
-    "tags": {"medic-delete": "allow"},
-    "properties": {"instanceType": "Standard_DS2_v2", "environmentVariables": None},
-}
-SHORT_OF_CORES: dict[str, Any] = {
-    "workspaces": [
-        {
-            "name": "mlw-demo",
-            "endpoints": [
-                {"name": "credit-scoring"},
-                {
-                    "name": "fraud",
-                    "traffic": {"live": 100},
-                    "deployments": [
-                        {"name": "live", "age": 8_640_000},
-                        {"name": "small-a", "age": 9_640_000, "spec": _SMALL},
-                        {"name": "small-b", "age": 9_640_000, "spec": _SMALL},
-                    ],
-                },
-            ],
-        }
-    ],
-    "usages": [
-        {"name": "Standard DSv2 Family Cluster Dedicated vCPUs", "used": 24, "limit": 26},
-        {"name": "Total Cluster Dedicated Regional vCPUs", "used": 24, "limit": 100},
-    ],
-    "hazards": [],
-}
+_SMALL = {"properties": {"instanceType": "Standard_DS2_v2"}}
+SHORT_OF_CORES = short_of_cores(24, **{"small-a": _SMALL, "small-b": _SMALL})
 ROLE = {"approvers": {"role": "Medic.Approver"}}
 
 

@@ -44,6 +44,41 @@ UPDATED = {
     "workspaces": [{"name": "mlw-demo", "endpoints": [{"name": "credit-scoring", "deployments": [{"name": "blue"}]}]}],
     "failed_update_shows": "new",
 }
+
+
+def short_of_cores(used: int, **idle: dict[str, Any]) -> dict[str, Any]:
+    """Give a world in which a new deployment lacks six cores, beside deployments that are idle and opted in.
+
+    Args:
+        used: Cores of the family, out of two more.
+        idle: Each one's name, and what its body holds besides.
+    """
+    opted_in = {"tags": {"medic-delete": "allow"}, "properties": {"environmentVariables": None}}
+    return {
+        "workspaces": [
+            {
+                "name": "mlw-demo",
+                "endpoints": [
+                    {"name": "credit-scoring"},
+                    {
+                        "name": "fraud",
+                        "traffic": {"live": 100},
+                        "deployments": [
+                            {"name": "live", "age": 8_640_000},
+                            *({"name": one, "age": 9_640_000, "spec": laid_over(opted_in, idle[one])} for one in idle),
+                        ],
+                    },
+                ],
+            }
+        ],
+        "usages": [
+            {"name": "Standard DSv2 Family Cluster Dedicated vCPUs", "used": used, "limit": used + 2},
+            {"name": "Total Cluster Dedicated Regional vCPUs", "used": used, "limit": 100},
+        ],
+        "hazards": [],
+    }
+
+
 QUICK: dict[str, Any] = {"actions": {"retry": {"backoff": "PT1S"}}}
 
 
