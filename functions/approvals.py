@@ -43,7 +43,7 @@ _LIVE_MOST = 100
 _LOOKS, _ANSWERS, _STRANGERS = Limit(300), Limit(20), Limit(10)
 UNREADABLE = "what would be done cannot be read any more: nobody is to approve it"
 _NO_QUESTION = "No open question for you has this link."
-_SIGNED_OUT = "Sign in to see this page."
+_SIGNED_OUT = "Sign in, then open this link again."
 _TOO_OFTEN = "That was too often. Try again in a minute."
 
 

@@ -134,7 +134,11 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"moment": moment, "span": span, "literal": _literal}
+    made.filters |= {
+        "moment": moment,
+        "span": span,
+        "literal": _literal,
+    }
     made.globals |= {"asset_version": asset_version}
     return made
 

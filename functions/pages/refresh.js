@@ -14,6 +14,7 @@
     const focus = old.contains(document.activeElement) ? document.activeElement : null;
     const focused = focus && (focus.id || (focus.closest("[id]") || {}).id);
     const isSummary = focus && focus.tagName === "SUMMARY";
+    const href = focus && !focus.id && focus.tagName === "A" ? focus.getAttribute("href") : null;
     const next = document.importNode(fresh, true);
     for (const one of next.querySelectorAll("details[id]")) {
       if (open.has(one.id)) one.open = true;
@@ -22,7 +23,8 @@
     const [x, y] = [window.scrollX, window.scrollY];
     old.replaceWith(next);
     const found = focused && document.getElementById(focused);
-    const target = found && isSummary ? found.querySelector("summary") : found;
+    const link = href && [...next.querySelectorAll("a")].find((one) => one.getAttribute("href") === href);
+    const target = link || (found && isSummary ? found.querySelector("summary") : found);
     if (target) target.focus({ preventScroll: true });
     window.scrollTo(x, y);
   };

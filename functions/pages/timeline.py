@@ -258,7 +258,7 @@ def _of_advice(diagnosis: Diagnosis, cause: str) -> Iterator[Part]:
     rows += [Row("error", diagnosis.message)] if diagnosis.message else []
     rows += [Row(name, str(value), "code") for name, value in diagnosis.facts.named.items()]
     rows.append(Row("advice", diagnosis.advice))
-    rows += [Row("type", command, "code") for command in diagnosis.commands]
+    rows += [Row("run", command, "code") for command in diagnosis.commands]
     rows += [Row("note", note) for note in diagnosis.notes]
     rows += [Row("what medic does", diagnosis.limits)] if diagnosis.limits else []
     rows.append(Row("source", diagnosis.source, "code"))

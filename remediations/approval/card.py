@@ -1,13 +1,14 @@
 """Write: Notice -> the card that Teams shows, as the body of a Workflows webhook. Pure.
 
-Teams reads Markdown and ``{{DATE()}}`` in a TextBlock and in a Fact, and neither in a TextRun. So a TextBlock holds
-nothing but constants of this file, and all that is not one stands in a TextRun, through `literal`. The only URL is the
-notice's own link.
+Teams reads Markdown in a TextBlock and in a Fact, and not in a TextRun. So a TextBlock holds nothing but constants of
+this file, and all that is not one stands in a TextRun, through `literal`. ``{{DATE()}}`` is read in a TextRun as well:
+no run holds two braces. The only URL is the notice's own link.
 
 https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/cards-format
 https://learn.microsoft.com/connectors/teams/#microsoft-teams-webhook
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -37,6 +38,7 @@ _MAX_SUBJECT = 150
 _MAX_LINK = 2048
 _MOST_LINES = 60  # of one list; more would not fit whatever they say
 _REST_BYTES = 200  # of the line that says how many more there are
+_BETWEEN_BRACES: Final = re.compile(r"(?<=\{)(?=\{)")
 _ID, _NAME, _SENTENCE, _CALL = 80, 200, 400, 700
 
 _TITLES = {
@@ -51,6 +53,7 @@ _TITLES = {
     Kind.ADVISED: "No repair by itself: a person has to act",
     Kind.REFUSED: "Repair refused: a person has to look",
 }
+_DELETES = "Approve a repair that deletes?"
 _STYLES = {
     Kind.ASKED: "accent",
     Kind.REPAIRED: "good",
@@ -122,24 +125,24 @@ def _asked(notice: Notice) -> Iterable[_Section]:
     plan, diagnosis = _plan_of(notice), _diagnosis_of(notice)
     yield _title(notice)
     yield _failure(notice)
+    if question is not None and question.voids is not None:
+        yield _void(question)
+    if question is not None:
+        yield _approvals(question, notice)
     if diagnosis is not None:
         yield from _cause(diagnosis)
     if plan is not None:
         yield _repair(plan)
     if question is not None:
         yield _reach(question)
-    if question is not None and question.voids is not None:
-        yield _void(question)
-    if decision is not None:
-        yield _guards(decision, is_whole=True)
-        yield _Section(heading="Why a person is asked", fixed=[_line(_run(decision.mode_words))])
-    if question is not None:
-        yield _approvals(question, notice)
     if plan is not None:
         tried = _line(_run("Try ", isSubtle=True), _run(str(plan.try_number)))
         is_command = plan.undo.startswith("az ")
         undo = _mono(plan.undo, most=_CALL, size="Small") if is_command else _run(plan.undo, most=_CALL)
         yield _Section(heading="Undo", fixed=[_line(undo), tried])
+    if decision is not None:
+        yield _Section(heading="Why a person is asked", fixed=[_line(_run(decision.mode_words))])
+        yield _guards(decision, is_whole=True)
 
 
 def _told(notice: Notice) -> Iterable[_Section]:
@@ -159,7 +162,10 @@ def _told(notice: Notice) -> Iterable[_Section]:
 
 
 def _title(notice: Notice) -> _Section:
-    title = _constant(_TITLES[notice.kind], style="heading", size="Large", weight="Bolder")
+    plan = _plan_of(notice)
+    is_deletion = notice.kind is Kind.ASKED and plan is not None and plan.risk is Risk.DESTRUCTIVE
+    words = _DELETES if is_deletion else _TITLES[notice.kind]
+    title = _constant(words, style="heading", size="Large", weight="Bolder")
     return _Section(fixed=[title], style=_STYLES.get(notice.kind, "emphasis"))
 
 
@@ -405,7 +411,14 @@ def _constant(text: str, **looks: Json) -> _Element:
 
 
 def _line(*runs: _Element, **looks: Json) -> _Element:
-    return {"type": "RichTextBlock", "inlines": list(runs), "spacing": "Small", **looks}
+    inlines: list[Json] = [part for run in runs for part in _unbraced(run)]
+    return {"type": "RichTextBlock", "inlines": inlines, "spacing": "Small", **looks}
+
+
+def _unbraced(run: _Element) -> Iterable[_Element]:
+    """Give a run as several, none of which holds two opening braces: nothing is read as a function across runs."""
+    for text in _BETWEEN_BRACES.split(str(run["text"])):
+        yield {**run, "text": text}
 
 
 def _run(text: str, *, most: int = _SENTENCE, **looks: Json) -> _Element:

@@ -3,10 +3,24 @@
 import asyncio
 import shutil
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, Route, WebSocket, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Dialog,
+    Page,
+    Request,
+    Route,
+    WebSocket,
+    expect,
+    sync_playwright,
+)
+
+from local import answering
+from tests.workflow.theatre import Story, Theatre
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 OWN_HOSTS = ("127.0.0.1", "localhost")
@@ -22,6 +36,8 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, " + ", ".join(f"EXCLUDE {host}" for host in OWN_HOSTS),
 )
 PATIENCE_MS = 10_000
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +108,64 @@ def new_page(chromium, foreign_requests) -> Iterator[Callable[..., Page]]:
     yield open_page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def open_as(new_page, foreign_requests) -> Iterator[Callable[..., Page]]:
+    """Open a page as somebody, by their object id, or as nobody who is signed in.
+
+    At the end of the test no page may have opened a dialog, complained in its console, or asked other machines.
+    """
+    troubles: list[str] = []
+
+    def note_dialog(dialog: Dialog) -> None:
+        troubles.append(f"a dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def note_console(message: ConsoleMessage) -> None:
+        # A page that says 404 is one that was asked for: the browser complains of it all the same.
+        is_answer = message.text.startswith("Failed to load resource: the server responded with a status of 4")
+        if message.type in {"error", "warning"} and not (is_answer and "/assets/" not in message.location["url"]):
+            troubles.append(f"{message.type} in the console: {message.text}")
+
+    def open_page(
+        oid: str | None = None, *, width: int = 1400, roles: tuple[str, ...] = ("Medic.Approver",), **options: Any
+    ) -> Page:
+        claims = options.pop("claims", {})
+        headers = {} if oid is None else answering.principal(oid, roles=roles, **claims)
+        page = new_page(viewport={"width": width, "height": 900}, extra_http_headers=headers, **options)
+        page.on("dialog", note_dialog)
+        page.on("console", note_console)
+        page.on("pageerror", lambda error: troubles.append(f"a script failed: {error}"))
+        return page
+
+    yield open_page
+    assert troubles == []
+    assert foreign_requests == []
+
+
+@pytest.fixture(scope="module")
+def theatre(tmp_path_factory) -> Iterator[Theatre]:
+    """The app, which signs people in and writes its cards into the folder `notices` of the theatre."""
+    folder = tmp_path_factory.mktemp("pages")
+    with Theatre(folder, env={"MEDIC_NOTICES": str(folder / "notices")}) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tell(theatre) -> Iterator[Callable[..., Story]]:
+    """Begin a story; its world ends with the test."""
+    worlds = []
+
+    def begin(*args: Any, **options: Any) -> Story:
+        story = theatre.tell(*args, **options)
+        worlds.append(story.world)
+        return story
+
+    yield begin
+    for world in worlds:
+        world.close()
+    theatre.clear()
 
 
 def block(route: Route) -> None:

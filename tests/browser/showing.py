@@ -49,6 +49,7 @@ _FONT = {
 }
 # Near to Teams in its light theme; Microsoft's own is not among the package's files.
 HOST_CONFIG: dict[str, Any] = {
+    "textBlock": {"headingLevel": 2},
     "supportsInteractivity": True,
     "spacing": {"small": 8, "default": 12, "medium": 16, "large": 20, "extraLarge": 24, "padding": 16},
     "separator": {"lineThickness": 1, "lineColor": "#e0e0e0"},

@@ -146,9 +146,16 @@ def test_a_question_is_told_in_order():
     notice: Any = make_again("delete-idle", votes=(make_vote("delete-idle"),))
     text, plan = shown(notice), notice.decision.plan
     parts = [
-        "Approve a repair?",
+        "Approve a repair that deletes?",
         "mlw-prod/credit-scoring/green",
         "Its creation or update failed at 2026-11-22 11:55 UTC.",
+        "An earlier approval is void",
+        "An approval of plan ffffffffffff is void, because what it was about has changed since. This asks anew.",
+        "state: was Failed, is Canceled",
+        "Until 2026-11-22 16:00 UTC.",
+        "2 approvals needed, 1 given.",
+        "Who started the operation that failed may reject it, and may not approve it.",
+        f"✓ approved by {ANNA.oid} at 2026-11-22 12:07 UTC: Agreed with the owner of the endpoint.",
         "quota-cpu (two independent reads)",
         "The region has not enough CPU quota left for the machines that the deployment asks for.",
         "Evidence for it",
@@ -163,21 +170,14 @@ def test_a_question_is_told_in_order():
         "mlw-prod/credit-scoring/old",
         "• It is deleted.",
         "• No request reached it in the last 30 days, by its endpoint's metrics and its own.",
-        "An earlier approval is void",
-        "An approval of plan ffffffffffff is void, because what it was about has changed since. This asks anew.",
-        "state: was Failed, is Canceled",
-        "Guards",
-        "16 of 16 allow it.",
-        "✓ allow not-paused: no pause holds",
-        "Why a person is asked",
-        "policy says ask for delete-idle",
-        "Until 2026-11-22 16:00 UTC.",
-        "2 approvals needed, 1 given.",
-        "Who started the operation that failed may reject it, and may not approve it.",
-        f"✓ approved by {ANNA.oid} at 2026-11-22 12:07 UTC: Agreed with the owner of the endpoint.",
         "Undo",
         "re-create from the receipt, with traffic 0",
         "Try 1",
+        "Why a person is asked",
+        "policy says ask for delete-idle",
+        "Guards",
+        "16 of 16 allow it.",
+        "✓ allow not-paused: no pause holds",
         f"mode ask · policy {plan.policy_version} · incident {notice.incident.id} · plan {plan.digest[:12]}",
     ]
     at = -1
@@ -197,6 +197,14 @@ def test_every_call_and_all_that_is_touched_is_told(action):
 def test_a_call_s_wait_is_told():
     text = shown(make_notice(action="grant-roles"))
     assert all(f"{number}. after {wait}: PUT" in text for number, wait in ((3, "2 min"), (4, "5 min"), (5, "10 min")))
+
+
+@pytest.mark.parametrize("words", ["{{DATE(2026-01-01)}}", "{{", "{{{", "{{{{a}}", "a{{b{{c"])
+def test_no_run_holds_two_braces_that_teams_would_read_a_function_in(words):
+    notice: Any = make_notice()
+    card = content(replace(notice, votes=(replace(make_vote("retry"), comment=words),)))
+    assert not [run["text"] for run in of_type(card, "TextRun") if "{{" in run["text"]]
+    assert any(line.endswith(f"UTC: {words}") for line in lines(card))
 
 
 def test_evidence_against_and_rivals_are_told():

@@ -733,7 +733,7 @@ def test_the_approval_page_holds_all_that_one_decides_on():
         "no pause holds",
         "policy says ask for retry",
         "2026-11-22 13:00:00 UTC",
-        "2 approvals are needed",
+        "2 approvals needed",
         "approved by first at 2026-11-22 12:00:00 UTC: go",
         "none needed: the same deployment is deployed again",
         "Nothing has changed since the plan was made, read at 2026-11-22 12:00:00 UTC",
@@ -787,7 +787,7 @@ def test_an_error_stands_in_an_alert_that_can_take_the_focus():
 def test_nobody_answers_what_is_answered(state):
     content = approval(state=state, words="by first at noon")
     assert "form" not in {tag for tag, _ in Parsed(content).tags}
-    assert "by first at noon" in Parsed(content).words
+    assert "It ended: by first at noon." in Parsed(content).words
 
 
 @pytest.mark.parametrize("part", ["notice", "person", "view"])
