@@ -169,7 +169,7 @@ def ask(step: Order) -> Order:
         plan=step["plan"],
         decision=step["decision"],
         policy_version=own.policy.version,
-        expires_at=now + window,
+        expires_at=min(now + window, incident.began_at + seen.permission.ceiling),
         quorum=rules.quorum_of(decision.plan.risk, seen.quorum, callers),
         approvers=seen.approvers,
         callers=callers,
@@ -177,6 +177,8 @@ def ask(step: Order) -> Order:
         voids=void,
         differences=() if old_decision is None else rules.differences(old_decision.plan, decision.plan),
     )
+    if why := rules.why_unanswerable(question):
+        return {**step, "verdict": "end", "end": End.REFUSED, "words": why}
     own.trail.ask(question)
     kept = own.trail.question(step["plan"]) or question
     own.journal.asked(kept)
@@ -418,12 +420,7 @@ def finish(step: Order) -> Order:
                 cause=step.get("cause"),
                 **codec.dump(incident.scoring),
             )
-        kind = Kind.of(end)
-        return {
-            "again": None,
-            "end": str(end),
-            "tell": None if kind is None else telling.order(own, incident.id, kind),
-        }
+        return {"again": None, "end": str(end), "tell": telling.of_end(own, incident.id, end)}
 
 
 def tell(order: Order) -> Order:

@@ -13,10 +13,11 @@ import uuid
 from collections import OrderedDict
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import azure.durable_functions as df
 import azure.functions as func
+import grpc  # type: ignore[import-untyped]
 import structlog
 from msgspec import Struct
 
@@ -40,7 +41,7 @@ MAX_BODY_BYTES = 16 * 1024
 _LONGEST_COMMENT = 500
 _LIVE_FOR_S = 10.0
 _LIVE_MOST = 100
-_LOOKS, _ANSWERS, _STRANGERS = Limit(300), Limit(20), Limit(10)
+_LOOKS, _ANSWERS, _FOREIGN, _STRANGERS = Limit(300), Limit(20), Limit(10), Limit(10)
 UNREADABLE = "what would be done cannot be read any more: nobody is to approve it"
 _NO_QUESTION = "No open question for you has this link."
 _SIGNED_OUT = "Sign in, then open this link again."
@@ -73,7 +74,10 @@ async def approval(req: func.HttpRequest, client: df.DurableFunctionsClient) -> 
         return await asyncio.to_thread(_show, own, req)
     reply, answered = await asyncio.to_thread(_take, own, req)
     if answered is not None:
-        await ring(client, answered.incident_id, answered.plan)
+        try:
+            await ring(client, answered.incident_id, answered.plan)
+        except grpc.RpcError as error:  # the answer stands, and the sweep rings again
+            log.warning("bell.unheard", incident_id=answered.incident_id, why=type(error).__name__)
     return reply
 
 
@@ -88,7 +92,7 @@ def questions(req: func.HttpRequest) -> func.HttpResponse:
     if not signin.may_read(person, own.policy):
         return _plain(req, 403, f"The app role {signin.READER} or {signin.APPROVER} is needed.")
     if not _wants_json(req):
-        return func.HttpResponse(status_code=303, headers={**pages.HEADERS, "Location": "overview"})
+        return func.HttpResponse(status_code=303, headers={**pages.HEADERS, "Location": "/api/overview"})
     now = own.clock()
     found: list[Json] = [
         _summary(own, question, person)
@@ -189,7 +193,7 @@ def _state(own: Services, question: Question) -> tuple[str, str]:
 def to_type(plan: Plan) -> tuple[str, ...]:
     """Give the names that somebody has to type before anything is deleted."""
     deleted = [ResourceId.parse(call.path) for call in plan.calls if call.method == "DELETE"]
-    return tuple(one.deployment or one.endpoint for one in deleted)
+    return tuple(f"{one.endpoint}/{one.deployment}" for one in deleted)
 
 
 class _Looks:
@@ -244,7 +248,8 @@ def _take(own: Services, req: func.HttpRequest) -> tuple[func.HttpResponse, Ques
             return _plain(req, 429, _TOO_OFTEN), None
         _refuse(own, None, "nobody is signed in", None)
         return _plain(req, 401, _SIGNED_OUT), None
-    if not _ANSWERS.permits(person.oid):
+    limit = _FOREIGN if _is_foreign(own, req) else _ANSWERS  # another site's page uses up nobody's answers
+    if not limit.permits(person.oid):
         return _plain(req, 429, _TOO_OFTEN), None
     question = _question(own, req, person)
     if question is None:
@@ -263,7 +268,7 @@ def _take(own: Services, req: func.HttpRequest) -> tuple[func.HttpResponse, Ques
         return _page(req, refused.status, shown), None
     if form.is_json:
         return _json(200, {"words": words, "state": _state(own, question)[0]}), question
-    headers = {**pages.HEADERS, "Location": req.route_params.get("token", "")}
+    headers = {**pages.HEADERS, "Location": f"/api/approvals/{quote(req.route_params.get('token', ''), safe='')}"}
     return func.HttpResponse(status_code=303, headers=headers), question
 
 
@@ -284,7 +289,7 @@ def _decide(own: Services, question: Question, person: Person, form: Form) -> st
     earlier = rules.vote_of(person, question, votes)
     why = rules.why_not(person, question, votes, approves=approves)
     if earlier is not None and earlier.approves == approves and (final := _completed(own, question, earlier)):
-        return final.words  # the store had taken only half of it
+        return _said(final, approves=approves)  # the store had taken only half of it
     if why is not None:
         raise Refused(403, why)
     if approves:
@@ -298,6 +303,13 @@ def _decide(own: Services, question: Question, person: Person, form: Form) -> st
     if final is None:
         missing = question.quorum - len(rules.approvals(question, own.trail.votes(question.plan)))
         return f"your approval counts; {missing} more {'is' if missing == 1 else 'are'} needed"
+    return _said(final, approves=approves)
+
+
+def _said(final: Answered, *, approves: bool) -> str:
+    """Give the words of the final answer; raises Refused if another one came first."""
+    if final.approved is not approves:
+        raise Refused(409, f"another answer came first: {final.words}")
     return final.words
 
 
@@ -369,15 +381,20 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _check_origin(own: Services, req: func.HttpRequest, form: Form) -> None:
     """Refuse what another site's page sent. A browser says where a form comes from; a program sends JSON, which no
     other site's form can."""
+    if _is_foreign(own, req):
+        raise Refused(403, "another site sent this answer")
+    if not form.is_json and req.headers.get("Sec-Fetch-Site") is None and req.headers.get("Origin") is None:
+        raise Refused(403, "the browser does not say where this answer comes from")
+
+
+def _is_foreign(own: Services, req: func.HttpRequest) -> bool:
+    """Tell whether a browser says that another site's page sent this."""
     site, origin = req.headers.get("Sec-Fetch-Site"), req.headers.get("Origin")
     if site is not None and site.lower() != "same-origin":
-        raise Refused(403, "another site sent this answer")
+        return True
     ours = {_origin(own.settings.app_url), _origin(req.url)}
     # Under our Referrer-Policy a browser says "null" for our own form; that it is ours, Sec-Fetch-Site says.
-    if origin is not None and origin.lower() not in ours and not (origin == "null" and site is not None):
-        raise Refused(403, "another site sent this answer")
-    if site is None and origin is None and not form.is_json:
-        raise Refused(403, "the browser does not say where this answer comes from")
+    return origin is not None and origin.lower() not in ours and not (origin == "null" and site is not None)
 
 
 def _origin(url: str) -> str:

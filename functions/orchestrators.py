@@ -31,6 +31,7 @@ def remediate(ctx: OrchestrationContext, order: Order) -> Steps:
         if step["verdict"] == "ask":
             step = yield ctx.call_activity("ask", input=step, retry_policy=_retries(order))
             _tell(ctx, step)
+        if step["verdict"] == "ask":
             deadline = ctx.create_timer(timedelta(seconds=step["question_s"]))
             while step["verdict"] == "ask":  # a bell that rings without an answer ends nothing
                 bell = ctx.wait_for_external_event(step["bell"])

@@ -10,12 +10,12 @@ import structlog
 from durabletask.client import OrchestrationStatus
 
 from functions import activities
-from functions.events import order_of, schedule, start
+from functions.events import order_of, ring, schedule, start
 from remediations import admission, discovery, execution, telling
-from remediations.approval.notice import Kind
-from remediations.model import Disposition, Incident, Json, Reception
+from remediations.approval import rules
+from remediations.model import AuditRecord, Disposition, Incident, Json, Reception
 from remediations.services import Services, services
-from remediations.trail import Intake
+from remediations.trail import Intake, Question
 
 log = structlog.get_logger()
 
@@ -38,9 +38,12 @@ async def sweep(client: df.DurableFunctionsClient) -> None:
             done = await start(admitted, admitted.incident, client, own)
             started += done.disposition is Disposition.INCIDENT
             await asyncio.to_thread(_record, own, reception, done)
+    unheard = await asyncio.to_thread(lambda: list(_unheard(own)))
+    for incident_id, plan in unheard:
+        await ring(client, incident_id, plan)
     untold = await asyncio.to_thread(lambda: list(_untold_ends(own)))
     told = [key for key, order in untold if await schedule(client, key, order, name="notify")]
-    log.info("sweep.done", restarted=len(restarted), closed=closed, started=started, told=len(told))
+    log.info("sweep.done", restarted=len(restarted), closed=closed, started=started, told=len(told), rung=len(unheard))
 
 
 async def purge(client: df.DurableFunctionsClient) -> None:
@@ -116,14 +119,33 @@ def _untold(own: Services) -> Iterator[tuple[Reception, admission.Admission]]:
                         yield _admitted(own, incident)
 
 
+def _unheard(own: Services) -> Iterator[tuple[str, str]]:
+    """Give the questions that people have answered, for walks that have not heard of it."""
+    for incident_id in own.trail.unended():
+        with _unreadable_is_told("incident.unreadable", incident_id):
+            records = own.trail.records(incident_id)
+            heard = {record.key for record in records if record.stage == "answer"}
+            for question in (own.trail.question(plan) for plan in _asked_about(records)):
+                if question is not None and f"answer:{question.plan}" not in heard and _is_answered(own, question):
+                    yield incident_id, question.plan
+
+
+def _asked_about(records: Iterable[AuditRecord]) -> list[str]:
+    return [str(record.facts.get("plan")) for record in records if record.stage == "question"]
+
+
+def _is_answered(own: Services, question: Question) -> bool:
+    votes = own.trail.votes(question.plan)
+    return own.trail.answered(question.plan) is not None or rules.outcome(question, votes, own.clock()) is not None
+
+
 def _untold_ends(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:
     """Give what some channel still has to be told of ends of the last hours: it was lost with the hub."""
     now = own.clock()
     for case in own.trail.register.cases(now - _TOLD_WITHIN, now) if own.notifiers else ():
-        kind = None if case.end is None else Kind.of(case.end)
         since, until = now - _TOLD_WITHIN, now - _TELLS_ITSELF / own.settings.time_scale
         is_recent = case.ended_at is not None and since < case.ended_at < until
-        order = telling.order(own, case.id, kind) if kind is not None and is_recent else None
+        order = telling.of_end(own, case.id, case.end) if case.end is not None and is_recent else None
         if order is not None and {channel.name for channel in own.notifiers} - telling.done(own, order):
             yield f"tell-{order['key']}", order
 

@@ -75,7 +75,7 @@ AppScope = Annotated[
 AskedIncident = Annotated[
     str, typer.Argument(metavar="INCIDENT", help="An incident's id, or the beginning of it or of its plan's digest.")
 ]
-Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask once more on a terminal.")]
+Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask once more; needed without a terminal.")]
 Since = Annotated[str, typer.Option(help="How far back: 7d, 24h, 30m, or a date.")]
 
 

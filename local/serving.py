@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -78,7 +79,10 @@ def _environment(resources: ExitStack, world: Path | None) -> tuple[dict[str, st
         return environment, None
     path = world or WORLD
     try:
-        made = World.from_dict(yaml.safe_load(path.read_text("utf-8")))
+        plain = yaml.safe_load(path.read_text("utf-8"))
+        if world is None:  # a world of its own each time: what was tried in the last one holds nothing back in this
+            plain["subscription"] = str(uuid.uuid4())
+        made = World.from_dict(plain)
     except (OSError, yaml.YAMLError, WorldError) as error:
         fix = "Name a world file; local/arm/schema.py says what it may hold."
         raise SettingsError("--world", str(path), str(error), fix) from error

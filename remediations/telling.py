@@ -12,7 +12,7 @@ from remediations.approval import card, token
 from remediations.approval.notice import Kind, Notice
 from remediations.catalogue import CAUSES
 from remediations.classification import classify
-from remediations.model import AuditRecord, Decision, Diagnosis, Evidence, Json
+from remediations.model import AuditRecord, Decision, Diagnosis, End, Evidence, Json
 from remediations.ports import Message
 from remediations.services import Services
 from remediations.trail import Question
@@ -42,6 +42,18 @@ def order(own: Services, incident_id: str, kind: Kind, *, plan: str | None = Non
         "told": [],
         "attempt": 0,
     }
+
+
+def of_end(own: Services, incident_id: str, end: End) -> Order | None:
+    """Give what is to be told of the end of an incident; None if nobody is to be told.
+
+    That a failure is over by itself is for whoever was asked about it.
+    """
+    kind = Kind.of(end)
+    was_asked = kind is Kind.NOTHING_TO_DO and _last(own.trail.records(incident_id), "question", "plan") is not None
+    if kind is None or (kind is Kind.NOTHING_TO_DO and not was_asked):
+        return None
+    return order(own, incident_id, kind)
 
 
 def done(own: Services, order: Order) -> set[str]:

@@ -239,6 +239,7 @@ _WORDS = {
     Kind.INCONCLUSIVE: "mlw-prod/credit-scoring/green is still Updating",
     Kind.ADVISED: "no action cures container-out-of-memory",
     Kind.REFUSED: "not-protected: tag medic=off protects it",
+    Kind.NOTHING_TO_DO: "mlw-prod/credit-scoring/green is Succeeded: the failure is over",
 }
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from remediations import codec
 from remediations.catalogue import CAUSES
-from remediations.classification import classify
+from remediations.classification import UNKNOWN_CAUSE, classify
 from remediations.headline import headline, text
 from remediations.model import (
     AuditRecord,
@@ -232,9 +232,10 @@ def _of_question(facts: dict[str, object], question: Question | None) -> Iterato
 
 
 def _of_diagnosis(facts: dict[str, object], lend: Lend) -> Iterator[Part]:
+    is_unknown = facts.get("cause") == UNKNOWN_CAUSE
     rows = [
         Row(label, f"{text(one.get('read'))}: {text(one.get('says'))}")
-        for name, label in (("supporting", "for"), ("opposing", "against"))
+        for name, label in (("supporting", "for"), ("opposing", "against" if is_unknown else "rules out another"))
         for one in _items(facts.get(name))
         if isinstance(one, dict)
     ]

@@ -28,6 +28,7 @@ from remediations.settings import is_loopback
 from remediations.trail import Vote
 
 HERE = "http://127.0.0.1:7071"
+_SHORTEST = 3
 _SCOPE = "api://<client id of the app's registration>/.default"
 _TIMEOUT_S = 30.0
 _SIGNED = re.compile(r"[\w.-]+")
@@ -190,6 +191,8 @@ def answer(name: str, given: Given, *, to: str, scope: str | None, as_json: bool
             return terminal.DIFFERS
         if approves and page.to_type and not typed:
             typed = _typed(page.to_type)
+        if approves and not given.is_sure and not _is_terminal():
+            raise terminal.CommandError("nobody is here to be asked once more: add --yes to approve it.")
         if not given.is_sure and _is_terminal() and not _confirmed(f"{verb.capitalize()} it?"):
             terminal.complain("nothing was sent.")
             return terminal.DIFFERS
@@ -357,7 +360,9 @@ def _named(found: Sequence[Summary], name: str) -> Summary:
     prefixes = (wanted, f"inc-{wanted}")
     exact = [one for one in found if one.incident in prefixes or one.plan == wanted]
     begun = [one for one in found if one.incident.startswith(prefixes) or one.plan.startswith(wanted)]
-    fitting = (exact or begun) if wanted else []
+    if not exact and len(wanted.removeprefix("inc-")) < _SHORTEST:
+        raise terminal.CommandError(f"{name!r} could be any incident: write at least {_SHORTEST} characters of its id.")
+    fitting = exact or begun
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:

@@ -52,11 +52,13 @@ _TITLES = {
     Kind.INCONCLUSIVE: "Repair inconclusive: a person has to look",
     Kind.ADVISED: "No repair by itself: a person has to act",
     Kind.REFUSED: "Repair refused: a person has to look",
+    Kind.NOTHING_TO_DO: "Nothing left to repair",
 }
 _DELETES = "Approve a repair that deletes?"
 _STYLES = {
     Kind.ASKED: "accent",
     Kind.REPAIRED: "good",
+    Kind.NOTHING_TO_DO: "good",
     Kind.NOT_REPAIRED: "attention",
     Kind.INCONCLUSIVE: "warning",
     Kind.EXPIRED: "warning",
@@ -75,7 +77,8 @@ _RISKS = {
 }
 _MARKS = {Answer.ALLOW: "✓", Answer.DENY: "✗", Answer.UNKNOWN: "?"}
 _COLORS = {Answer.ALLOW: "Good", Answer.DENY: "Attention", Answer.UNKNOWN: "Warning"}
-_NONE_AGAINST = "No read speaks against it."
+_NONE_RULED_OUT = "No other cause had to be ruled out."
+_NOBODY_KNOWN = "Nobody knows who started the operation that failed, so one approval more is needed than usual."
 _NOT_BY_CALLER = "Who started the operation that failed may reject it, and may not approve it."
 
 type _Element = dict[str, Json]
@@ -182,11 +185,12 @@ def _failure(notice: Notice) -> _Section:
 
 
 def _cause(diagnosis: Diagnosis) -> Iterable[_Section]:
-    yield _Section(heading="Cause", fixed=_cause_lines(diagnosis))
+    error = [_line(_run("The error says: ", isSubtle=True), _run(diagnosis.message))] if diagnosis.message else []
+    yield _Section(heading="Cause", fixed=[*_cause_lines(diagnosis), *error])
     yield _list("Evidence for it", diagnosis.supporting, _finding, rank=0)
-    against = _list("Evidence against it", diagnosis.opposing, _finding, rank=3)
+    against = _list("Other causes that were ruled out", diagnosis.opposing, _finding, rank=3)
     if not diagnosis.opposing:
-        against.fixed.append(_line(_run(_NONE_AGAINST)))
+        against.fixed.append(_line(_run(_NONE_RULED_OUT)))
     if diagnosis.rivals:
         rivals = _listing(diagnosis.rivals)
         against.fixed.append(_line(_run("Rivals that no read ruled out: "), _mono(rivals, most=_SENTENCE)))
@@ -282,8 +286,7 @@ def _approvals(question: Question, notice: Notice) -> _Section:
         _line(_run("Until "), _run(f"{_time(question.expires_at)}.", weight="Bolder")),
         _line(_run(words)),
     ]
-    if question.callers:
-        shown.fixed.append(_line(_run(_NOT_BY_CALLER, isSubtle=True)))
+    shown.fixed.append(_line(_run(_NOT_BY_CALLER if question.callers else _NOBODY_KNOWN, isSubtle=True)))
     return shown
 
 

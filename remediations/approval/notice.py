@@ -23,6 +23,7 @@ class Kind(StrEnum):
     INCONCLUSIVE = "inconclusive"
     ADVISED = "advised"  # no action cures it: advice
     REFUSED = "refused"  # a guard or the policy said no: advice
+    NOTHING_TO_DO = "nothing-to-do"  # it is over by itself; told to who was asked
 
     @property
     def wants_person(self) -> bool:
@@ -32,11 +33,11 @@ class Kind(StrEnum):
     @property
     def is_over(self) -> bool:
         """Whether nobody has to do anything any more."""
-        return self in {Kind.REPAIRED, Kind.REJECTED, Kind.SUPERSEDED}
+        return self in {Kind.REPAIRED, Kind.REJECTED, Kind.SUPERSEDED, Kind.NOTHING_TO_DO}
 
     @classmethod
     def of(cls, end: End) -> "Kind | None":
-        """Give what is told of an end; None if nobody is told: of dry runs, and where there was nothing to do."""
+        """Give what is told of an end; None if nobody ever is: of dry runs."""
         return cls(end.value) if end.value in {kind.value for kind in cls} else None
 
 

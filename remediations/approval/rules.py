@@ -50,6 +50,18 @@ def why_not(person: Person, question: Question, votes: Sequence[Vote], *, approv
     return None
 
 
+def why_unanswerable(question: Question) -> str | None:
+    """Give why a question cannot be approved by anybody, as far as policy names people one by one; None if it can."""
+    for approvers in question.approvers:
+        if approvers.role or approvers.groups:
+            continue
+        able = {one.lower() for one in approvers.users} - set(question.callers)
+        if len(able) < question.quorum:
+            words = f"nobody is asked: {question.quorum} would have to approve, and of those whom policy lists"
+            return f"{words} {len(able)} did not start the failed operation"
+    return None
+
+
 def vote_of(person: Person, question: Question, votes: Iterable[Vote]) -> Vote | None:
     """Give what somebody has answered to a question; None if nothing yet."""
     return next((vote for vote in votes if vote.plan == question.plan and _key(vote.by) == _key(person.caller)), None)
@@ -58,7 +70,7 @@ def vote_of(person: Person, question: Question, votes: Iterable[Vote]) -> Vote |
 def approvals(question: Question, votes: Iterable[Vote]) -> tuple[Vote, ...]:
     """Give the approvals that count: about this plan, in time, of different people, by nobody who started the failed
     operation."""
-    found: dict[tuple[str, str], Vote] = {}
+    found: dict[str, Vote] = {}
     for vote in sorted(votes, key=lambda vote: vote.at):
         is_own = (vote.by.oid or "").lower() in question.callers
         if _counts(vote, question) and vote.approves and not is_own:
@@ -122,8 +134,9 @@ def _counts(vote: Vote, question: Question) -> bool:
     return vote.plan == question.plan and vote.at < question.expires_at
 
 
-def _key(caller: Caller) -> tuple[str, str]:
-    return (caller.tid or "").lower(), (caller.oid or "").lower()
+def _key(caller: Caller) -> str:
+    """Give who somebody is: an object id is one person's in whatever tenant a token names."""
+    return (caller.oid or "").lower()
 
 
 def _shown(value: str | None) -> str:

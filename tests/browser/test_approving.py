@@ -194,7 +194,7 @@ def test_a_comment_that_was_typed_is_not_lost_when_an_answer_is_refused(ask, ope
     page = opened(open_as(ANNA), asked)
     page.get_by_label("Comment").fill("a long reason")
     button(page, "Approve").click()
-    expect(page.get_by_role("alert")).to_contain_text("type the name of what will be deleted: old")
+    expect(page.get_by_role("alert")).to_contain_text("type the name of what will be deleted: fraud/old")
     expect(page.get_by_label("Comment")).to_have_value("a long reason")
 
 
@@ -325,23 +325,23 @@ def test_a_deletion_needs_its_name_typed_by_two_people(ask, open_as):
     asked = ask(SHORT_OF_CORES)
     story = asked.story
     first, second = open_as(ANNA, width=400), open_as(BERT)
-    field = "Type the name of the deployment that will be deleted: old"
+    field = "Type the name of the deployment that will be deleted: fraud/old"
     opened(first, asked)
     assert "DELETE " in words(first)
     assert "It deletes what only a person can create again." in words(first)
-    for typed in ("", "live", "OLD", "fraud/old"):
+    for typed in ("", "fraud/live", "fraud/OLD", "old"):
         first.get_by_label(field).fill(typed)
         button(first, "Approve").click()
-        expect(first.get_by_role("alert")).to_contain_text("type the name of what will be deleted: old")
+        expect(first.get_by_role("alert")).to_contain_text("type the name of what will be deleted: fraud/old")
         assert story.trail.votes(asked.question.plan) == ()
     save(first, "approval-deletion-without-name")
-    assert [why for _, why in refused(asked)] == ["type the name of what will be deleted: old"] * 4
+    assert [why for _, why in refused(asked)] == ["type the name of what will be deleted: fraud/old"] * 4
     assert story.sends() == []
-    first.get_by_label(field).fill(" old ")
+    first.get_by_label(field).fill(" fraud/old ")
     button(first, "Approve").click()
     expect(button(first, "Approve")).to_be_disabled()
     assert (asked.answered, story.sends()) == (None, [])
-    opened(second, asked).get_by_label(field).fill("old")
+    opened(second, asked).get_by_label(field).fill("fraud/old")
     button(second, "Approve").click()
     expect(second.get_by_role("heading", level=1)).to_have_text("Repair approved")
     assert story.ending()[0] == "repaired"

@@ -98,7 +98,11 @@ def test_who_approves_what_touches_several_things_may_for_each_of_them():
         ),
         pytest.param(person(BERTA), (vote(),), True, None, id="another person"),
         pytest.param(
-            person(tid="another"), (vote(),), True, None, id="the same id in another tenant is another person"
+            person(tid="another"),
+            (vote(),),
+            True,
+            "you approved it at 2026-11-22 12:01:00 UTC",
+            id="from another tenant",
         ),
     ],
 )
@@ -190,6 +194,39 @@ def come_to(votes, minute=30, **changes) -> tuple[bool | None, str] | None:
 )
 def test_votes_come_to_one_answer(votes, changes, answer):
     assert come_to(votes, **changes) == answer
+
+
+def test_one_object_id_in_two_tenants_is_one_person():
+    twice = (vote(), vote(ANNA, 2, by=Caller(oid=ANNA, tid="another")))
+    assert come_to(twice, quorum=2) is None
+    assert len(rules.approvals(question(quorum=2), twice)) == 1
+
+
+@pytest.mark.parametrize(
+    ("approvers", "changes", "why"),
+    [
+        pytest.param(Approvers(), {}, None, id="a role"),
+        pytest.param(Approvers(role="", groups=(GROUP,)), {"quorum": 5}, None, id="a group"),
+        pytest.param(Approvers(role="", users=(ANNA,)), {}, None, id="one of one"),
+        pytest.param(
+            Approvers(role="", users=(str(SOMEBODY.oid).upper(),)),
+            {},
+            (1, 0),
+            id="only who started it",
+        ),
+        pytest.param(
+            Approvers(role="", users=(ANNA,)),
+            {"quorum": 2, "callers": ()},
+            (2, 1),
+            id="one more for an unknown starter",
+        ),
+    ],
+)
+def test_what_nobody_could_approve_is_asked_of_nobody(approvers, changes, why):
+    words = "nobody is asked: {} would have to approve, and of those whom policy lists {} did not start "
+    words += "the failed operation"
+    expected = None if why is None else words.format(*why)
+    assert rules.why_unanswerable(question(approvers=(approvers,), **changes)) == expected
 
 
 @pytest.mark.parametrize(

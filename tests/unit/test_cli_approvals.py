@@ -274,7 +274,7 @@ def test_a_beginning_names_a_question(name, api) -> None:
     assert api.asked[-1][:2] == ("GET", LINK)
 
 
-@pytest.mark.parametrize("name", ["inc-aaa11", "aaa", "inc-"])
+@pytest.mark.parametrize("name", ["inc-aaa11", "aaa", "inc-aaa"])
 @pytest.mark.parametrize("command", [["show"], ["approve", "--yes"], ["reject", "--reason", "x", "--yes"]])
 def test_a_beginning_of_two_is_refused(command, name, api) -> None:
     api.summaries = [SUMMARY, SUMMARY | {"incident": "inc-aaa112", "plan": "1" * 64}]
@@ -282,6 +282,21 @@ def test_a_beginning_of_two_is_refused(command, name, api) -> None:
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"fits 2 open questions: {INCIDENT} (plan ffffffffffff), inc-aaa112 (plan 111111111111)" in result.stderr
     assert [method for method, *_ in api.asked] == ["GET"]
+
+
+@pytest.mark.parametrize("name", ["inc-", "inc-aa", "i", "1", ""])
+def test_a_beginning_that_could_be_any_is_refused_even_if_it_fits_one(name, api) -> None:
+    result = medic(api, "approve", "--yes", name)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "write at least 3 characters of its id" in result.stderr
+    assert [method for method, *_ in api.asked] == ["GET"]
+
+
+def test_without_a_terminal_an_approval_needs_yes(api) -> None:
+    result = medic(api, "approve", "aaa", "--type", "old")
+    assert result.exit_code == 2
+    assert result.stderr.endswith("add --yes to approve it.\n")
+    assert api.answers == []
 
 
 def test_an_id_that_begins_another_is_itself(api) -> None:
@@ -306,7 +321,7 @@ def test_a_question_that_is_not_there_is_said(name, api) -> None:
 
 
 def test_an_approval_is_sent_with_what_the_page_gave(api) -> None:
-    result = medic(api, "approve", "aaa", "--type", "old", "--comment", "fine by me")
+    result = medic(api, "approve", "aaa", "--yes", "--type", "old", "--comment", "fine by me")
     assert result.exit_code == 0
     method, path, headers, body = api.asked[-1]
     assert (method, path, headers["content-type"]) == ("POST", LINK, "application/json")
@@ -404,7 +419,7 @@ def test_the_apis_page_is_given_as_it_is(api) -> None:
 
 
 def test_the_apis_answer_is_given_as_it_is_and_the_question_beside_it(api) -> None:
-    result = medic(api, "approve", "aaa", "--type", "old", "--json")
+    result = medic(api, "approve", "aaa", "--yes", "--type", "old", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (0, api.taken)
     assert "to type    old" in result.stderr
 
@@ -458,7 +473,7 @@ LOGIN = {"Location": "https://login.microsoftonline.com/x", **HTML}
 )
 def test_each_answer_that_is_none_is_told_in_words(kind, instead, code, words, api) -> None:
     api.instead[kind] = instead
-    result = medic(api, "approve", "aaa", "--type", "old")
+    result = medic(api, "approve", "aaa", "--yes", "--type", "old")
     assert result.exit_code == code
     assert result.stderr.startswith("medic: ")
     assert words in result.stderr
@@ -509,7 +524,7 @@ def signed_in(monkeypatch, tmp_path) -> None:
 
 
 def test_a_scope_signs_in_as_whoever_uses_the_azure_cli(signed_in, api) -> None:
-    result = medic(api, "approve", "aaa", "--type", "old", "--scope", "api://ok/.default")
+    result = medic(api, "approve", "aaa", "--yes", "--type", "old", "--scope", "api://ok/.default")
     assert result.exit_code == 0, result.stderr
     assert [headers["authorization"] for _, _, headers, _ in api.asked] == ["Bearer a-token"] * 3
     assert "a-token" not in result.output
@@ -556,7 +571,7 @@ def test_no_other_host_is_asked_whatever_a_link_names(link, signed_in, api) -> N
         api.summaries = [SUMMARY | {"link": link.format(other=other.url, host=host)}]
         for status, headers in ((200, {}), (302, {"Location": f"{other.url}/api/approvals/k1.x"})):
             api.instead["answer"] = (status, headers, {"words": "x"})
-            medic(api, "approve", "aaa", "--type", "old", "--scope", "api://ok/.default")
+            medic(api, "approve", "aaa", "--yes", "--type", "old", "--scope", "api://ok/.default")
         api.instead["page"] = (307, {"Location": f"{other.url}/api/approvals/k1.x"}, b"")
         assert medic(api, "show", "aaa", "--scope", "api://ok/.default").exit_code == 3
     finally:
@@ -592,7 +607,7 @@ def spoiled(plain: Any, name: str = "") -> Any:
         ["list"],
         ["show", "aaa"],
         ["approve", "aaa"],
-        ["approve", "aaa", "--type", "old"],
+        ["approve", "aaa", "--yes", "--type", "old"],
         ["reject", "aaa", "--reason", "x"],
         ["show", "zzz"],
         ["show", "aaa", "--json"],

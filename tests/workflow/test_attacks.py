@@ -30,7 +30,7 @@ from remediations.services import EvidenceStore, Services, services
 from remediations.settings import Settings
 from remediations.trail import Question, Trail, Vote
 from tests.builders import NOON, MemoryStore
-from tests.notices import decision_for, make_incident_of, make_question
+from tests.notices import decision_for, make_incident_of, make_notice, make_question
 from tests.workflow import attacks
 from tests.workflow.attacks import (
     ELSEWHERE,
@@ -62,7 +62,7 @@ ENOUGH = Limit(100_000)
 CI = "cccccccc-1111-4222-8333-dddddddddddd"
 CI_CLIENT = "aaaaaaaa-1111-4222-8333-bbbbbbbbbbbb"
 EVIL = "https://evil.example"
-SIGNED_OUT = "Sign in to see this page."
+SIGNED_OUT = "Sign in, then open this link again."
 NO_OPEN = "No open question for you has this link."
 OWN = "you started the operation that failed; somebody else has to approve its repair"
 
@@ -737,26 +737,28 @@ def typing(*names: str) -> Change:
     return lambda scene, good: good.saying(typed=list(names))
 
 
-TYPED = "type the name of what will be deleted: small-a, small-b"
+TYPED = "type the name of what will be deleted: fraud/small-a, fraud/small-b"
 DELETIONS = [
     row(name, change, 400, TYPED, "asked")
     for name, change in {
         "no name": lambda scene, good: good.saying(typed=None),
-        "one of two": typing("small-a"),
-        "the other order": typing("small-b", "small-a"),
-        "capitals": typing("Small-A", "Small-B"),
-        "the same twice": typing("small-a", "small-a"),
-        "one too many": typing("small-a", "small-b", "live"),
-        "the name of another": typing("live", "small-b"),
+        "one of two": typing("fraud/small-a"),
+        "the other order": typing("fraud/small-b", "fraud/small-a"),
+        "capitals": typing("fraud/Small-A", "fraud/Small-B"),
+        "the same twice": typing("fraud/small-a", "fraud/small-a"),
+        "one too many": typing("fraud/small-a", "fraud/small-b", "fraud/live"),
+        "the name of another": typing("fraud/live", "fraud/small-b"),
         "the endpoint": typing("fraud", "fraud"),
+        "without the endpoint": typing("small-a", "small-b"),
+        "another endpoint": typing("credit-scoring/small-a", "fraud/small-b"),
         "a star": typing("*", "*"),
-        "a part of it": typing("small", "small"),
-        "a look-alike": typing("small-а", "small-b"),  # noqa: RUF001 - that is the attack
-        "what cannot be seen": typing("small-a\u200b", "small-b"),
-        "one text": lambda scene, good: good.saying(typed="small-a,small-b"),
-        "lists": lambda scene, good: good.saying(typed=[["small-a"], ["small-b"]]),
-        "other fields": lambda scene, good: good.saying(typed=None, to_type=["small-a", "small-b"], confirm=True),
-        "one field for both": lambda scene, good: scene.browser(good.saying(typed=["small-a small-b"])),
+        "a part of it": typing("fraud/small", "fraud/small"),
+        "a look-alike": typing("fraud/small-а", "fraud/small-b"),  # noqa: RUF001 - that is the attack
+        "what cannot be seen": typing("fraud/small-a\u200b", "fraud/small-b"),
+        "one text": lambda scene, good: good.saying(typed="fraud/small-a,fraud/small-b"),
+        "lists": lambda scene, good: good.saying(typed=[["fraud/small-a"], ["fraud/small-b"]]),
+        "other fields": lambda scene, good: good.saying(typed=None, to_type=["fraud/small-a", "fraud/small-b"]),
+        "one field for both": lambda scene, good: scene.browser(good.saying(typed=["fraud/small-a fraud/small-b"])),
     }.items()
 ]
 
@@ -768,7 +770,7 @@ def test_a_deletion_needs_the_typed_names(deletion, change, status, why, where):
 
 
 ANNA, BERT, CARLA = (f"{name * 8}-0000-4000-8000-00000000000{name}" for name in "abc")
-NAMES = {"typed": ["small-a", "small-b"]}
+NAMES = {"typed": ["fraud/small-a", "fraud/small-b"]}
 
 
 def test_where_two_are_needed_one_person_is_one_however_they_are_spelled_and_whatever_they_add(deletion):
@@ -989,7 +991,7 @@ def test_a_comment_is_kept_short_and_clean(theatre, tell, kind):
     answer = scene.send(scene.browser(good) if kind == "browser" else good)
     assert answer.status_code == (303 if kind == "browser" else 200)
     if kind == "browser":
-        assert answer.headers["location"] == good.token
+        assert answer.headers["location"] == f"/api/approvals/{good.token}"
     (vote,) = story.trail.votes(scene.asked.plan)
     clean = "no  Set-Cookie: a=b[31m<script>alert(1)</script>{{7*7}}"
     assert vote.comment.startswith(clean)
@@ -1317,3 +1319,42 @@ def test_an_answer_that_the_store_lost_half_of_is_whole_once_it_is_sent_again(tm
     assert (final.approved, final.by.oid) == (True, ANNA)
     stages = [record.stage for record in room.own.trail.records(room.question.incident_id)]
     assert stages.count("vote") == 1
+
+
+# ------------------------------------------------------------------------------------- what only looks may not do
+
+
+def test_a_look_at_a_link_that_names_nothing_leaves_no_trace(updates):
+    before = updates.kept()
+    for token in ("k1.nothing", updates.good().token[:-2], "x"):
+        for method in ("GET", "HEAD"):
+            assert (
+                updates.story.http.request(
+                    method, f"/api/approvals/{token}", headers=answering.principal(str(uuid.uuid4()))
+                ).status_code
+                == 404
+            )
+    assert updates.kept() == before
+
+
+def test_a_question_whose_time_is_over_takes_no_answer_before_the_timer_says_so(theatre, tell, monkeypatch):
+    story = tell(UPDATED)
+    story.put("blue")
+    scene = Scene(theatre, story, open_questions(story, 1))
+    good = scene.good()
+    late = scene.asked.expires_at
+    monkeypatch.setattr(services(), "clock", lambda: late)
+    answer = scene.send(good)
+    monkeypatch.undo()
+    assert answer.status_code == 409
+    assert "the question is expired: its time ended at " in answer.text
+    assert story.trail.votes(scene.asked.plan) == ()
+
+
+def test_a_plan_that_is_not_the_one_its_digest_names_is_approved_by_nobody():
+    notice = make_notice()
+    assert notice.decision is not None
+    assert approvals._plan_of(notice) == notice.decision.plan
+    other = replace(notice.decision.plan, parameters={"body": "another"})
+    assert approvals._plan_of(replace(notice, decision=replace(notice.decision, plan=other))) is None
+    assert approvals._plan_of(replace(notice, decision=None)) is None

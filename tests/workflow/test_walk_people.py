@@ -4,12 +4,16 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from functions import approvals
 from local import answering
+from remediations.model import Caller
+from remediations.trail import Vote
 from tests.workflow.theatre import UPDATED, Theatre, eventually
 
 WRITE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/write"
@@ -198,6 +202,18 @@ def test_a_worker_killed_while_it_tells_leaves_the_walk_as_it_was(tell, channel)
     story.check_promises()
 
 
+def test_who_was_asked_is_told_that_it_is_over_by_itself(tell, channel):
+    story = tell(policy=ASKING)
+    story.put()
+    asked = story.question()
+    story.put(who="person", spec={"tags": {"fixed": "by hand"}})
+    eventually(lambda: story.state() == "Succeeded", "the person's did not succeed")
+    story.answer(asked)
+    assert story.ending()[0] == "nothing-to-do"
+    eventually(lambda: ("nothing-to-do", "teams") in told(story), "nobody was told")
+    assert channel.titles()[-1] == "Nothing left to repair"
+
+
 def test_an_end_whose_message_was_lost_with_the_hub_is_told_after_the_sweep(tell, channel):
     channel.answers[:] = [503] * 100
     story = tell()
@@ -319,11 +335,77 @@ def test_of_ten_people_who_answer_at_once_one_answer_is_final(tell):
     story.check_promises()
 
 
+def test_a_question_is_open_no_longer_than_its_action_may_act(tell):
+    story = tell(policy={"actions": {"retry": {"mode": "ask", "ceiling": "PT1M"}}})
+    story.put()
+    asked = story.question()
+    failed_at = story.incidents()[0].incident.failed_at
+    assert asked.expires_at == failed_at + timedelta(minutes=1)
+
+
+def test_a_question_that_nobody_could_approve_is_not_asked(tell):
+    ci = "aaaaaaaa-1111-4222-8333-bbbbbbbbbbbb"
+    listed = {"approvers": {"role": "", "users": [ci]}, "quorum": 1, "mode": "ask"}
+    story = tell({"events": "none", "activity_log_delay": 3600.0}, policy={"actions": {"retry": listed}})
+    story.put()
+    eventually(lambda: story.state() == "Canceled", "it was not canceled")
+    resource = f"{story.resource}/deployments/green"
+    event = {
+        "specversion": "1.0",
+        "id": "ci-run-4711",
+        "source": "https://ci.example/runs/4711",
+        "type": "com.example.mlops.OnlineDeploymentFailed",
+        "subject": resource,
+        "data": {"resourceUri": resource, "operationName": WRITE, "status": "Failed"},
+    }
+    story.submit(event)
+    end, words = story.ending()
+    assert end == "refused"
+    assert words.startswith("nobody is asked: 2 would have to approve, and of those whom policy lists 1 ")
+    assert list(story.trail.open_questions()) == []
+
+
+def test_who_rejects_after_somebody_else_has_approved_is_not_told_that_all_is_well(tell, monkeypatch):
+    story = tell(policy=ASKING)
+    story.put()
+    asked = story.question()
+    state = approvals._state
+    story.answer(asked, oid=answering.somebody(1))
+    shown = answering.principal(answering.somebody(2))
+    monkeypatch.setattr(approvals, "_state", lambda *_: ("open", ""))  # it was, when the page was looked at
+    late = story.answer(asked, "reject", oid=answering.somebody(2))
+    monkeypatch.setattr(approvals, "_state", state)
+    assert late.status_code == 409
+    assert late.json()["error"] == f"another answer came first: approved by {answering.somebody(1)}"
+    assert story.http.get(story.link(asked), headers=shown).status_code == 200
+    assert story.ending()[0] == "repaired"
+
+
+@pytest.mark.parametrize("lost", ["the bell", "the final answer"])
+def test_the_sweep_rings_for_an_answer_that_the_walk_has_not_heard_of(tell, monkeypatch, lost):
+    async def deaf(*_: object) -> None:
+        return None
+
+    story = tell(policy=ASKING)
+    story.put()
+    asked = story.question()
+    with monkeypatch.context() as patched:
+        patched.setattr(approvals, "ring", deaf)
+        if lost == "the bell":
+            assert story.answer(asked).status_code == 200
+        else:
+            by = Caller(oid=story.approver, tid=answering.TENANT)
+            story.trail.vote(Vote(at=datetime.now(UTC), plan=asked.plan, by=by, approves=True))
+    assert story.trail.ended(asked.incident_id) is None
+    story.sweep()
+    assert story.ending()[0] == "repaired"
+    assert story.effects() == ["PUT green"]
+
+
 def test_an_answer_that_is_complete_counts_though_nobody_rang(tell, monkeypatch):
     story = tell({**UPDATED}, policy={"approval_window": "PT5M"})
     story.put("blue")
     asked = story.question()
-    from functions import approvals
 
     async def deaf(*_: object) -> None:
         return None
