@@ -37,7 +37,7 @@ DESCRIPTIONS: dict[str, str] = {
     "MEDIC_WEBHOOK_URL": "Where alerts are posted for paging and mail (common alert schema), a secret URL too",
     "MEDIC_OUTCOME_TOPIC": "Endpoint of an Event Grid topic that gets a CloudEvent of each message",
     "MEDIC_NOTICES": "A folder that keeps each message, or off (default: notices, beside the trail); refused in Azure",
-    "MEDIC_APP_URL": "Where people reach this app (default: its host name in Azure, http://127.0.0.1:7071 elsewhere)",
+    "MEDIC_APP_URL": "Where people reach this app (default: its host name as the platform gives it, or http://127.0.0.1:7071)",
     "MEDIC_DEV_SIGN_IN": "Object id of whoever uses this machine: signed in, with every role; refused in Azure",
 }
 

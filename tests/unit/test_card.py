@@ -211,7 +211,7 @@ def test_evidence_against_and_rivals_are_told():
     text = shown(make_notice(action="grant-roles"))
     assert "role assignments: one was made a minute ago, and may be effective soon" in text
     assert "Rivals that no read ruled out: image-not-found" in text
-    assert "No read speaks against it." not in text
+    assert "No other cause had to be ruled out." not in text
 
 
 @pytest.mark.parametrize(
