@@ -1,6 +1,6 @@
 """How long the card of a question takes to write: a large one as there are, and one with far more than it can hold.
 
-    .venv/bin/python -m tests.benchmarks.card_speed
+.venv/bin/python -m tests.benchmarks.card_speed
 """
 
 import argparse
