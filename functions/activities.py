@@ -205,6 +205,8 @@ def settle(step: Order) -> Order:
         if reached is None:
             return step  # somebody rang and the answers do not suffice: the question stays open
         answered = own.trail.answer(reached)
+    for vote in own.trail.votes(step["plan"]):  # whoever kept one may have died before it was on the incident's trail
+        own.journal.voted(incident.id, vote)
     own.journal.answered(incident.id, answered)
     if answered.approved is True:
         return {**step, "verdict": "run", "tell": telling.order(own, incident.id, Kind.APPROVED, plan=step["plan"])}
@@ -677,5 +679,5 @@ def _asked_again(step: Order) -> Order:
 
 
 def _kept(step: Order) -> Order:
-    """Give what stays the same through all tries of an incident."""
-    return {name: step[name] for name in ("walk", "nonce", "scale", "diagnosed_at") if name in step}
+    """Give what stays the same through all tries of an incident, and what the last one came to."""
+    return {name: step[name] for name in ("walk", "nonce", "scale", "diagnosed_at", "last") if name in step}

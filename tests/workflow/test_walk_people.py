@@ -400,6 +400,7 @@ def test_the_sweep_rings_for_an_answer_that_the_walk_has_not_heard_of(tell, monk
     story.sweep()
     assert story.ending()[0] == "repaired"
     assert story.effects() == ["PUT green"]
+    assert [record.facts["by"]["oid"] for record in story.records(stage="vote")] == [story.approver]
 
 
 def test_an_answer_that_is_complete_counts_though_nobody_rang(tell, monkeypatch):
