@@ -19,43 +19,14 @@ from local.arm.resources import Refusal
 from remediations.trail import Question
 from tests.browser.showing import render_card, save, violations
 from tests.workflow.attacks import Scene
-from tests.workflow.theatre import UPDATED, Story, eventually
+from tests.workflow.theatre import UPDATED, Story, eventually, short_of_cores
 
 pytestmark = pytest.mark.browser
 
 ANNA, BERT = answering.somebody(1), answering.somebody(2)
 ASKING: dict[str, Any] = {"actions": {"retry": {"mode": "ask"}}}
 TWO: dict[str, Any] = {"actions": {"retry": {"mode": "ask", "quorum": 2}}}
-SHORT_OF_CORES: dict[str, Any] = {
-    "workspaces": [
-        {
-            "name": "mlw-demo",
-            "endpoints": [
-                {"name": "credit-scoring"},
-                {
-                    "name": "fraud",
-                    "traffic": {"live": 100},
-                    "deployments": [
-                        {"name": "live", "age": 8_640_000},
-                        {
-                            "name": "old",
-                            "age": 8_640_000,
-                            "spec": {
-                                "tags": {"medic-delete": "allow", "owner": "<img src=x onerror=alert(1)>"},
-                                "properties": {"environmentVariables": None},
-                            },
-                        },
-                    ],
-                },
-            ],
-        }
-    ],
-    "usages": [
-        {"name": "Standard DSv2 Family Cluster Dedicated vCPUs", "used": 16, "limit": 18},
-        {"name": "Total Cluster Dedicated Regional vCPUs", "used": 16, "limit": 100},
-    ],
-    "hazards": [],
-}
+SHORT_OF_CORES = short_of_cores(16, old={"tags": {"owner": "<img src=x onerror=alert(1)>"}})
 HOSTILE = (
     "<script>alert(1)</script><img src=https://evil.example/x> [x](https://evil.example) "
     "**b** {{DATE(2026-01-01T00:00:00Z)}}"

@@ -245,6 +245,20 @@ def test_what_every_channel_has_taken_is_not_told_again(tell, channel):
 # ------------------------------------------------------------------------------------------------ how many
 
 
+def tell_without_a_caller(story):
+    """CI's own word about a failure: it does not say who deployed, and the Activity Log is late."""
+    resource = f"{story.resource}/deployments/green"
+    event = {
+        "specversion": "1.0",
+        "id": "ci-run-4711",
+        "source": "https://ci.example/runs/4711",
+        "type": "com.example.mlops.OnlineDeploymentFailed",
+        "subject": resource,
+        "data": {"resourceUri": resource, "operationName": WRITE, "status": "Failed"},
+    }
+    story.submit(event)
+
+
 def test_one_of_two_approvals_changes_nothing_yet(tell):
     story = tell(policy=TWO)
     story.put()
@@ -296,16 +310,7 @@ def test_a_failure_whose_starter_nobody_knows_needs_one_more(tell):
     story = tell({"events": "none", "activity_log_delay": 3600.0}, policy=ASKING)
     story.put()
     eventually(lambda: story.state() == "Canceled", "it was not canceled")
-    resource = f"{story.resource}/deployments/green"
-    event = {
-        "specversion": "1.0",
-        "id": "ci-run-4711",
-        "source": "https://ci.example/runs/4711",
-        "type": "com.example.mlops.OnlineDeploymentFailed",
-        "subject": resource,
-        "data": {"resourceUri": resource, "operationName": WRITE, "status": "Failed"},
-    }
-    story.submit(event)
+    tell_without_a_caller(story)
     asked = story.question()
     assert (asked.callers, asked.quorum) == ((), 2)
 
@@ -349,16 +354,7 @@ def test_a_question_that_nobody_could_approve_is_not_asked(tell):
     story = tell({"events": "none", "activity_log_delay": 3600.0}, policy={"actions": {"retry": listed}})
     story.put()
     eventually(lambda: story.state() == "Canceled", "it was not canceled")
-    resource = f"{story.resource}/deployments/green"
-    event = {
-        "specversion": "1.0",
-        "id": "ci-run-4711",
-        "source": "https://ci.example/runs/4711",
-        "type": "com.example.mlops.OnlineDeploymentFailed",
-        "subject": resource,
-        "data": {"resourceUri": resource, "operationName": WRITE, "status": "Failed"},
-    }
-    story.submit(event)
+    tell_without_a_caller(story)
     end, words = story.ending()
     assert end == "refused"
     assert words.startswith("nobody is asked: 2 would have to approve, and of those whom policy lists 1 ")
