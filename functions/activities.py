@@ -130,7 +130,6 @@ def judge(step: Order) -> Order:
         plan = planning.propose(diagnosis, evidence, ACTIONS, own.policy, try_number=step["try"])
         journal.planned(plan)
         judged = {**step, "cause": diagnosis.cause_id, "action": diagnosis.action}
-        judged.setdefault("diagnosed_at", codec.dump(own.clock()))
         if isinstance(plan, NoPlan):
             end = End.REPAIRED if _stands_by_us(evidence) else End(plan.end)
             log.info("plan.none", end=str(end), words=plan.words)
@@ -410,7 +409,6 @@ def finish(step: Order) -> Order:
                 action=step.get("action"),
                 effects=effects,
                 mode=own.settings.mode,
-                diagnosed_at=codec.load(datetime, step["diagnosed_at"]) if "diagnosed_at" in step else None,
             )
         )
         tell = log.warning if end.is_escalated else log.info
@@ -680,4 +678,4 @@ def _asked_again(step: Order) -> Order:
 
 def _kept(step: Order) -> Order:
     """Give what stays the same through all tries of an incident, and what the last one came to."""
-    return {name: step[name] for name in ("walk", "nonce", "scale", "diagnosed_at", "last") if name in step}
+    return {name: step[name] for name in ("walk", "nonce", "scale", "last") if name in step}

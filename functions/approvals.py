@@ -86,12 +86,12 @@ def questions(req: func.HttpRequest) -> func.HttpResponse:
     own = services()
     person = signin.person(req, own.settings)
     if person is None:
-        return _plain(req, 401, _SIGNED_OUT)
+        return pages.plain(req, 401, _SIGNED_OUT)
     if not _LOOKS.permits(person.oid):
-        return _plain(req, 429, _TOO_OFTEN)
+        return pages.plain(req, 429, _TOO_OFTEN)
     if not signin.may_read(person, own.policy):
-        return _plain(req, 403, f"The app role {signin.READER} or {signin.APPROVER} is needed.")
-    if not _wants_json(req):
+        return pages.plain(req, 403, f"The app role {signin.READER} or {signin.APPROVER} is needed.")
+    if not pages.wants_json(req):
         return func.HttpResponse(status_code=303, headers={**pages.HEADERS, "Location": "/api/overview"})
     now = own.clock()
     found: list[Json] = [
@@ -99,7 +99,7 @@ def questions(req: func.HttpRequest) -> func.HttpResponse:
         for question in sorted(own.trail.open_questions(), key=lambda question: question.at)
         if question.expires_at > now and own.trail.ended(question.incident_id) is None
     ]
-    return _json(200, {"questions": found})
+    return pages.json(req, 200, {"questions": found})
 
 
 # ------------------------------------------------------------------------------------------------ to show
@@ -108,12 +108,12 @@ def questions(req: func.HttpRequest) -> func.HttpResponse:
 def _show(own: Services, req: func.HttpRequest) -> func.HttpResponse:
     person = signin.person(req, own.settings)
     if not _LOOKS.permits("" if person is None else person.oid):
-        return _plain(req, 429, _TOO_OFTEN)
+        return pages.plain(req, 429, _TOO_OFTEN)
     if person is None:
-        return _plain(req, 401, _SIGNED_OUT)
+        return pages.plain(req, 401, _SIGNED_OUT)
     question = _question(own, req, person)
     if question is None:
-        return _plain(req, 404, _NO_QUESTION)
+        return pages.plain(req, 404, _NO_QUESTION)
     return _page(req, 200, _view(own, req, question, person))
 
 
@@ -245,16 +245,16 @@ def _take(own: Services, req: func.HttpRequest) -> tuple[func.HttpResponse, Ques
     person = signin.person(req, own.settings)
     if person is None:
         if not _STRANGERS.permits(""):
-            return _plain(req, 429, _TOO_OFTEN), None
+            return pages.plain(req, 429, _TOO_OFTEN), None
         _refuse(own, None, "nobody is signed in", None)
-        return _plain(req, 401, _SIGNED_OUT), None
+        return pages.plain(req, 401, _SIGNED_OUT), None
     limit = _FOREIGN if _is_foreign(own, req) else _ANSWERS  # another site's page uses up nobody's answers
     if not limit.permits(person.oid):
-        return _plain(req, 429, _TOO_OFTEN), None
+        return pages.plain(req, 429, _TOO_OFTEN), None
     question = _question(own, req, person)
     if question is None:
         _refuse(own, None, "the link names no question that this person may answer", person)
-        return _plain(req, 404, _NO_QUESTION), None
+        return pages.plain(req, 404, _NO_QUESTION), None
     form = Form()
     try:
         form = _form(req)
@@ -262,12 +262,12 @@ def _take(own: Services, req: func.HttpRequest) -> tuple[func.HttpResponse, Ques
         words = _decide(own, question, person, form)
     except Refused as refused:
         _refuse(own, question, refused.words, person)
-        if _wants_json(req):
-            return _json(refused.status, {"error": refused.words}), None
+        if pages.wants_json(req):
+            return pages.json(req, refused.status, {"error": refused.words}), None
         shown = _view(own, req, question, person, error=refused.words, comment=form.comment)
         return _page(req, refused.status, shown), None
     if form.is_json:
-        return _json(200, {"words": words, "state": _state(own, question)[0]}), question
+        return pages.json(req, 200, {"words": words, "state": _state(own, question)[0]}), question
     headers = {**pages.HEADERS, "Location": f"/api/approvals/{quote(req.route_params.get('token', ''), safe='')}"}
     return func.HttpResponse(status_code=303, headers=headers), question
 
@@ -459,22 +459,6 @@ def _view_json(own_view: View) -> dict[str, Json]:
 
 
 def _page(req: func.HttpRequest, status: int, view: View) -> func.HttpResponse:
-    if _wants_json(req):
-        return _json(status, _view_json(view))
+    if pages.wants_json(req):
+        return pages.json(req, status, _view_json(view))
     return pages.html(req, status, pages.render("approval.html", view=view))
-
-
-def _plain(req: func.HttpRequest, status: int, words: str) -> func.HttpResponse:
-    if _wants_json(req):
-        return _json(status, {"error": words})
-    return pages.html(req, status, pages.render("plain.html", title=words, words=""))
-
-
-def _wants_json(req: func.HttpRequest) -> bool:
-    return "application/json" in req.headers.get("Accept", "") or req.params.get("format") == "json"
-
-
-def _json(status: int, body: Json) -> func.HttpResponse:
-    return func.HttpResponse(
-        codec.encode(body), status_code=status, mimetype="application/json", headers=dict(pages.HEADERS)
-    )

@@ -22,6 +22,7 @@ from functions.pages import figures, timeline
 from remediations import codec, guards
 from remediations.actions import ACTIONS
 from remediations.approval import rules
+from remediations.audit import asked_about
 from remediations.errors import MedicError, NotFound
 from remediations.model import AuditRecord, End, Evidence, Json, Mode, Person, ResourceId, Unknown
 from remediations.policy import ActionPolicy, Pause, Policy
@@ -56,14 +57,16 @@ def _route(body: Body) -> Route:
             own = services()
             person = signin.person(req, own.settings)
             if person is None:
-                return _plain(req, 401, "You are not signed in", "Sign in to see incidents, then open this page again.")
+                return pages.plain(
+                    req, 401, "You are not signed in", "Sign in to see incidents, then open this page again."
+                )
             if not signin.may_read(person, own.policy):
-                return _plain(req, 403, "You may not see this", _NEEDS_ROLE)
+                return pages.plain(req, 403, "You may not see this", _NEEDS_ROLE)
             return body(own, req, person)
         except MedicError as error:
             log.error("page.failed", error=str(error))  # noqa: TRY400 - the text says where
             words = "The trail cannot be read, or a setting cannot be used. The app's log says which. Try again later."
-            return _plain(req, 503, "This cannot be shown now", words)
+            return pages.plain(req, 503, "This cannot be shown now", words)
 
     return route
 
@@ -110,7 +113,7 @@ def _overview(own: Services, req: func.HttpRequest, person: Person) -> func.Http
         pauses = readers.submit(own.trail.pauses, now)
         held = _held(own, policy, cases, now, readers)
         stops = _stops(policy, pauses.result(), now)
-    if _wants_json(req):
+    if pages.wants_json(req):
         plain = {
             "at": now,
             "mode": own.settings.mode,
@@ -121,7 +124,7 @@ def _overview(own: Services, req: func.HttpRequest, person: Person) -> func.Http
             "held": held,
             "unreadable": listing.unreadable,
         }
-        return _json(req, 200, plain)
+        return pages.json(req, 200, plain)
     values = {
         "now": now,
         "mode": own.settings.mode,
@@ -258,8 +261,8 @@ def _listed(own: Services, req: func.HttpRequest, person: Person) -> func.HttpRe
     try:
         wanted = _filters(typed, now)
     except BadFilter as error:
-        if _wants_json(req):
-            return _json(req, 400, {"error": str(error)})
+        if pages.wants_json(req):
+            return pages.json(req, 400, {"error": str(error)})
         nothing = {"cases": (), "count": 0, "page": 1, "pages": 1, "causes": (), "workspaces": (), "counts": {}}
         values = {**choices, **nothing, "typed": typed, "error": str(error), "links": {}, "unreadable": 0, "span": None}
         return pages.html(req, 400, pages.render("incidents.html", **values))
@@ -279,7 +282,7 @@ def _listed(own: Services, req: func.HttpRequest, person: Person) -> func.HttpRe
     }
     counted = Counter(case.state for case in found)
     counts = {state: counted[state] for state in State}
-    if _wants_json(req):
+    if pages.wants_json(req):
         plain = {
             "since": wanted.since,
             "until": wanted.until,
@@ -290,7 +293,7 @@ def _listed(own: Services, req: func.HttpRequest, person: Person) -> func.HttpRe
             "incidents": [_case_json(case) for case in rows],
             "unreadable": listing.unreadable,
         }
-        return _json(req, 200, plain)
+        return pages.json(req, 200, plain)
     values = {
         **choices,
         "cases": rows,
@@ -373,10 +376,10 @@ class Told(Struct, frozen=True, kw_only=True):
 def _shown(own: Services, req: func.HttpRequest, person: Person) -> func.HttpResponse:
     told = _told(own, req.route_params.get("id", ""))
     if told is None:
-        return _plain(req, 404, "There is no such incident", "The trail of this app has no incident of that id.")
+        return pages.plain(req, 404, "There is no such incident", "The trail of this app has no incident of that id.")
     incident, ended = told.opened.incident, told.ended
     portal = pages.portal_link(urlsplit(own.settings.arm_url).hostname, incident.resource.path)
-    if _wants_json(req):
+    if pages.wants_json(req):
         plain = {
             "incident": incident,
             "resource": incident.resource.path,
@@ -386,7 +389,7 @@ def _shown(own: Services, req: func.HttpRequest, person: Person) -> func.HttpRes
             "unreadable": told.unreadable,
             "portal": portal,
         }
-        return _json(req, 200, plain)
+        return pages.json(req, 200, plain)
     question = None if ended is not None else _open_question(own, told.records)
     is_over = own.clock() - told.opened.at > _EVIDENCE_KEPT
     lend = cache(lambda digest: _lent(own, digest, is_over=is_over))
@@ -464,7 +467,7 @@ def _question(own: Services, plan: str) -> Question | None:
 
 def _open_question(own: Services, records: Iterable[AuditRecord]) -> Question | None:
     """Give the question that waits for a person, by the records of its incident."""
-    asked = [str(record.facts.get("plan")) for record in records if record.stage == "question"]
+    asked = asked_about(records)
     question = _question(own, asked[-1]) if asked else None
     if question is None or question.expires_at <= own.clock() or own.trail.answered(question.plan) is not None:
         return None
@@ -482,7 +485,7 @@ def _answer_link(own: Services, question: Question, person: Person) -> str | Non
 def _records(own: Services, req: func.HttpRequest, person: Person) -> func.HttpResponse:  # noqa: ARG001 - a body's form
     told = _told(own, req.route_params.get("id", ""))
     if told is None:
-        return _plain(req, 404, "There is no such incident", "The trail of this app has no incident of that id.")
+        return pages.plain(req, 404, "There is no such incident", "The trail of this app has no incident of that id.")
     incident_id = told.opened.incident.id
     headers = {**pages.HEADERS, "Content-Disposition": f'attachment; filename="{incident_id}.jsonl"'}
     body = b"" if req.method == "HEAD" else _content(own, incident_id)
@@ -494,7 +497,7 @@ def asset(req: func.HttpRequest) -> func.HttpResponse:
     name = req.route_params.get("name", "")
     content = pages.asset(name) if name in pages.ASSETS else None
     if content is None:
-        return _plain(req, 404, "There is no such file", "The pages need no other files than two.")
+        return pages.plain(req, 404, "There is no such file", "The pages need no other files than two.")
     is_current = req.params.get("v") == pages.asset_version(name)
     kept = f"public, max-age={_YEAR}, immutable" if is_current else "no-cache"
     headers = {**pages.HEADERS, "Cache-Control": kept}
@@ -514,18 +517,3 @@ records = _route(_records)
 def _case_json(case: Case) -> dict[str, Json]:
     plain: dict[str, Json] = codec.dump(case)
     return {**plain, "resource": plain.pop("path")}
-
-
-def _wants_json(req: func.HttpRequest) -> bool:
-    return "application/json" in req.headers.get("Accept", "") or req.params.get("format") == "json"
-
-
-def _json(req: func.HttpRequest, status: int, body: object) -> func.HttpResponse:
-    content = b"" if req.method == "HEAD" else codec.encode(body)
-    return func.HttpResponse(content, status_code=status, mimetype="application/json", headers=dict(pages.HEADERS))
-
-
-def _plain(req: func.HttpRequest, status: int, title: str, words: str) -> func.HttpResponse:
-    if _wants_json(req):
-        return _json(req, status, {"error": f"{title}. {words}"})
-    return pages.html(req, status, pages.render("plain.html", title=title, words=words))

@@ -13,7 +13,8 @@ from functions import activities
 from functions.events import order_of, ring, schedule, start
 from remediations import admission, discovery, execution, telling
 from remediations.approval import rules
-from remediations.model import AuditRecord, Disposition, Incident, Json, Reception
+from remediations.audit import asked_about
+from remediations.model import Disposition, Incident, Json, Reception
 from remediations.services import Services, services
 from remediations.trail import Intake, Question
 
@@ -125,13 +126,9 @@ def _unheard(own: Services) -> Iterator[tuple[str, str]]:
         with _unreadable_is_told("incident.unreadable", incident_id):
             records = own.trail.records(incident_id)
             heard = {record.key for record in records if record.stage == "answer"}
-            for question in (own.trail.question(plan) for plan in _asked_about(records)):
+            for question in (own.trail.question(plan) for plan in asked_about(records)):
                 if question is not None and f"answer:{question.plan}" not in heard and _is_answered(own, question):
                     yield incident_id, question.plan
-
-
-def _asked_about(records: Iterable[AuditRecord]) -> list[str]:
-    return [str(record.facts.get("plan")) for record in records if record.stage == "question"]
 
 
 def _is_answered(own: Services, question: Question) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from remediations import codec
 from remediations.approval import card, token
 from remediations.approval.notice import Kind, Notice
+from remediations.audit import asked_about
 from remediations.catalogue import CAUSES
 from remediations.classification import classify
 from remediations.model import AuditRecord, Decision, Diagnosis, End, Evidence, Json
@@ -50,8 +51,7 @@ def of_end(own: Services, incident_id: str, end: End) -> Order | None:
     That a failure is over by itself is for whoever was asked about it.
     """
     kind = Kind.of(end)
-    was_asked = kind is Kind.NOTHING_TO_DO and _last(own.trail.records(incident_id), "question", "plan") is not None
-    if kind is None or (kind is Kind.NOTHING_TO_DO and not was_asked):
+    if kind is None or (kind is Kind.NOTHING_TO_DO and not asked_about(own.trail.records(incident_id))):
         return None
     return order(own, incident_id, kind)
 

@@ -55,6 +55,24 @@ def html(req: func.HttpRequest, status: int, text: str, *, script: bool = False)
     return func.HttpResponse(body, status_code=status, mimetype="text/html", charset="utf-8", headers=headers)
 
 
+def json(req: func.HttpRequest, status: int, body: object) -> func.HttpResponse:
+    """Give the same for programs, without its body for HEAD."""
+    content = b"" if req.method == "HEAD" else codec.encode(body)
+    return func.HttpResponse(content, status_code=status, mimetype="application/json", headers=dict(HEADERS))
+
+
+def plain(req: func.HttpRequest, status: int, title: str, words: str = "") -> func.HttpResponse:
+    """Give a page, or JSON, that says one thing."""
+    if wants_json(req):
+        return json(req, status, {"error": f"{title}. {words}" if words else title})
+    return html(req, status, render("plain.html", title=title, words=words))
+
+
+def wants_json(req: func.HttpRequest) -> bool:
+    """Tell whether a program asks."""
+    return "application/json" in req.headers.get("Accept", "") or req.params.get("format") == "json"
+
+
 def render(template: str, **values: object) -> str:
     """Give the text of a template of this folder; what it names and is not given is an error."""
     return _environment().get_template(template).render(**values)
