@@ -425,7 +425,7 @@ def _told(own: Services, incident_id: str) -> Told | None:
         return None
     records: list[AuditRecord] = []
     unreadable = 0
-    for line in _content(own, incident_id).splitlines():
+    for line in own.trail.record_lines(incident_id).splitlines():
         try:
             records.append(codec.decode(AuditRecord, line))
         except ValueError:
@@ -435,13 +435,6 @@ def _told(own: Services, incident_id: str) -> Told | None:
     except ValueError:
         ended, unreadable = None, unreadable + 1
     return Told(opened=opened, ended=ended, records=tuple(records), unreadable=unreadable)
-
-
-def _content(own: Services, incident_id: str) -> bytes:
-    try:
-        return own.trail.store.read(f"incidents/{incident_id}/audit.jsonl")
-    except NotFound:
-        return b""
 
 
 def _lent(own: Services, digest: str, *, is_over: bool) -> Evidence | str:
@@ -488,7 +481,7 @@ def _records(own: Services, req: func.HttpRequest, person: Person) -> func.HttpR
         return pages.plain(req, 404, "There is no such incident", "The trail of this app has no incident of that id.")
     incident_id = told.opened.incident.id
     headers = {**pages.HEADERS, "Content-Disposition": f'attachment; filename="{incident_id}.jsonl"'}
-    body = b"" if req.method == "HEAD" else _content(own, incident_id)
+    body = b"" if req.method == "HEAD" else own.trail.record_lines(incident_id)
     return func.HttpResponse(body, status_code=200, mimetype="application/x-ndjson", headers=headers)
 
 

@@ -6,11 +6,13 @@ store, under the digest that is written here. Recording the same thing twice lea
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Literal
 
 from msgspec import Struct
 
 from remediations import codec
 from remediations.model import (
+    Actor,
     AuditRecord,
     Caller,
     Decision,
@@ -37,24 +39,31 @@ def asked_about(records: Iterable[AuditRecord]) -> tuple[str, ...]:
 
 
 class Journal(Struct, frozen=True):
-    """Writes the records of one app: its trail, its mode and policy, and what time it is."""
+    """Writes the records of one app: its trail, its mode and policy, what time it is, and who we are."""
 
     trail: Trail
     mode: Mode
     policy_version: str
     clock: Callable[[], datetime]
+    own: Callable[[], Caller | None]
 
-    def record(self, incident_id: str, stage: str, key: str, **facts: object) -> None:
-        """Put one record on the trail; raises StoreError, after which nothing that needs it may happen."""
+    def record(self, incident_id: str, stage: str, key: str, by: Caller | None = None, /, **facts: object) -> None:
+        """Put one record on the trail; raises StoreError, after which nothing that needs it may happen.
+
+        Args:
+            by: The person who did it; None: we did.
+        """
         record = AuditRecord(
             seq=0,
             at=self.clock(),
             incident=incident_id,
             stage=stage,
             key=f"{stage}:{key}",
+            actor=_actor("medic", self.own()) if by is None else _actor("person", by),
             mode=self.mode,
             policy_version=self.policy_version,
             facts=codec.dump(facts),
+            previous="",
         )
         self.trail.append_record(record)
 
@@ -166,10 +175,10 @@ class Journal(Struct, frozen=True):
             incident_id,
             "vote",
             f"{vote.plan}:{vote.by.tid}:{vote.by.oid}",
+            vote.by,
             plan=vote.plan,
             approves=vote.approves,
             comment=vote.comment,
-            by=vote.by,
         )
 
     def voided(self, incident_id: str, plan: str, words: str) -> None:
@@ -178,7 +187,7 @@ class Journal(Struct, frozen=True):
 
     def answer_refused(self, incident_id: str, plan: str, why: str, by: Caller, nonce: str) -> None:
         """Keep an attempt to answer a question that was refused, and why."""
-        self.record(incident_id, "answer-refused", nonce, plan=plan, why=why, by=by)
+        self.record(incident_id, "answer-refused", nonce, by, plan=plan, why=why)
 
     def told(self, message: Message, channel: str, delivery: Delivery, *, attempt: int) -> None:
         """Keep whether a channel took a message: once that it did, and each time that it did not."""
@@ -194,10 +203,10 @@ class Journal(Struct, frozen=True):
             incident_id,
             "answer",
             answered.plan,
+            answered.by if answered.by.oid else None,  # without a person, the clock gave the answer
             plan=answered.plan,
             approved=answered.approved,
             words=answered.words,
-            by=answered.by,
         )
 
     def waits(self, plan: Plan, number: int, words: str) -> None:
@@ -258,3 +267,7 @@ class Journal(Struct, frozen=True):
 
     def ended(self, incident_id: str, end: End, words: str) -> None:
         self.record(incident_id, "end", "end", end=end, words=words, escalated=end.is_escalated)
+
+
+def _actor(who: Literal["medic", "person"], caller: Caller | None) -> Actor:
+    return Actor(who=who) if caller is None else Actor(who=who, oid=caller.oid, appid=caller.appid, tid=caller.tid)

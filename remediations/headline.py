@@ -55,9 +55,7 @@ def _of_people(record: AuditRecord, facts: dict[str, str]) -> str:
 
 
 def _by(record: AuditRecord) -> str:
-    by = record.facts.get("by")
-    named = text(by.get("oid") or by.get("appid")) if isinstance(by, dict) else ""
-    return "nobody that is known" if named in {"", "none"} else named
+    return record.actor.oid or record.actor.appid or "nobody that is known"
 
 
 def _of_incident(record: AuditRecord, facts: dict[str, str]) -> str:

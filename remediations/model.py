@@ -1000,13 +1000,24 @@ class Verification(Struct, frozen=True, kw_only=True):
 # ------------------------------------------------------------------------------------------------- audit
 
 
-class AuditRecord(Struct, frozen=True, kw_only=True):
+class Actor(Struct, frozen=True, kw_only=True):
+    """Who did what an audit record tells: our own identity, or a person, by object id and tenant."""
+
+    who: Literal["medic", "person"] = "medic"
+    oid: str | None = None
+    appid: str | None = None
+    tid: str | None = None
+
+
+class AuditRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of an incident's trail. Holds ids, digests and our own words; no text from logs.
 
     Attributes:
         seq: 0 for the first record of the incident, then one more each.
         key: What makes the record itself: writing it twice leaves one.
         facts: What this stage adds; plain JSON.
+        previous: Hash of the record before; of the first one, zeros.
+        hash: Of this record's line without it (`proof.chain`); empty until it has its place.
     """
 
     seq: int
@@ -1014,9 +1025,35 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     incident: str
     stage: str
     key: str
+    actor: Actor
     mode: Mode
     policy_version: str
     facts: dict[str, object]
+    previous: str
+    hash: str = ""
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The state of the whole trail at one time, signed.
+
+    Attributes:
+        number: 1 for the first, then one more each.
+        leaves: Size of the tree of heads, and `root` of that tree in hex (RFC 6962).
+        incidents: With records, and `records` of all of them.
+        previous: SHA-256 of the checkpoint before, signature included; of the first one, zeros.
+        key: The public key that verifies it, Ed25519, base64.
+        signature: Over the canonical JSON of all the others; base64.
+    """
+
+    number: int
+    at: datetime
+    leaves: int
+    root: str
+    incidents: int
+    records: int
+    previous: str
+    key: str
+    signature: str = ""
 
 
 def operation_of(method: str, path: str) -> str:

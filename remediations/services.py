@@ -176,7 +176,13 @@ class Services:
 
     @property
     def journal(self) -> Journal:
-        return Journal(trail=self.trail, mode=self.settings.mode, policy_version=self.policy.version, clock=self.clock)
+        return Journal(
+            trail=self.trail,
+            mode=self.settings.mode,
+            policy_version=self.policy.version,
+            clock=self.clock,
+            own=lambda: self.own,
+        )
 
     @cached_property
     def _credential(self) -> Any:

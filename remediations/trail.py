@@ -5,7 +5,7 @@
 ``incidents/<id>/opened``                   the claim: whoever creates it runs the incident
 ``incidents/<id>/joined/<event>``           what a further event of the same failure adds
 ``incidents/<id>/ended``                    how the incident ended
-``incidents/<id>/audit.jsonl``              its audit records, one a line
+``audit/<id>/<nnnn>.jsonl``                 its audit records, one a line, chained (`proof.chain`)
 ``resources/<resource>/<id>``               incidents of a resource, and of its endpoint
 ``effects/<plan>/<step>/<attempt>/intent``  who creates it sends, once
 ``effects/<plan>/<step>/<attempt>/outcome`` what came of it
@@ -19,24 +19,30 @@
 ``refused/<day>/<nonce>``                   an attempt to answer a question that named none
 ``pauses/<until>-<nonce>``                  a scope in which nothing is done
 ``days/<day>/<n>``                          the register: what a list of incidents needs (`register`)
+``checkpoints/<nnnn>.jsonl``                signed states of all audit records (`proof.checkpoint`)
 ==========================================  =========================================================================
 """
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from remediations import codec
+from remediations import codec, rolls
 from remediations.errors import AlreadyExists, AppendConflict, NotFound, StoreError
 from remediations.model import AuditRecord, Caller, Disposition, End, Incident, Mode, Outcome, Status, Touch
 from remediations.policy import Approvers, Pause
 from remediations.ports import Store
+from remediations.proof import chain
 from remediations.register import Kind, Line, Register
 
 _APPENDS = 20
+_KEPT_ENDS = 1_000
 _NOTHING_DONE = frozenset({Status.BUSY, Status.THROTTLED, Status.UNSENT, Status.REFUSED})
 
 
@@ -222,6 +228,7 @@ class Trail:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.register = Register(store)
+        self._ends = _Ends()
 
     # --- events and incidents ---
 
@@ -321,30 +328,35 @@ class Trail:
     # --- audit records ---
 
     def append_record(self, record: AuditRecord) -> None:
-        """Add a record to its incident's file; a record whose key is there already is not added again.
+        """Add a record to its incident's, chained to the last; one whose key is there already is not added again.
 
         Raises:
-            StoreError: the record is not on the trail; nothing that needs it may happen.
+            StoreError: nothing is known about the record; nothing that needs it may happen.
         """
-        name = f"incidents/{record.incident}/audit.jsonl"
-        for _ in range(_APPENDS):
-            content = self._bytes(name)
-            records = [codec.decode(AuditRecord, line) for line in content.splitlines()]
-            if any(one.key == record.key for one in records):
+        with self._ends.of(record.incident) as end:
+            for left in reversed(range(_APPENDS)):
+                place = end.place or end.read(*rolls.read(self.store, audit_folder(record.incident)))
+                if record.key in end.keys:
+                    return
+                line, digest = chain.seal(replace(record, seq=len(end.keys)), end.hash)
+                end.place = None  # whatever goes wrong now, the end is read again
+                try:
+                    end.place = rolls.append(self.store, audit_folder(record.incident), line, place)
+                except AppendConflict:
+                    if left == 0:
+                        raise
+                    continue
+                end.keys.add(record.key)
+                end.hash = digest
                 return
-            line = codec.encode(record_at(record, len(records))) + b"\n"
-            try:
-                self.store.append(name, line, len(content))
-            except AppendConflict:
-                continue
-            return
-        raise AppendConflict(name, 0, len(self._bytes(name)))
 
     def records(self, incident_id: str) -> tuple[AuditRecord, ...]:
         """Give an incident's records in order; none if there are none."""
-        return tuple(
-            codec.decode(AuditRecord, line) for line in self._bytes(f"incidents/{incident_id}/audit.jsonl").splitlines()
-        )
+        return tuple(codec.decode(AuditRecord, line) for line in self.record_lines(incident_id).splitlines())
+
+    def record_lines(self, incident_id: str) -> bytes:
+        """Give an incident's records as they lie there, one a line."""
+        return rolls.read(self.store, audit_folder(incident_id))[0]
 
     # --- effects ---
 
@@ -551,11 +563,58 @@ class Trail:
         except NotFound:
             return None
 
-    def _bytes(self, name: str) -> bytes:
-        try:
-            return self.store.read(name)
-        except NotFound:
-            return b""
+
+class _End:
+    """The end of one incident's records, as this process last knew it.
+
+    What others have added since, the position of the next append finds out.
+
+    Attributes:
+        place: Where the next line goes; None: to be read.
+        keys: Of all records, as many as there are.
+        hash: Of the last one.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.place: rolls.Place | None = None
+        self.keys: set[str] = set()
+        self.hash = chain.FIRST
+
+    def read(self, lines: bytes, place: rolls.Place) -> rolls.Place:
+        """Take the end from all lines, and give where the next one goes; raises ValueError if one cannot be read."""
+        known = [_KEYED.decode(line) for line in lines.splitlines()]
+        self.keys = {one.key for one in known}
+        self.hash = known[-1].hash if known else chain.FIRST
+        self.place = place
+        return place
+
+
+class _Ends:
+    """The ends of the incidents that this process wrote to last. One thread at a time adds to an incident."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, _End] = OrderedDict()
+
+    @contextmanager
+    def of(self, incident_id: str) -> Iterator[_End]:
+        """Hold the end of an incident's records."""
+        with self._lock:
+            end = self._known.setdefault(incident_id, _End())
+            self._known.move_to_end(incident_id)
+            if len(self._known) > _KEPT_ENDS:
+                self._known.popitem(last=False)
+        with end.lock:
+            yield end
+
+
+class _Keyed(Struct, frozen=True, gc=False):
+    key: str
+    hash: str
+
+
+_KEYED = msgspec.json.Decoder(_Keyed)
 
 
 def _line(kind: Kind, at: datetime, incident: Incident) -> Line:
@@ -569,9 +628,9 @@ def _line(kind: Kind, at: datetime, incident: Incident) -> Line:
     )
 
 
-def record_at(record: AuditRecord, seq: int) -> AuditRecord:
-    """Give the record with its place in the file."""
-    return replace(record, seq=seq)
+def audit_folder(incident_id: str) -> str:
+    """Give the folder of an incident's audit records."""
+    return f"audit/{incident_id}"
 
 
 def bell_of(plan: str) -> str:

@@ -473,4 +473,4 @@ def store_of(trail: Trail) -> MemoryStore:
 
 
 def make_journal(trail: Trail, clock: Callable[[], datetime] = lambda: NOON) -> Journal:
-    return Journal(trail=trail, mode=Mode.AUTO, policy_version="0123456789ab", clock=clock)
+    return Journal(trail=trail, mode=Mode.AUTO, policy_version="0123456789ab", clock=clock, own=lambda: US)

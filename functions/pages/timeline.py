@@ -133,7 +133,7 @@ def _block(record: AuditRecord, began_at: datetime, lend: Lend, question_of: Cal
         case "question":
             parts = tuple(_of_question(facts, question_of(text(facts.get("plan")))))
         case "intent" | "outcome" | "verification" | "vote" | "answer" | "answer-refused" | "incident":
-            parts = tuple(_of_ids(record.stage, facts))
+            parts = tuple(_of_ids(record))
         case _:
             parts = ()
     tone = _TONES.get(text(facts.get("status") or facts.get("end") or facts.get("verdict")), "")
@@ -155,8 +155,9 @@ def _block(record: AuditRecord, began_at: datetime, lend: Lend, question_of: Cal
 # ------------------------------------------------------------------------------------------------ the parts
 
 
-def _of_ids(stage: str, facts: dict[str, object]) -> Iterator[Part]:
+def _of_ids(record: AuditRecord) -> Iterator[Part]:
     """Give what identifies a call, an answer or the failure, for whoever looks for it in Azure's own logs."""
+    stage, facts = record.stage, record.facts
     wanted: dict[str, str] = {
         "call": "call",
         "client_request_id": "client request id",
@@ -169,8 +170,8 @@ def _of_ids(stage: str, facts: dict[str, object]) -> Iterator[Part]:
     }
     rows = [Row(label, text(facts[name]), "code") for name, label in wanted.items() if facts.get(name)]
     rows += [Row("code", text(code), "code") for code in _items(facts.get("codes"))]
-    for name in ("by", "caller"):
-        who = facts.get(name)
+    by = {"oid": record.actor.oid, "tid": record.actor.tid} if record.actor.who == "person" else {}
+    for name, who in (("by", by), ("caller", facts.get("caller"))):
         if isinstance(who, dict):
             rows += [Row(f"{name} {kind}", text(value), "code") for kind, value in who.items() if value]
     if rows:

@@ -94,7 +94,7 @@ def opened(page: Page, asked: Asked) -> Page:
 def refused(asked: Asked) -> list[tuple[str, str]]:
     """The answers that were not taken, as the trail tells them: who, and why."""
     found = asked.story.records(asked.question.incident_id, "answer-refused")
-    return [(str(one.facts["by"]["oid"]), str(one.facts["why"])) for one in found]  # type: ignore[index]
+    return [(str(one.actor.oid), str(one.facts["why"])) for one in found]
 
 
 # ------------------------------------------------------------------------------------------------ one decides

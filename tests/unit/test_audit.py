@@ -126,7 +126,7 @@ def test_recording_all_of_it_twice_leaves_it_once():
 def test_no_text_of_an_error_a_log_or_a_tag_is_in_any_record():
     trail = make_trail()
     record_all(make_journal(trail))
-    content = trail.store.read(f"incidents/{make_incident().id}/audit.jsonl").decode()
+    content = trail.store.read(f"audit/{make_incident().id}/0000.jsonl").decode()
     assert "k3y" not in content
     assert "OperationCanceled" in content
 

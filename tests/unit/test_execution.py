@@ -95,9 +95,9 @@ def test_the_index_the_intent_and_the_record_come_before_the_send_and_the_outcom
     outcome = sent(trail, writes)
     plan, incident = make_plan().digest, make_incident().id
     kinds = [call.split("/")[0].removeprefix("create ").removeprefix("append ") for call in store_of(trail).calls]
-    assert kinds == ["budget", "targets", "requests", "effects", "incidents", "send", "effects", "incidents"]
+    assert kinds == ["budget", "targets", "requests", "effects", "audit", "send", "effects", "audit"]
     assert store_of(trail).calls[3] == f"create effects/{plan}/0/1/intent"
-    assert store_of(trail).calls[4] == f"append incidents/{incident}/audit.jsonl"
+    assert store_of(trail).calls[4] == f"append audit/{incident}/0000.jsonl"
     assert store_of(trail).calls[6] == f"create effects/{plan}/0/1/outcome"
     assert (outcome.status, stages(trail)) == (Status.ACCEPTED, ["intent", "outcome"])
 
@@ -120,7 +120,7 @@ def test_no_secret_of_the_body_reaches_the_trail():
         trail,
         FakeWrites(Reply(status=400, errors=(ErrorDetail(code="BadArgument", message="KEY=s3cret-value", depth=0),))),
     )
-    kept = b"".join(trail.store.read(name) for name in trail.store.list("incidents/"))
+    kept = b"".join(trail.store.read(name) for name in trail.store.list("audit/"))
     assert b"s3cret-value" not in kept
     assert b"BadArgument" in kept
 
@@ -156,7 +156,7 @@ def test_a_send_after_its_time_is_not_made():
     trail, clock, writes = make_trail(), Clock(), FakeWrites()
     journal = make_journal(trail, clock)
 
-    def slow(incident_id, stage, key, **facts):
+    def slow(incident_id, stage, key, by=None, **facts):
         clock.now += timedelta(seconds=31)
 
     outcome = execute(
@@ -168,7 +168,7 @@ def test_a_send_after_its_time_is_not_made():
         writes=writes,
         trail=trail,
         journal=type("Slow", (type(journal),), {"record": staticmethod(slow)}, frozen=True)(
-            trail=trail, mode=journal.mode, policy_version="v", clock=clock
+            trail=trail, mode=journal.mode, policy_version="v", clock=clock, own=journal.own
         ),
         nonce="n",
         keep=codec.digest_of,
@@ -270,7 +270,7 @@ def test_a_dry_run_has_nothing_that_could_send_and_says_what_was_asked():
 # ---------------------------------------------------------------------------------------------- the store is down
 
 
-@pytest.mark.parametrize("part", ["budget/", "targets/", "requests/", "/intent", "audit.jsonl"])
+@pytest.mark.parametrize("part", ["budget/", "targets/", "requests/", "/intent", "audit/"])
 def test_nothing_is_sent_while_intent_and_record_are_not_both_on_the_trail(part):
     trail, writes = make_trail(), FakeWrites()
     store_of(trail).fails = lambda name: part in name
@@ -293,7 +293,7 @@ def test_a_store_that_is_back_before_the_intent_lets_the_same_attempt_send(part)
 
 def test_a_record_that_failed_after_the_intent_is_read_back_as_not_done():
     trail, writes, clock = make_trail(), FakeWrites(), Clock()
-    store_of(trail).fails = lambda name: name.endswith("audit.jsonl")
+    store_of(trail).fails = lambda name: name.startswith("audit/")
     with pytest.raises(StoreUnavailable):
         sent(trail, writes, clock=clock)
     store_of(trail).fails = lambda _: False

@@ -146,7 +146,7 @@ def walk(own, incident=None, *, stop="", words="it is Succeeded", comment="fine"
 
     def journal(minutes):
         now[0] = incident.failed_at + minutes * MINUTE
-        return Journal(trail=own.trail, mode=Mode.ASK, policy_version="v1", clock=lambda: now[0])
+        return Journal(trail=own.trail, mode=Mode.ASK, policy_version="v1", clock=lambda: now[0], own=lambda: None)
 
     own.trail.open_incident(incident, "n", incident.failed_at, mode=Mode.ASK)
     journal(0).opened(incident)
@@ -538,14 +538,14 @@ def test_evidence_that_is_gone_or_changed_is_said_to_be(own, tmp_path):
 def test_records_are_given_as_they_lie_on_the_trail(own):
     incident, *_ = walk(own)
     answer = ask(incidents.records, id=incident.id)
-    assert answer.get_body() == own.trail.store.read(f"incidents/{incident.id}/audit.jsonl")
+    assert answer.get_body() == own.trail.store.read(f"audit/{incident.id}/0000.jsonl")
     assert answer.mimetype == "application/x-ndjson"
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{incident.id}.jsonl"'
 
 
 def test_a_record_that_cannot_be_read_hides_no_other(own):
     incident, *_ = walk(own)
-    name = f"incidents/{incident.id}/audit.jsonl"
+    name = f"audit/{incident.id}/0000.jsonl"
     own.trail.store.append(name, b'{"seq": "x"}\n', len(own.trail.store.read(name)))
     words = Parsed(text(ask(incidents.shown, id=incident.id))).words
     assert "1 record of this incident cannot be read" in words

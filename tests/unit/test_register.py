@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from remediations import register as module
 from remediations.adapters.folder import FolderStore
 from remediations.errors import AppendConflict, StoreUnavailable
-from remediations.model import AuditRecord, End, Mode, Operation
+from remediations.model import Actor, AuditRecord, End, Mode, Operation
 from remediations.register import Kind, Line, Register, State
 from remediations.trail import Answered, Ended, Question, Trail
 from tests.builders import DEPLOYMENT, FAILED_AT, NOON, MemoryStore, make_incident, make_trail, store_of
@@ -347,9 +347,11 @@ def record(stage, facts, at):
         incident=make_incident().id,
         stage=stage,
         key=f"{stage}:{at}",
+        actor=Actor(),
         mode=Mode.ASK,
         policy_version="v",
         facts=facts,
+        previous="",
     )
 
 

@@ -5,9 +5,20 @@ from datetime import timedelta
 import pytest
 
 from remediations.errors import AlreadyExists, AppendConflict, NotFound, StoreUnavailable, UnsafeName
-from remediations.model import AuditRecord, Disposition, End, Mode, Status
+from remediations.model import Actor, AuditRecord, Disposition, End, Mode, Status
 from remediations.policy import Pause
-from remediations.trail import Answered, Ended, Intake, Joined, Question, Result, Settled, Slot, counts_as_attempt
+from remediations.trail import (
+    Answered,
+    Ended,
+    Intake,
+    Joined,
+    Question,
+    Result,
+    Settled,
+    Slot,
+    Trail,
+    counts_as_attempt,
+)
 from tests.builders import (
     DEPLOYMENT,
     ENDPOINT,
@@ -34,9 +45,11 @@ def record(key="incident:opened", **changes):
         "incident": make_incident().id,
         "stage": "incident",
         "key": key,
+        "actor": Actor(),
         "mode": Mode.AUTO,
         "policy_version": "v",
         "facts": {"a": 1},
+        "previous": "",
     }
     return AuditRecord(**{**fields, **changes})
 
@@ -126,7 +139,7 @@ def test_a_record_gives_way_to_one_that_came_between():
 
     def interrupt(name):
         if between:
-            trail.append_record(between.pop())
+            Trail(store).append_record(between.pop())  # as another process does
         return False
 
     store.fails = interrupt

@@ -227,9 +227,10 @@ class Scene:
         else:
             record = json.loads(told)
             facts = record.get("facts", record)
+            by = record.get("actor") or record["by"]
             assert facts["why"] == why or (why is None and facts["why"])
             assert len(facts["why"]) < 200
-            assert facts["by"]["oid"] == (None if why == NOBODY else sent.oid)
+            assert by["oid"] == (None if why == NOBODY else sent.oid)
             for secret in secrets_of(sent):
                 assert secret.encode() not in told, secret
         return answer
@@ -258,7 +259,7 @@ def _told(
         assert name not in before
         return after[name]
     incident = questions[("asked", "other").index(where)].incident_id
-    name, length = (f"trail/incidents/{incident}/{one}" for one in ("audit.jsonl", ".audit.jsonl.length"))
+    name, length = (f"trail/audit/{incident}/{one}" for one in ("0000.jsonl", ".0000.jsonl.length"))
     assert changed == {name, length}
     assert after[name].startswith(before[name])
     new = after[name][len(before[name]) :]

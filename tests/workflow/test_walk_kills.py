@@ -90,7 +90,7 @@ def test_a_worker_killed_between_intent_and_send_sends_under_a_new_intent(tell):
 
     def hold_the_trail():
         # After this read comes the intent; its record waits for the file that we hold, and the send for its record.
-        audit = story.theatre.folder / "trail/incidents" / story.incident() / ".audit.jsonl.length"
+        audit = story.theatre.folder / "trail/audit" / story.incident() / ".0000.jsonl.length"
         lock = audit.open("r+b")
         fcntl.flock(lock, fcntl.LOCK_EX)
         held.append(lock)

@@ -275,7 +275,7 @@ def test_one_of_two_approvals_changes_nothing_yet(tell):
     words = f"approved by {answering.somebody(1)} and {answering.somebody(2)}"
     assert (second.status_code, second.json()["words"]) == (200, words)
     assert story.ending()[0] == "repaired"
-    votes = [(one.facts["by"]["oid"], one.facts["approves"]) for one in story.records(stage="vote")]
+    votes = [(one.actor.oid, one.facts["approves"]) for one in story.records(stage="vote")]
     assert votes == [(answering.somebody(1), True), (answering.somebody(2), True)]
     story.check_promises()
 
@@ -303,7 +303,7 @@ def test_who_deployed_may_reject_their_own_repair_and_not_approve_it(tell):
     assert story.answer(asked, "reject", oid=ci, comment="mine").status_code == 200
     assert story.ending() == ("rejected", f"rejected by {ci}: mine")
     (record,) = story.records(stage="answer-refused")
-    assert record.facts["by"]["oid"] == ci
+    assert record.actor.oid == ci
 
 
 def test_a_failure_whose_starter_nobody_knows_needs_one_more(tell):
@@ -396,7 +396,7 @@ def test_the_sweep_rings_for_an_answer_that_the_walk_has_not_heard_of(tell, monk
     story.sweep()
     assert story.ending()[0] == "repaired"
     assert story.effects() == ["PUT green"]
-    assert [record.facts["by"]["oid"] for record in story.records(stage="vote")] == [story.approver]
+    assert [record.actor.oid for record in story.records(stage="vote")] == [story.approver]
 
 
 def test_an_answer_that_is_complete_counts_though_nobody_rang(tell, monkeypatch):

@@ -40,7 +40,7 @@ def test_without_the_record_of_the_intent_nothing_is_sent_until_the_trail_can_be
     spoiled = []
 
     def spoil_the_trail():
-        length = story.theatre.folder / "trail/incidents" / story.incident() / ".audit.jsonl.length"
+        length = story.theatre.folder / "trail/audit" / story.incident() / ".0000.jsonl.length"
         spoiled.append((length, length.read_bytes()))
         length.unlink()
         length.mkdir()
