@@ -65,6 +65,9 @@ class ReadOnlyStore:
     def list(self, prefix: str) -> Iterator[str]:
         return self._store.list(prefix)
 
+    def lengths(self, prefix: str) -> Iterator[tuple[str, int]]:
+        return self._store.lengths(prefix)
+
 
 class Bench(Struct, frozen=True, kw_only=True):
     """What judging needs: settings, policy, a trail that cannot be written, and a maker of readers.

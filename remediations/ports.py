@@ -42,6 +42,12 @@ class Store(Protocol):
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the names that start with ``prefix``, in lexical order."""
 
+    def lengths(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the names that start with ``prefix`` and how many bytes each record has, in lexical order.
+
+        No record is read for it: what every append had added that returned before this began is counted.
+        """
+
 
 def checked_name(name: str) -> str:
     """Return the name, or raise ``UnsafeName`` if some store could not hold it, or it could leave one."""

@@ -355,6 +355,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._records: dict[str, bytes] = {}
+        self._created: set[str] = set()
         self._lock = threading.Lock()
         self.calls: list[str] = []
         self.fails: Callable[[str], bool] = lambda _: False
@@ -365,12 +366,15 @@ class MemoryStore:
             if name in self._records:
                 raise AlreadyExists(name)
             self._records[name] = content
+            self._created.add(name)
 
     def append(self, name: str, content: bytes, at: int) -> None:
         if not content:
             raise ValueError(f"append to {name!r}: there is nothing to append")
         self._written("append", name)
         with self._lock:
+            if name in self._created:
+                raise AlreadyExists(name)
             known = self._records.get(name, b"")
             if len(known) != at:
                 raise AppendConflict(name, at, len(known))
@@ -388,6 +392,12 @@ class MemoryStore:
         with self._lock:
             names = sorted(name for name in self._records if name.startswith(prefix))
         yield from names
+
+    def lengths(self, prefix: str) -> Iterator[tuple[str, int]]:
+        checked_prefix(prefix)
+        with self._lock:
+            found = sorted((name, len(content)) for name, content in self._records.items() if name.startswith(prefix))
+        yield from found
 
     def _written(self, operation: str, name: str) -> None:
         checked_name(name)

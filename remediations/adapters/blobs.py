@@ -99,6 +99,13 @@ class BlobStore:
         with self._explained("list", prefix):
             yield from self._container.list_blob_names(name_starts_with=start)
 
+    def lengths(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the names that start with ``prefix`` and how many bytes each record has, in lexical order."""
+        start = checked_prefix(prefix)
+        with self._explained("list", prefix):
+            for blob in self._container.list_blobs(name_starts_with=start):
+                yield blob.name, blob.size
+
     @cached_property
     def _container(self) -> ContainerClient:
         if self._on_emulator:

@@ -84,6 +84,15 @@ class FolderStore:
         with self._explained(f"list {prefix!r}"):
             yield from _names(self.root, "", start)
 
+    def lengths(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the names that start with ``prefix`` and how many bytes each record has, in lexical order."""
+        start = checked_prefix(prefix)
+        with self._explained(f"list {prefix!r}"):
+            for name in _names(self.root, "", start):
+                target = self.root / name
+                length = _read_length(target)
+                yield name, target.stat().st_size if length is None else length
+
     def _path(self, name: str) -> Path:
         return self.root / checked_name(name)
 

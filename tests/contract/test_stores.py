@@ -20,12 +20,15 @@ from remediations.adapters.blobs import BlobStore
 from remediations.adapters.folder import FolderStore
 from remediations.errors import AlreadyExists, AppendConflict, NotFound, StoreUnavailable, UnsafeName
 from remediations.ports import Store
+from tests.builders import MemoryStore
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(params=["folder", "blob"])
+@pytest.fixture(params=["memory", "folder", "blob"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "memory":
+        return MemoryStore()
     if request.param == "folder":
         return FolderStore(tmp_path / "trail")
     azurite = request.getfixturevalue("azurite")
@@ -143,6 +146,18 @@ class TestEveryStore:
 
     def test_lists_nothing_when_empty(self, store: Store):
         assert list(store.list("")) == []
+        assert list(store.lengths("")) == []
+
+    def test_tells_the_length_of_each_record_in_lexical_order(self, store: Store):
+        store.create("a/empty", b"")
+        store.create("a-b/whole", b"12345")
+        store.append("a/log", b"one\n", 0)
+        store.append("a/log", b"two\n", 4)
+        store.append("b/long", b"x" * 70_000, 0)
+        assert list(store.lengths("")) == [("a-b/whole", 5), ("a/empty", 0), ("a/log", 8), ("b/long", 70_000)]
+        assert list(store.lengths("a/")) == [("a/empty", 0), ("a/log", 8)]
+        assert list(store.lengths("a/log")) == [("a/log", 8)]
+        assert list(store.lengths("c")) == []
 
     @pytest.mark.parametrize(
         "name",
@@ -180,8 +195,9 @@ class TestEveryStore:
 
     @pytest.mark.parametrize("prefix", ["../", "/", "a//", ".", "a/../b", "a b"])
     def test_refuses_prefixes_that_escape(self, store: Store, prefix: str):
-        with pytest.raises(UnsafeName):
-            list(store.list(prefix))
+        for attempt in (store.list, store.lengths):
+            with pytest.raises(UnsafeName):
+                list(attempt(prefix))
 
 
 def race_in_process(root: str, start: Any, wins_of: Any) -> None:
@@ -264,6 +280,7 @@ class TestFolder:
         with (tmp_path / "log").open("ab") as file:
             file.write(b"to")  # what a writer leaves that dies before it commits
         assert store.read("log") == b"whole"
+        assert list(store.lengths("")) == [("log", 5)]
         store.append("log", b"!", 5)
         assert store.read("log") == (tmp_path / "log").read_bytes() == b"whole!"
 
