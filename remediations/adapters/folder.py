@@ -2,7 +2,8 @@
 
 A created record is written aside and then linked to its name, so the name never shows half of it. An appended record
 has a hidden file beside it that holds its length: bytes beyond that length were never promised, and are neither read
-nor kept. For POSIX systems (`flock`, hard links).
+nor kept. Whether a name is created or appended to is settled under a lock of its folder, and the hidden file is there
+before the record is. For POSIX systems (`flock`, hard links).
 """
 
 import fcntl
@@ -34,7 +35,10 @@ class FolderStore:
             aside = target.with_name(f".{secrets.token_hex(8)}")
             try:
                 _write_new(aside, content)
-                os.link(aside, target)
+                with _locked(target.parent):
+                    if _length_file(target).exists():
+                        raise AlreadyExists(name)
+                    os.link(aside, target)
             except FileExistsError as error:
                 self._refuse_folder(target, name)
                 raise AlreadyExists(name) from error
@@ -48,10 +52,11 @@ class FolderStore:
             raise ValueError(f"append to {name!r}: there is nothing to append")
         target = self._path(name)
         with self._explained(f"append to {name!r}"):
+            self._refuse_folder(target, name)
             if at == 0:
                 _make_folder(target.parent)
-                self._refuse_folder(target, name)
-            with _locked_length(target, begin=at == 0) as lock:
+                _begin(target)
+            with _locked_length(target) as lock:
                 if lock is None:
                     if target.exists():
                         raise AlreadyExists(name)
@@ -59,21 +64,18 @@ class FolderStore:
                 length = _committed(lock)
                 if length != at:
                     raise AppendConflict(name, at, length)
-                if at == 0:  # or a crash could leave content without its length, which would read as a created record
-                    _sync_folder(target.parent)
                 _write_at(target, content, at)
                 _commit(lock, at + len(content))
-            if at == 0:
-                _sync_folder(target.parent)
 
     def read(self, name: str) -> bytes:
         """Return a record; raise ``NotFound`` if there is none."""
         target = self._path(name)
         with self._explained(f"read {name!r}"):
             try:
-                # The length first: bytes below it never change, whatever is being appended meanwhile.
-                length = _read_length(target)
-                content = target.read_bytes()
+                with target.open("rb") as file:
+                    # An appended record that is there has its length beside it; bytes below that never change.
+                    length = _read_length(target)
+                    content = file.read()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
                 raise NotFound(name) from error
             return content if length is None else content[:length]
@@ -119,8 +121,7 @@ def _write_new(path: Path, content: bytes) -> None:
 
 def _write_at(path: Path, content: bytes, at: int) -> None:
     """Write from ``at`` on, over whatever a writer left there that died before it could commit."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    with os.fdopen(descriptor, "r+b") as file:
+    with path.open("r+b") as file:
         file.truncate(at)
         file.seek(at)
         file.write(content)
@@ -141,14 +142,35 @@ def _read_length(target: Path) -> int | None:
     return int(digits or b"0")
 
 
+def _begin(target: Path) -> None:
+    """Make an appended record without content, unless the name is taken; it survives a crash.
+
+    The length comes first: content without it would read as a created record.
+    """
+    if not target.exists():
+        with _locked(target.parent):
+            if not target.exists():
+                _length_file(target).touch()
+                target.touch()
+    _sync_folder(target.parent)
+
+
 @contextmanager
-def _locked_length(target: Path, *, begin: bool) -> Iterator[int | None]:
-    """Hold the lock of an appended record; None where there is none and we may not begin one."""
-    flags = os.O_RDWR | os.O_CLOEXEC
-    if begin and not target.exists():
-        flags |= os.O_CREAT
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock under which new names in a folder are taken."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        descriptor = os.open(_length_file(target), flags, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked_length(target: Path) -> Iterator[int | None]:
+    """Hold the lock of an appended record; None where there is none."""
+    try:
+        descriptor = os.open(_length_file(target), os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         yield None
         return

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -115,6 +117,25 @@ class TestEveryStore:
         with pytest.raises(AlreadyExists):
             store.create("audit/log", b"two\n")
         assert store.read("audit/log") == b"one\n"
+
+    def test_a_name_is_created_or_appended_to_and_never_both(self, store: Store):
+        start, answers = Barrier(2), set()
+
+        def race(write: Callable[[], None]) -> bool:
+            start.wait()
+            try:
+                write()
+            except AlreadyExists:
+                return False
+            return True
+
+        with ThreadPoolExecutor(2) as pool:
+            for turn in range(60):
+                name = f"race/{turn}"
+                created = pool.submit(race, lambda name=name: store.create(name, b"created"))
+                appended = pool.submit(race, lambda name=name: store.append(name, b"appended", 0))
+                answers.add((created.result(), appended.result(), store.read(name)))
+        assert answers <= {(True, False, b"created"), (False, True, b"appended")}
 
     def test_never_mixes_appends_of_many_writers(self, store: Store):
         records = [f"{n:03}".encode() * 40 + b"\n" for n in range(40)]
@@ -283,6 +304,19 @@ class TestFolder:
         assert list(store.lengths("")) == [("log", 5)]
         store.append("log", b"!", 5)
         assert store.read("log") == (tmp_path / "log").read_bytes() == b"whole!"
+
+    def test_a_beginning_whose_writer_died_is_an_empty_record(self, tmp_path: Path):
+        store = FolderStore(tmp_path)
+        (tmp_path / ".log.length").touch()  # it died before it made the record itself
+        with pytest.raises(AlreadyExists):
+            store.create("log", b"created")
+        assert list(store.list("")) == []
+        (tmp_path / "log").touch()  # or just after
+        assert (store.read("log"), list(store.lengths(""))) == (b"", [("log", 0)])
+        with pytest.raises(AlreadyExists):
+            store.create("log", b"created")
+        store.append("log", b"one\n", 0)
+        assert store.read("log") == b"one\n"
 
     def test_a_name_is_not_also_a_folder(self, tmp_path: Path):
         store = FolderStore(tmp_path)
