@@ -1,17 +1,13 @@
 """What all tests share: the storage emulator, and the research folder where there is one."""
 
-import base64
 import os
-import re
-import secrets
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from azure.core.credentials import AzureNamedKeyCredential
 from hypothesis import settings
+
+from tests.emulator import Azurite
 
 ROOT = Path(__file__).parents[1]
 RESEARCH = os.environ.get("MEDIC_RESEARCH")
@@ -32,39 +28,8 @@ def research() -> Path:
     return Path(RESEARCH)
 
 
-class Azurite(NamedTuple):
-    """A running storage emulator; the account and its key are made up for this run."""
-
-    endpoint: str
-    credential: AzureNamedKeyCredential
-
-
 @pytest.fixture(scope="session")
 def azurite() -> Iterator[Azurite]:
-    """A blob service of our own on a free loopback port, one for each test process."""
-    program = ROOT / ".tools/azurite/node_modules/azurite/dist/src/blob/main.js"
-    assert program.exists(), "Azurite is not installed: run `make setup`"
-    account, key = "medictest", base64.b64encode(secrets.token_bytes(64)).decode()
-    options = ("--blobPort", "0", "--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry")
-    with subprocess.Popen(
-        ["node", program, "--blobHost", "127.0.0.1", *options],
-        env={**os.environ, "AZURITE_ACCOUNTS": f"{account}:{key}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        try:
-            address = _read_until_listening(process)
-            yield Azurite(f"{address}/{account}", AzureNamedKeyCredential(account, key))
-        finally:
-            process.kill()
-
-
-def _read_until_listening(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    said = ""
-    for line in process.stdout:
-        said += line
-        if listening := re.search(r"listens on (http://\S+)", line):
-            return listening[1]
-    raise AssertionError(f"Azurite ended before it listened:\n{said}")
+    """A blob service in memory, one for each test process."""
+    with Azurite() as running:
+        yield running

@@ -14,13 +14,30 @@ from uuid import uuid4
 from azure.core import MatchConditions
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.storage.blob import BlobClient, ContainerClient, ExponentialRetry
+from azure.storage.blob import BlobClient, BlobProperties, ContainerClient, ExponentialRetry
 
 from remediations.errors import AlreadyExists, AppendConflict, NotFound, StoreUnavailable
 from remediations.ports import checked_name, checked_prefix
 
 _LOOPBACK: Final = {"127.0.0.1", "::1", "localhost"}
 _WRITER: Final = "writer"
+# What the SDK raises over an answer whose headers are not those of the service.
+_UNREADABLE: Final = (ValueError, LookupError)
+_LEASED: Final = "Somebody holds a lease on this record: break the lease, and look who writes here besides us."
+_FIXES: Final = {
+    "ContainerNotFound": "Create the container: deploy infra/ again.",
+    "BlockCountExceedsLimit": (
+        "The record is full, an append blob takes 50,000 appends: it can still be read. Look what adds to it so often."
+    ),
+    "BlobImmutableDueToPolicy": (
+        "The container's immutability policy forbids it: let the policy allow protected append writes."
+    ),
+    "BlobIsSealed": "Somebody sealed this record for good: look who writes here besides us.",
+    "LeaseIdMissing": _LEASED,
+    "LeaseIdMismatchWithBlobOperation": _LEASED,
+    "ContainerBeingDeleted": "Somebody is deleting the container: recover it, or deploy infra/ again when it is gone.",
+    "AccountIsDisabled": "The storage account is disabled: enable it.",
+}
 
 
 class BlobStore:
@@ -55,7 +72,10 @@ class BlobStore:
             except HttpResponseError as error:
                 if error.status_code not in {409, 412}:
                     raise
-                if blob.get_blob_properties().metadata.get(_WRITER) != writer:
+                standing = _properties(blob)
+                if standing is None:  # the refusal was about something else than the name
+                    raise
+                if standing.metadata.get(_WRITER) != writer:
                     raise AlreadyExists(name) from error
 
     def append(self, name: str, content: bytes, at: int) -> None:
@@ -74,17 +94,18 @@ class BlobStore:
                 _begin(blob)
             try:
                 blob.append_block(content, appendpos_condition=at, retry_hook=note)
-            except ResourceNotFoundError as error:
-                if _code(error) != "BlobNotFound":
-                    raise
-                raise AppendConflict(name, at, 0) from error
             except HttpResponseError as error:
-                if _code(error) == "InvalidBlobType":
+                code = _code(error)
+                if code == "BlobNotFound":
+                    raise AppendConflict(name, at, 0) from error
+                if code == "InvalidBlobType":
                     raise AlreadyExists(name) from error
-                if error.status_code != 412:
+                if error.status_code not in {409, 412}:
                     raise
                 if sent_again and _stands(blob, content, at):
                     return
+                if code != "AppendPositionConditionNotMet":
+                    raise
                 raise AppendConflict(name, at, blob.get_blob_properties().size) from error
 
     def read(self, name: str) -> bytes:
@@ -122,12 +143,26 @@ class BlobStore:
     def _explained(self, verb: str, name: str) -> Iterator[None]:
         try:
             yield
-        except AzureError as error:
+        except (AzureError, *_UNREADABLE) as error:
             code = _code(error)
             if code == "BlobNotFound":
                 raise NotFound(name) from error
             store = f"container {self._client.container_name!r} of {urlsplit(self._client.url).hostname}"
             raise StoreUnavailable(store, f"{verb} {name!r}", _why(error), _fix(code, error)) from error
+
+
+def _properties(blob: BlobClient) -> BlobProperties | None:
+    """Give what the service says of a blob, or None if there is none; ValueError if it does not say it."""
+    try:
+        found = blob.get_blob_properties()
+    except ResourceNotFoundError as error:
+        if _code(error) != "BlobNotFound":
+            raise
+        return None
+    if not found.blob_type:  # headers were lost on the way: with them, perhaps, the mark that a record is ours
+        msg = f"the properties of {blob.blob_name!r} are incomplete"
+        raise ValueError(msg)
+    return found
 
 
 def _begin(blob: BlobClient) -> None:
@@ -149,23 +184,25 @@ def _stands(blob: BlobClient, content: bytes, at: int) -> bool:
         raise
 
 
-def _code(error: AzureError) -> str | None:
+def _code(error: Exception) -> str | None:
     """Return the service's own code, which the storage SDK adds to the exceptions of azure-core."""
     code = getattr(error, "error_code", None)
-    return None if code is None else str(code)
+    return None if code is None else str(getattr(code, "value", code))  # a code that the SDK knows is an enum's
 
 
-def _why(error: AzureError) -> str:
+def _why(error: Exception) -> str:
     code = _code(error)
     status = getattr(error, "status_code", None)
     if code or status:
         return f"the service answered {status} {code or ''}".rstrip()
+    if isinstance(error, _UNREADABLE):
+        return "the answer cannot be read"
     return f"no answer ({type(error).__name__})"
 
 
-def _fix(code: str | None, error: AzureError) -> str:
-    if code == "ContainerNotFound":
-        return "Create the container: deploy infra/ again."
+def _fix(code: str | None, error: Exception) -> str:
+    if code in _FIXES:
+        return _FIXES[code]
     if getattr(error, "status_code", None) in {401, 403}:
         return (
             "Give our identity Storage Blob Data Contributor on the container, and check the account's network rules."

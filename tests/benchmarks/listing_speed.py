@@ -6,23 +6,17 @@ the route itself, from request to response, once its imports are done; the media
 """
 
 import argparse
-import base64
 import json
 import os
 import random
-import re
-import secrets
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-
-from azure.core.credentials import AzureNamedKeyCredential
 
 from remediations import codec, register
 from remediations.adapters.blobs import BlobStore
@@ -30,6 +24,7 @@ from remediations.adapters.folder import FolderStore
 from remediations.model import End, Mode, Operation
 from remediations.ports import Store
 from remediations.register import Kind, Line
+from tests.emulator import Azurite
 
 ROOT = Path(__file__).parents[2]
 DAYS = 30
@@ -112,24 +107,6 @@ def fill(store: Store, count: int, now: datetime) -> int:
     return sum(len(line) for written in days.values() for line in written)
 
 
-@contextmanager
-def azurite() -> Iterator[tuple[str, str]]:
-    """Give the endpoint of a storage emulator, and its account as AZURITE_ACCOUNTS names it."""
-    account = f"medicbench:{base64.b64encode(secrets.token_bytes(64)).decode()}"
-    program = ROOT / ".tools/azurite/node_modules/azurite/dist/src/blob/main.js"
-    with tempfile.TemporaryDirectory() as folder:
-        options = ("--blobPort", "0", "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--location", folder)
-        command = ["node", str(program), "--blobHost", "127.0.0.1", *options]
-        environment = {**os.environ, "AZURITE_ACCOUNTS": account}
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None
-                found = next(filter(None, (re.search(r"listens on (http://\S+)", line) for line in process.stdout)))
-                yield f"{found[1]}/medicbench", account
-            finally:
-                process.kill()
-
-
 def measure(name_of: str, environment: dict[str, str], runs: int) -> None:
     """Print how long the page takes on one store."""
     taken: dict[str, list[float]] = {"first": [], "fresh": [], "later": []}
@@ -165,9 +142,9 @@ def main() -> None:
         size = fill(FolderStore(Path(folder) / "trail"), options.incidents, now)
         print(f"{options.incidents:,} incidents in {DAYS} days: {size / 1e6:.1f} MB of register")
         measure("folder", {"MEDIC_STORE": folder}, options.runs)
-    with azurite() as (endpoint, account):
-        fill(BlobStore(endpoint, "trail", AzureNamedKeyCredential(*account.split(":", 1))), options.incidents, now)
-        measure("Azurite", {"MEDIC_STORE": endpoint, "AZURITE_ACCOUNTS": account}, options.runs)
+    with tempfile.TemporaryDirectory() as folder, Azurite(Path(folder)) as azurite:
+        fill(BlobStore(azurite.endpoint, "trail", azurite.credential), options.incidents, now)
+        measure("Azurite", {"MEDIC_STORE": azurite.endpoint, "AZURITE_ACCOUNTS": azurite.accounts}, options.runs)
 
 
 if __name__ == "__main__":

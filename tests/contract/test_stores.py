@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -132,8 +133,8 @@ class TestEveryStore:
         with ThreadPoolExecutor(2) as pool:
             for turn in range(60):
                 name = f"race/{turn}"
-                created = pool.submit(race, lambda name=name: store.create(name, b"created"))
-                appended = pool.submit(race, lambda name=name: store.append(name, b"appended", 0))
+                created = pool.submit(race, partial(store.create, name, b"created"))
+                appended = pool.submit(race, partial(store.append, name, b"appended", 0))
                 answers.add((created.result(), appended.result(), store.read(name)))
         assert answers <= {(True, False, b"created"), (False, True, b"appended")}
 
