@@ -11,10 +11,11 @@ from durabletask.client import OrchestrationStatus
 
 from functions import activities
 from functions.events import order_of, ring, schedule, start
-from remediations import admission, discovery, execution, telling
+from remediations import admission, codec, discovery, execution, telling
 from remediations.approval import rules
 from remediations.audit import asked_about
 from remediations.model import Disposition, Incident, Json, Reception
+from remediations.proof import anchoring
 from remediations.services import Services, services
 from remediations.trail import Intake, Question
 
@@ -53,6 +54,22 @@ async def purge(client: df.DurableFunctionsClient) -> None:
     until = own.clock() - _KEEP_HISTORIES
     purged = await client.purge_orchestrations_by(created_time_to=until, runtime_status=_FINISHED)
     log.info("histories.purged", count=purged.deleted_instance_count)
+
+
+def anchor() -> None:
+    """Sign the state of the trail, if it has grown, and let the signed checkpoint leave the house."""
+    own = services()
+    if own.settings.anchor_key is None:
+        log.warning("checkpoint.skipped", why="MEDIC_ANCHOR_KEY is not set: nothing proves the trail")
+        return
+    anchored = anchoring.anchor(own.trail.store, own.settings.anchor_key, own.clock())
+    for finding in anchored.findings:
+        log.error("trail.broken", **codec.dump(finding))
+    if anchored.checkpoint is not None and anchored.is_new:
+        log.info("checkpoint.written", **codec.dump(anchored.checkpoint))  # the log is kept elsewhere: so is this
+        told = None if own.witness is None else own.witness.keep(anchored.checkpoint)
+        if told is not None and not told.taken:
+            log.error("checkpoint.untold", number=anchored.checkpoint.number, why=told.words)
 
 
 def _unfinished(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:

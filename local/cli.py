@@ -299,6 +299,60 @@ def audit_show(
     raise typer.Exit(records.audit_show(incident, as_json=as_json))
 
 
+@audit.command("verify")
+def audit_verify(
+    *,
+    store: Annotated[str | None, typer.Option(metavar="DIR|URL", help="A store, or a copy of its trail.")] = None,
+    against: Annotated[
+        str | None, typer.Option("--checkpoint", metavar="FILE", help="A checkpoint that was kept elsewhere.")
+    ] = None,
+    keys: Annotated[
+        list[str] | None,
+        typer.Option("--key", metavar="PUBLIC", help="Who may have signed, or a file of it. Default: our own key."),
+    ] = None,
+    proof: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Check what `medic audit prove` wrote; no trail is read.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check offline that no record was changed, moved, put in or taken out. Exit 1 if one was, or may have been."""
+    from local.commands import proving
+
+    if proof is not None:
+        if store is not None or against is not None:
+            raise typer.BadParameter("--proof needs neither --store nor --checkpoint.")
+        raise typer.Exit(proving.verify_proof(proof, keys=keys or [], as_json=as_json))
+    raise typer.Exit(proving.verify(store=store, against=against, keys=keys or [], as_json=as_json))
+
+
+@audit.command("anchor")
+def audit_anchor(*, as_json: AsJson = False) -> None:
+    """Sign the state of the trail now, if it has grown. The app does so every quarter of an hour."""
+    from local.commands import proving
+
+    raise typer.Exit(proving.anchor(as_json=as_json))
+
+
+@audit.command("prove")
+def audit_prove(
+    incident: Annotated[str, typer.Argument(help="An incident's id, or the beginning of it.")],
+    record: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Of the record: `audit show --json` has it.")],
+    output: Annotated[str | None, typer.Option(metavar="FILE", help="Where to write it. Default: stdout.")] = None,
+) -> None:
+    """Write a proof that one record was there when the last checkpoint was taken; it holds without the trail."""
+    from local.commands import proving
+
+    raise typer.Exit(proving.prove(incident, record=record, output=output))
+
+
+@audit.command("key")
+def audit_key(*, new: Annotated[bool, typer.Option("--new", help="Make a pair.")] = False) -> None:
+    """Print the public key that verifies our checkpoints."""
+    from local.commands import proving
+
+    raise typer.Exit(proving.key(is_new=new))
+
+
 @approvals.callback()
 def approvals_default(
     ctx: typer.Context, to: AppUrl = _LOCAL, scope: AppScope = None, *, as_json: AsJson = False

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from remediations.errors import UnsafeName
-from remediations.model import Call, Caller, ErrorDetail, Json, Reading
+from remediations.model import Call, Caller, Checkpoint, ErrorDetail, Json, Reading
 
 # No leading dot: neither '..' nor a hidden file. 200: a folder's file names end at 255, and adapters add to them.
 _PART: Final = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]{0,199}")
@@ -171,6 +171,13 @@ class Delivery(Struct, frozen=True, kw_only=True):
     taken: bool | None
     words: str
     retry_after: timedelta | None = None
+
+
+class Witness(Protocol):
+    """Somebody outside who keeps checkpoints of the trail. Nothing raises."""
+
+    def keep(self, checkpoint: Checkpoint) -> Delivery:
+        """Hand a checkpoint over, once."""
 
 
 class Notifier(Protocol):

@@ -19,7 +19,7 @@ from remediations.audit import Journal
 from remediations.errors import AlreadyExists, NotFound, PolicyError, SettingsError
 from remediations.model import Call, Caller, Json, Mode
 from remediations.policy import Policy
-from remediations.ports import Notifier, Reads, Reply, Store, Writes
+from remediations.ports import Notifier, Reads, Reply, Store, Witness, Writes
 from remediations.settings import Settings
 from remediations.trail import Trail
 
@@ -157,15 +157,19 @@ class Services:
             from remediations.adapters.webhook import WebhookNotifier
 
             chosen.append(WebhookNotifier(self.settings.webhook_url))
-        if self.settings.outcome_topic is not None:
-            from remediations.adapters.topic import TopicNotifier
-
-            chosen.append(TopicNotifier(self.settings.outcome_topic, self._credential))
+        if self._topic is not None:
+            chosen.append(self._topic)
         if self.settings.notices_folder is not None:
             from remediations.adapters.outbox import FolderNotifier
 
             chosen.append(FolderNotifier(self.settings.notices_folder))
         return tuple(chosen)
+
+    @property
+    def witness(self) -> Witness | None:
+        """Who keeps checkpoints outside; None if no topic is set."""
+        topic: Witness | None = self._topic
+        return topic
 
     @property
     def own(self) -> Caller | None:
@@ -183,6 +187,14 @@ class Services:
             clock=self.clock,
             own=lambda: self.own,
         )
+
+    @cached_property
+    def _topic(self) -> Any:
+        if self.settings.outcome_topic is None:
+            return None
+        from remediations.adapters.topic import TopicNotifier
+
+        return TopicNotifier(self.settings.outcome_topic, self._credential)
 
     @cached_property
     def _credential(self) -> Any:

@@ -1,5 +1,6 @@
 """Environment -> frozen `Settings`. Every setting has a safe default; a wrong one is refused, with the fix."""
 
+import base64
 import difflib
 import json
 import re
@@ -16,7 +17,9 @@ from remediations.model import Mode
 _ROOT = Path(__file__).parent.parent
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _NOT_OURS = frozenset({"MEDIC_TASK_HUB", "MEDIC_RESEARCH", "MEDIC_LIVE_DEPLOYMENT"})
-_SECRETS = frozenset({"MEDIC_APPROVAL_KEYS", "MEDIC_ARM_TOKEN", "MEDIC_TEAMS_URL", "MEDIC_WEBHOOK_URL"})
+_SECRETS = frozenset(
+    {"MEDIC_APPROVAL_KEYS", "MEDIC_ANCHOR_KEY", "MEDIC_ARM_TOKEN", "MEDIC_TEAMS_URL", "MEDIC_WEBHOOK_URL"}
+)
 _VISIBLE = re.compile(r"[!-~]+")  # what may stand in the request of a URL
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -33,6 +36,7 @@ DESCRIPTIONS: dict[str, str] = {
     "MEDIC_TIME_SCALE": "Divides the waits that policy chose; refused in Azure (default 1)",
     "MEDIC_APPROVAL_KEYS": 'Keys that sign approval links, as JSON: {"k1": "<32 random bytes, base64url>"}',
     "MEDIC_APPROVAL_ACTIVE_KID": "The key that signs; the others are still accepted",
+    "MEDIC_ANCHOR_KEY": "Key that signs checkpoints of the trail: 32 random bytes, base64 (`medic audit key --new`)",
     "MEDIC_TEAMS_URL": "Where cards are posted: the secret URL of a Teams Workflow",
     "MEDIC_WEBHOOK_URL": "Where alerts are posted for paging and mail (common alert schema), a secret URL too",
     "MEDIC_OUTCOME_TOPIC": "Endpoint of an Event Grid topic that gets a CloudEvent of each message",
@@ -46,6 +50,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How this app runs.
 
     Attributes:
+        anchor_key: A secret: the private key of checkpoints (Ed25519), base64; None: none are written.
         teams_url, webhook_url: Secrets: whoever has one can post there.
         notices: The folder that is set; `notices_folder` is the one that is used.
         app_url: What the links in messages begin with, without a slash at its end.
@@ -64,6 +69,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     time_scale: float = 1.0
     approval_keys: dict[str, str] = {}
     approval_active_kid: str | None = None
+    anchor_key: str | None = None
     teams_url: str | None = None
     webhook_url: str | None = None
     outcome_topic: str | None = None
@@ -106,6 +112,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         time_scale=_number(environment, "MEDIC_TIME_SCALE", 1, 1, 100_000),
         approval_keys=keys,
         approval_active_kid=_active_key(environment, keys),
+        anchor_key=_anchor_key(environment),
         teams_url=_channel(environment, "MEDIC_TEAMS_URL", is_azure=is_azure),
         webhook_url=_channel(environment, "MEDIC_WEBHOOK_URL", is_azure=is_azure),
         outcome_topic=_channel(environment, "MEDIC_OUTCOME_TOPIC", is_azure=is_azure),
@@ -235,6 +242,18 @@ def _keys(environment: Mapping[str, str]) -> dict[str, str]:
         why = "an id of a key has other characters than letters, digits, - and _"
         raise SettingsError("MEDIC_APPROVAL_KEYS", "(hidden)", why, fix)
     return keys
+
+
+def _anchor_key(environment: Mapping[str, str]) -> str | None:
+    text = environment.get("MEDIC_ANCHOR_KEY") or None
+    try:
+        is_key = text is None or len(base64.b64decode(text, validate=True)) == 32
+    except ValueError:
+        is_key = False
+    if not is_key:
+        fix = "Make one with `medic audit key --new`, and keep it in a vault."
+        raise SettingsError("MEDIC_ANCHOR_KEY", "(hidden)", "it is not 32 bytes in base64", fix)
+    return text
 
 
 def _active_key(environment: Mapping[str, str], keys: Mapping[str, str]) -> str | None:

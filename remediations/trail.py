@@ -23,6 +23,7 @@
 ==========================================  =========================================================================
 """
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -41,6 +42,14 @@ from remediations.ports import Store
 from remediations.proof import chain
 from remediations.register import Kind, Line, Register
 
+_DAY, _KEY, _ID = r"\d{4}-\d{2}-\d{2}", r"[0-9a-f]{32}", r"[\w-]+"
+_OURS = re.compile(
+    rf"intake/{_DAY}/{_ID}|incidents/{_ID}/(?:opened|ended|joined/{_KEY})|audit/{_ID}/\d{{4,}}\.jsonl"
+    rf"|resources/{_KEY}/{_ID}|targets/{_KEY}/{_ID}|effects/{_ID}/\d+/\d+/(?:intent|outcome|settled)|requests/{_ID}"
+    rf"|budget/{_KEY}/{_ID}/\d{{8}}T\d{{2}}/\d{{4}}|results/{_KEY}/{_ID}/{_DAY}/{_ID}"
+    rf"|approvals/{_ID}/(?:asked|decided|votes/{_KEY})|refused/{_DAY}/{_ID}|pauses/\d{{8}}T\d{{6}}Z-{_ID}"
+    rf"|days/{_DAY}/\d{{4,}}|checkpoints/\d{{4,}}\.jsonl"
+)
 _APPENDS = 20
 _KEPT_ENDS = 1_000
 _NOTHING_DONE = frozenset({Status.BUSY, Status.THROTTLED, Status.UNSENT, Status.REFUSED})
@@ -626,6 +635,11 @@ def _line(kind: Kind, at: datetime, incident: Incident) -> Line:
         operation=incident.operation,
         failed_at=incident.began_at,
     )
+
+
+def is_ours(name: str) -> bool:
+    """Tell whether a record of such a name can be one of the trail's."""
+    return _OURS.fullmatch(name) is not None
 
 
 def audit_folder(incident_id: str) -> str:

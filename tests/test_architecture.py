@@ -18,7 +18,7 @@ from remediations.settings import DESCRIPTIONS
 ROOT = Path(__file__).parents[1]
 OURS = ("function_app", "functions", "remediations", "local", "tests")
 # Heavy libraries that a cold start must not pay for.
-LAZY = {"azure.ai.ml", "azure.mgmt", "azure.storage", "azure.identity", "jinja2", "yaml"}
+LAZY = {"azure.ai.ml", "azure.mgmt", "azure.storage", "azure.identity", "cryptography", "jinja2", "yaml"}
 
 
 def module_of(path: Path) -> str:

@@ -153,7 +153,7 @@ def _incident_json(opened: Opened, ended: Ended | None) -> dict[str, object]:
 def audit_show(name: str, *, as_json: bool) -> int:
     """Tell one incident, record by record."""
     own = terminal.own_services()
-    incident_id = _incident_named(own.trail, name)
+    incident_id = incident_named(own.trail, name)
     records = own.trail.records(incident_id)
     if as_json:
         terminal.say_json({"incident": incident_id, "records": records})
@@ -188,7 +188,7 @@ def _show_record(console: Console, record: AuditRecord) -> None:
     terminal.show(console, *rows)
 
 
-def _incident_named(trail: Trail, name: str) -> str:
+def incident_named(trail: Trail, name: str) -> str:
     wanted = name.strip().lower()
     wanted = wanted if wanted.startswith("inc-") else f"inc-{wanted}"
     found = [incident_id for incident_id in trail.incidents() if incident_id.startswith(wanted)]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import sys
 from datetime import UTC, datetime, timedelta
@@ -179,6 +180,17 @@ def read_input(file: str) -> str:
     return content.decode(errors="replace")
 
 
+def write_new(file: str, content: bytes) -> None:
+    """Write a file that is not there yet; raises CommandError."""
+    try:
+        with Path(file).open("xb") as opened:
+            opened.write(content)
+    except FileExistsError as error:
+        raise CommandError(f"{file} exists. Name a file that does not.") from error
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written: {error.strerror}. Name a place that can.") from error
+
+
 def duration(text: str) -> timedelta:
     """Read ``7d``, ``24h``, ``1h30m``."""
     compact = text.strip().lower()
@@ -224,17 +236,24 @@ def future(text: str, now: datetime) -> datetime:
 # ------------------------------------------------------------------------------------ what is worked with
 
 
-def own_services() -> "Services":
-    """Give the services of this environment; warnings go to stderr, and Azure's libraries keep silent."""
+def own_services(store: str | None = None) -> "Services":
+    """Give the services of this environment; warnings go to stderr, and Azure's libraries keep silent.
+
+    Args:
+        store: Another store than the one that is set.
+    """
     import structlog  # noqa: PLC0415 - most commands need no services
 
-    from remediations.services import services  # noqa: PLC0415 - the stores and the policy
+    from remediations import settings  # noqa: PLC0415 - as above
+    from remediations.services import Services, services  # noqa: PLC0415 - the stores and the policy
 
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     logging.getLogger("azure").setLevel(logging.CRITICAL)
+    if store is not None:
+        return Services(settings.load({**os.environ, "MEDIC_STORE": store}))
     return services()
 
 

@@ -8,6 +8,7 @@ before the record is. For POSIX systems (`flock`, hard links).
 
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from remediations.ports import checked_name, checked_prefix
 
 # One short write inside one disk sector: it is there or it is not.
 _LENGTH_DIGITS: Final = 20
+_HIDDEN: Final = re.compile(r"\.(?:.+\.length|[0-9a-f]{16})")  # beside a record; or aside, of a writer that died
 
 
 class FolderStore:
@@ -30,7 +32,7 @@ class FolderStore:
     def create(self, name: str, content: bytes) -> None:
         """Keep a new record; raise ``AlreadyExists`` if the name is taken."""
         target = self._path(name)
-        with self._explained(f"create {name!r}"):
+        with explained(self.root, f"create {name!r}"):
             _make_folder(target.parent)
             aside = target.with_name(f".{secrets.token_hex(8)}")
             try:
@@ -51,7 +53,7 @@ class FolderStore:
         if not content:
             raise ValueError(f"append to {name!r}: there is nothing to append")
         target = self._path(name)
-        with self._explained(f"append to {name!r}"):
+        with explained(self.root, f"append to {name!r}"):
             self._refuse_folder(target, name)
             if at == 0:
                 _make_folder(target.parent)
@@ -70,7 +72,7 @@ class FolderStore:
     def read(self, name: str) -> bytes:
         """Return a record; raise ``NotFound`` if there is none."""
         target = self._path(name)
-        with self._explained(f"read {name!r}"):
+        with explained(self.root, f"read {name!r}"):
             try:
                 with target.open("rb") as file:
                     # An appended record that is there has its length beside it; bytes below that never change.
@@ -83,13 +85,13 @@ class FolderStore:
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the names that start with ``prefix``, in lexical order."""
         start = checked_prefix(prefix)
-        with self._explained(f"list {prefix!r}"):
+        with explained(self.root, f"list {prefix!r}"):
             yield from _names(self.root, "", start)
 
     def lengths(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yield the names that start with ``prefix`` and how many bytes each record has, in lexical order."""
         start = checked_prefix(prefix)
-        with self._explained(f"list {prefix!r}"):
+        with explained(self.root, f"list {prefix!r}"):
             for name in _names(self.root, "", start):
                 target = self.root / name
                 length = _read_length(target)
@@ -102,14 +104,59 @@ class FolderStore:
         if target.is_dir():
             raise UnsafeName(name, "it is the folder of other records")
 
-    @contextmanager
-    def _explained(self, operation: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            why = error.strerror or type(error).__name__
-            fix = "Check that the folder can be written, has space, and is on a local disk (hard links, locks)."
-            raise StoreUnavailable(f"folder {self.root}", operation, why, fix) from error
+
+@contextmanager
+def explained(root: Path, operation: str) -> Iterator[None]:
+    """Turn what the file system says into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        fix = "Check that the folder can be written, has space, and is on a local disk (hard links, locks)."
+        raise StoreUnavailable(f"folder {root}", operation, why, fix) from error
+
+
+class FolderCopy:
+    """A folder to verify, as it lies there: one that a `FolderStore` writes to, or what was copied from a container.
+
+    Bytes are given that no writer has confirmed, and names that no store would have; `torn` tells of the former.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the names that start with ``prefix``, folder by folder; also of hidden files that are none of ours."""
+        with explained(self.root, "list"):
+            yield from (name for name in self._files() if name.startswith(prefix))
+
+    def read(self, name: str) -> bytes:
+        """Return a file whole; raise ``NotFound`` if there is none."""
+        with explained(self.root, f"read {name!r}"):
+            try:
+                return (self.root / name).read_bytes()
+            except FileNotFoundError as error:
+                raise NotFound(name) from error
+
+    def torn(self) -> Iterator[tuple[str, int, int]]:
+        """Yield the appended records that are not as long as their writer confirmed: that length, and the true one."""
+        with explained(self.root, "list"):
+            for name in self._files():
+                confirmed = _read_length(self.root / name)
+                if confirmed is not None and confirmed != (length := (self.root / name).stat().st_size):
+                    yield name, confirmed, length
+
+    def _files(self) -> Iterator[str]:
+        for folder, folders, files in os.walk(self.root, onerror=_raise):
+            folders.sort(key=lambda name: f"{name}/")
+            above = Path(folder).relative_to(self.root).as_posix()
+            for file in sorted(files):
+                if not _HIDDEN.fullmatch(file):
+                    yield file if above == "." else f"{above}/{file}"
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _write_new(path: Path, content: bytes) -> None:

@@ -13,9 +13,11 @@ from azure.core.credentials import AzureKeyCredential, TokenCredential
 from azure.core.exceptions import AzureError
 from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridPublisherClient
+from msgspec import to_builtins
 
 from remediations.adapters.arm import USER_AGENT
 from remediations.adapters.posting import WITHIN, delivery_of
+from remediations.model import Checkpoint
 from remediations.ports import Delivery, Message
 
 _FIX = "Check MEDIC_OUTCOME_TOPIC, that the topic takes CloudEvents, and that our identity has EventGrid Data Sender."
@@ -26,7 +28,7 @@ logging.getLogger("azure.eventgrid._legacy._generated._serialization").setLevel(
 
 
 class TopicNotifier:
-    """Publishes each message as one event.
+    """Publishes each message, and each checkpoint of the trail, as one event.
 
     Args:
         endpoint: Of the topic. Without TLS it is a stand-in on this machine, and gets no token.
@@ -48,8 +50,15 @@ class TopicNotifier:
 
     def tell(self, message: Message) -> Delivery:
         """Hand a message over, once."""
+        return self._publish(event_of(message))
+
+    def keep(self, checkpoint: Checkpoint) -> Delivery:
+        """Hand a checkpoint over, once."""
+        return self._publish(event_of_checkpoint(checkpoint))
+
+    def _publish(self, event: CloudEvent[Any]) -> Delivery:
         try:
-            self._client.send(event_of(message), **self._options)
+            self._client.send(event, **self._options)
         except AzureError as error:
             answer = getattr(error, "response", None) or getattr(error.__cause__, "response", None)  # it wraps a 404
             if answer is None:
@@ -69,4 +78,17 @@ def event_of(message: Message) -> CloudEvent[Any]:
         time=message.at,
         datacontenttype="application/json",
         data={**message.facts, "link": message.link},
+    )
+
+
+def event_of_checkpoint(checkpoint: Checkpoint) -> CloudEvent[Any]:
+    """Give a checkpoint as an event: its data is what ``medic audit verify --checkpoint`` reads."""
+    return CloudEvent(
+        id=f"checkpoint-{checkpoint.number}-{checkpoint.root[:16]}",
+        source="endpoint-medic",
+        type="EndpointMedic.Audit.Checkpoint",
+        subject=f"checkpoint {checkpoint.number}",
+        time=checkpoint.at,
+        datacontenttype="application/json",
+        data=to_builtins(checkpoint),
     )

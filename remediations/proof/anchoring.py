@@ -1,0 +1,114 @@
+"""Anchor: the trail -> the next checkpoint, if a head has moved since the last one.
+
+What is signed is checked first: the checkpoints so far, and the whole chain of every incident that has moved. An
+incident that does not hold is left out and told of; a broken line of checkpoints is not gone on with.
+"""
+
+from collections import defaultdict
+from datetime import datetime
+
+from msgspec import Struct
+
+from remediations import codec, rolls
+from remediations.errors import AppendConflict
+from remediations.model import Checkpoint
+from remediations.ports import Store
+from remediations.proof import checking, checkpoint, merkle
+from remediations.proof.checking import Finding, Heads, Report
+from remediations.proof.checkpoint import Head, Page
+
+_TRIES = 5
+_MOST_HEADS = 5_000  # of one line: about 1 MB, where an append takes 4 MiB
+_MOST_LINES = 1_000
+
+
+class Anchored(Struct, frozen=True, kw_only=True):
+    """What came of it.
+
+    Attributes:
+        checkpoint: The last one; None if there is none yet.
+        is_new: Whether it was written now: a head had moved.
+        findings: What does not hold, and is not in it.
+    """
+
+    checkpoint: Checkpoint | None
+    is_new: bool
+    findings: tuple[Finding, ...] = ()
+
+
+def anchor(store: Store, key: str, now: datetime) -> Anchored:
+    """Write the next checkpoint, if there is something new to be signed.
+
+    Args:
+        key: The private key, base64.
+
+    Raises:
+        StoreError: the store does not answer; nothing is half written.
+        ValueError: the key is none.
+    """
+    conflict: AppendConflict | None = None
+    for _ in range(_TRIES):
+        try:
+            return _anchor(store, key, now)
+        except AppendConflict as error:  # somebody else has just anchored
+            conflict = error
+    raise conflict or ValueError
+
+
+def _anchor(store: Store, key: str, now: datetime) -> Anchored:
+    findings: list[Finding] = []
+    heads = checking.heads_of(store, findings.append)
+    if findings:
+        return Anchored(checkpoint=heads.last, is_new=False, findings=tuple(findings))
+    _, place = rolls.read(store, checkpoint.FOLDER, _MOST_LINES)
+    moved = _moved(store, heads, findings.append)
+    last, tree = heads.last, heads.tree
+    known, records = set(heads.latest), 0 if last is None else last.records
+    for begin in range(0, len(moved), _MOST_HEADS):
+        part = tuple(moved[begin : begin + _MOST_HEADS])
+        for head in part:
+            before = heads.latest.get(head.incident)
+            records += head.records - (0 if before is None else before.records)
+            known.add(head.incident)
+            tree.add(checkpoint.leaf_of(head))
+        last = checkpoint.sign(_following(last, tree, len(known), records, now), key)
+        line = codec.encode(Page(checkpoint=last, heads=part)) + b"\n"
+        place = rolls.append(store, checkpoint.FOLDER, line, place, _MOST_LINES)
+    return Anchored(checkpoint=last, is_new=bool(moved), findings=tuple(findings))
+
+
+def _moved(store: Store, heads: Heads, report: Report) -> list[Head]:
+    """Give the heads of the incidents whose records have grown since the last checkpoint, as far as they hold."""
+    files: defaultdict[str, list[str]] = defaultdict(list)
+    lengths: defaultdict[str, int] = defaultdict(int)
+    for name, length in store.lengths("audit/"):
+        incident = name.split("/")[1]
+        files[incident].append(name)
+        lengths[incident] += length
+    moved: list[Head] = []
+    for incident, names in files.items():
+        before = heads.latest.get(incident)
+        if before is not None and before.length == lengths[incident]:
+            continue
+        found: list[Finding] = []
+        held = checking.chain_of(store, incident, names, heads, found.append)
+        for finding in found:
+            report(finding)
+        if not any(finding.what is not checking.Kind.CLOCK for finding in found) and held.good:
+            moved.append(Head(incident=incident, records=held.good, length=held.length, hash=held.hash))
+    for incident in heads.latest.keys() - files.keys():
+        report(checking.removed(incident, heads))
+    return moved
+
+
+def _following(last: Checkpoint | None, tree: merkle.Tree, incidents: int, records: int, now: datetime) -> Checkpoint:
+    return Checkpoint(
+        number=1 if last is None else last.number + 1,
+        at=now,
+        leaves=tree.size,
+        root=tree.root().hex(),
+        incidents=incidents,
+        records=records,
+        previous=checkpoint.FIRST if last is None else checkpoint.digest_of(last),
+        key="",
+    )

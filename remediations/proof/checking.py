@@ -1,0 +1,394 @@
+"""Verify: a trail, or a copy of one -> what of it holds, and the first record that does not. Reads alone, offline.
+
+Up to the last checkpoint everything is proved: whoever changes, moves, adds or removes a record or a whole incident
+would have to sign the checkpoints anew; whoever holds the key and does that is found by one older checkpoint from
+outside. What came after the last checkpoint is checked for its chain, and counted apart.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import groupby
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from remediations import rolls
+from remediations.errors import NotFound
+from remediations.model import Checkpoint
+from remediations.proof import chain, checkpoint, merkle
+from remediations.proof.checkpoint import Head, Page
+from remediations.trail import is_ours
+
+_SKEW = timedelta(minutes=2)  # between the clocks of two instances, and while an append is tried again
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_FINDINGS = 100
+_HALF = "its last {} has no end: a writer died in the middle, or the copy was cut; those before it are whole"
+_REWRITTEN = "the chain holds, but a checkpoint was taken of other records: from here on they were rewritten"
+_AUDIT = re.compile(r"audit/[\w-]+/\d{4,}\.jsonl")
+
+
+class Kind(StrEnum):
+    """What does not hold."""
+
+    CHANGED = "changed"  # a record's bytes are not those of its hash
+    BROKEN = "broken"  # a record does not follow the one before it: something was put in, taken out or moved
+    CUT = "cut"  # a checkpoint knows of more records
+    REMOVED = "removed"  # a checkpoint knows of an incident that has no records
+    REWRITTEN = "rewritten"  # the chain holds, and is not the one that a checkpoint was taken of
+    HALF_WRITTEN = "half-written"  # the last line has no end
+    UNREADABLE = "unreadable"  # what lies there is no record
+    FOREIGN = "foreign"  # what Endpoint Medic never writes
+    CLOCK = "clock"  # a time before that of the record before, or of a checkpoint that did not know of it
+    SIGNATURE = "signature"  # a checkpoint that its key did not sign
+    KEY = "key"  # a checkpoint by a key that is not known
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One thing that does not hold.
+
+    Attributes:
+        file: Where; None: of a checkpoint from outside.
+        record: Number of the record in its incident, or of the checkpoint; None: of no single one.
+        words: What it is and what it means.
+    """
+
+    what: Kind
+    words: str
+    file: str | None = None
+    incident: str | None = None
+    record: int | None = None
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What holds.
+
+    Attributes:
+        incidents, records: That were found and read.
+        anchored: Records that the last checkpoint proves, and `after_anchor` those that came after.
+        first_bad: The first finding; None if everything holds.
+        findings: The first hundred, of the `found` that there are.
+        checkpoints: That hold, and `last` the last of them; `keys` signed them.
+    """
+
+    ok: bool
+    incidents: int
+    records: int
+    anchored: int
+    after_anchor: int
+    first_bad: Finding | None
+    findings: tuple[Finding, ...] = ()
+    found: int = 0
+    checkpoints: int = 0
+    last: Checkpoint | None = None
+    keys: tuple[str, ...] = ()
+
+
+class Copy(Protocol):
+    """A trail to read: the store itself, or files that were copied from it."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the names that start with a prefix, in lexical order."""
+
+    def read(self, name: str) -> bytes:
+        """Return a record as it lies there; raise NotFound if there is none."""
+
+
+class Heads(Struct, frozen=True):
+    """What the checkpoints say of the trail.
+
+    Attributes:
+        marks: Of each incident, how many records had which hash, by every head that was ever taken.
+        latest: Of each incident, its last head.
+        place: Of each incident's last head, its leaf.
+        tree: Of all heads.
+        pages: How many checkpoints hold, and `last` the last of them.
+        keys: That signed them.
+    """
+
+    marks: dict[str, dict[int, str]]
+    latest: dict[str, Head]
+    place: dict[str, int]
+    tree: merkle.Tree
+    pages: int
+    last: Checkpoint | None
+    keys: tuple[str, ...]
+
+
+class Chain(Struct, frozen=True):
+    """What one incident's records come to.
+
+    Attributes:
+        lines: How many there are, and `length` in bytes.
+        good: So many of them hold, and `hash` is that of the last of these.
+        proved: So many of them a checkpoint proves.
+    """
+
+    lines: int
+    length: int
+    good: int
+    hash: str
+    proved: int
+
+
+type Report = Callable[[Finding], None]
+
+_PAGE = msgspec.json.Decoder(Page)
+
+
+def verify(
+    copy: Copy,
+    *,
+    torn: Iterable[tuple[str, int, int]] = (),
+    keys: Collection[str] = (),
+    outside: Checkpoint | None = None,
+    tell: Callable[[int], None] = lambda _: None,
+) -> Verdict:
+    """Give what of a trail holds.
+
+    Args:
+        torn: Names of files that are not as long as their writer confirmed: that length, and the true one.
+        keys: Public keys that may have signed; none: any, of which `Verdict.keys` tells.
+        outside: A checkpoint that was kept elsewhere: the trail must go on from it.
+        tell: Is told how many incidents were read, from time to time.
+
+    Raises:
+        StoreError: the trail cannot be read.
+    """
+    found = _Findings()
+    for name, confirmed, true in torn:
+        found.add(_torn(name, confirmed, true))
+    heads = heads_of(copy, found.add, keys=keys, outside=outside)
+    incidents = records = anchored = 0
+    seen: set[str] = set()
+    for incident, names in groupby(_audit_names(copy, found.add), key=lambda name: name.split("/")[1]):
+        held = chain_of(copy, incident, list(names), heads, found.add)
+        seen.add(incident)
+        incidents += 1
+        records += held.lines
+        anchored += held.proved
+        if incidents % 100 == 0:
+            tell(incidents)
+    for incident in sorted(heads.latest.keys() - seen):
+        found.add(removed(incident, heads))
+    return Verdict(
+        ok=found.count == 0,
+        incidents=incidents,
+        records=records,
+        anchored=anchored,
+        after_anchor=records - anchored,
+        first_bad=found.kept[0] if found.kept else None,
+        findings=tuple(found.kept),
+        found=found.count,
+        checkpoints=heads.pages,
+        last=heads.last,
+        keys=heads.keys,
+    )
+
+
+def _torn(name: str, confirmed: int, length: int) -> Finding:
+    if length < confirmed:
+        words = f"it has {length} bytes where its writer confirmed {confirmed}: its end was cut"
+        return Finding(what=Kind.CUT, file=name, words=words)
+    words = f"{length - confirmed} bytes at its end no writer has confirmed: one died in the middle, or they were added"
+    return Finding(what=Kind.HALF_WRITTEN, file=name, words=f"{words}; what is before them counts")
+
+
+class _Findings:
+    """The first findings, and how many there are: a copy that is all wrong would have one for each file."""
+
+    def __init__(self) -> None:
+        self.kept: list[Finding] = []
+        self.count = 0
+
+    def add(self, finding: Finding) -> None:
+        self.count += 1
+        if len(self.kept) < _MOST_FINDINGS:
+            self.kept.append(finding)
+
+
+# ------------------------------------------------------------------------------------------ checkpoints
+
+
+def heads_of(copy: Copy, report: Report, *, keys: Collection[str] = (), outside: Checkpoint | None = None) -> Heads:
+    """Give what the checkpoints say, up to the first that does not hold, which is reported."""
+    marks: defaultdict[str, dict[int, str]] = defaultdict(dict)
+    latest: dict[str, Head] = {}
+    place: dict[str, int] = {}
+    tree, signed_by, last, count = merkle.Tree(), dict[str, None](), None, 0
+    records, passed = 0, None
+    for name, page in pages(copy, report):
+        note, at_leaf = page.checkpoint, tree.size
+        bad = _why_not(note, last, keys)
+        if bad is None:
+            for head in page.heads:
+                tree.add(checkpoint.leaf_of(head))
+                if outside is not None and tree.size == outside.leaves:
+                    passed = tree.root().hex()
+            bad = _why_not_of(page, tree, latest, records)
+        if bad is not None:
+            report(Finding(what=bad[0], file=name, record=note.number, words=f"checkpoint {note.number} {bad[1]}"))
+            break
+        for number, head in enumerate(page.heads, at_leaf):
+            before = latest.get(head.incident)
+            records += head.records - (0 if before is None else before.records)
+            marks[head.incident][head.records] = head.hash
+            latest[head.incident], place[head.incident] = head, number
+        last, count = note, count + 1
+        signed_by[note.key] = None
+    if outside is not None:
+        _compare(outside, passed, tree.size, keys, report)
+    return Heads(marks=marks, latest=latest, place=place, tree=tree, pages=count, last=last, keys=tuple(signed_by))
+
+
+def pages(copy: Copy, report: Report) -> Iterator[tuple[str, Page]]:
+    """Give the lines of the checkpoints' files, up to the first that cannot be read, which is reported."""
+    number = 0
+    while True:
+        name = rolls.file_of(checkpoint.FOLDER, number)
+        try:
+            content = copy.read(name)
+        except NotFound:
+            return
+        *lines, rest = content.split(b"\n")
+        for line in lines:
+            try:
+                yield name, _PAGE.decode(line)
+            except ValueError:
+                report(Finding(what=Kind.UNREADABLE, file=name, words="a line of it is no checkpoint"))
+                return
+        if rest:
+            report(Finding(what=Kind.HALF_WRITTEN, file=name, words=_HALF.format("checkpoint")))
+            return
+        number += 1
+
+
+def _why_not(note: Checkpoint, last: Checkpoint | None, keys: Collection[str]) -> tuple[Kind, str] | None:
+    """Give why a checkpoint cannot follow the last one, whatever heads it adds."""
+    number, previous = (1, checkpoint.FIRST) if last is None else (last.number + 1, checkpoint.digest_of(last))
+    if (note.number, note.previous) != (number, previous):
+        return Kind.BROKEN, f"stands where checkpoint {number} should, which names another one before it"
+    if not checkpoint.is_signed(note):
+        return Kind.SIGNATURE, "is not signed by the key that it names: it was changed, or forged"
+    if keys and note.key not in keys:
+        words = f"is signed by key {note.key}, which is none of those given"
+        return Kind.KEY, f"{words}: give the public part of each key that was ever used, or somebody else signed it"
+    if last is not None and note.at < last.at - _SKEW:
+        return Kind.CLOCK, f"was taken at {note.at:%Y-%m-%d %H:%M:%S} UTC, before the one it follows: a clock was wrong"
+    return None
+
+
+def _why_not_of(page: Page, tree: merkle.Tree, latest: dict[str, Head], records: int) -> tuple[Kind, str] | None:
+    """Give why the heads of a checkpoint are not those that were signed."""
+    note, known = page.checkpoint, set(latest)
+    for head in page.heads:
+        records += head.records - (latest[head.incident].records if head.incident in latest else 0)
+        known.add(head.incident)
+    if (note.leaves, note.root) != (tree.size, tree.root().hex()):
+        return Kind.CHANGED, "does not hold the heads that were signed: they were changed"
+    if (note.incidents, note.records) != (len(known), records):
+        return Kind.CHANGED, f"tells of {note.records} records in {note.incidents} incidents, and its heads of others"
+    return None
+
+
+def _compare(outside: Checkpoint, passed: str | None, leaves: int, keys: Collection[str], report: Report) -> None:
+    """Report if the trail does not go on from a checkpoint that was kept outside."""
+    name = f"checkpoint {outside.number}, which was kept outside,"
+    if not checkpoint.is_signed(outside):
+        words = f"{name} is not signed by the key that it names: take it from where it was kept once more"
+        report(Finding(what=Kind.SIGNATURE, record=outside.number, words=words))
+    elif keys and outside.key not in keys:
+        words = f"{name} is signed by key {outside.key}, which is none of those given"
+        report(Finding(what=Kind.KEY, record=outside.number, words=words))
+    elif leaves < outside.leaves:
+        words = f"{name} knows of {outside.leaves} heads, and the trail has {leaves}: its checkpoints were cut"
+        report(Finding(what=Kind.CUT, record=outside.number, words=words))
+    elif passed != outside.root:
+        words = f"{name} was taken of another trail: this one was rewritten, and its checkpoints were signed anew"
+        report(Finding(what=Kind.REWRITTEN, record=outside.number, words=words))
+
+
+# ---------------------------------------------------------------------------------------------- records
+
+
+def chain_of(copy: Copy, incident: str, files: list[str], heads: Heads, report: Report) -> Chain:
+    """Give what one incident's records come to, by their chain and by what checkpoints know of them."""
+    marks, head, last = heads.marks.get(incident, {}), heads.latest.get(incident), heads.last
+    known, since = (0 if head is None else head.records), (None if last is None else last.at - _SKEW)
+    lines = length = good = proved = 0
+    digest, at, bad = chain.FIRST, _NEVER, False
+    for number, name in enumerate(files):
+        content = copy.read(name)
+        length += len(content)
+        *found, rest = content.split(b"\n")
+        lines += len(found)
+        why: tuple[Kind, str] | None = None
+        if name != rolls.file_of(f"audit/{incident}", number):
+            why = Kind.REMOVED, f"file {number} of the incident's records is not there, and a later one is"
+        for line in () if bad or why else found:
+            link, why = _link(line, incident, good, digest)
+            if link is None:
+                break
+            if link.at < at - _SKEW:
+                report(_clock(name, incident, good, f"before that of the record before it, {at:%Y-%m-%d %H:%M:%S} UTC"))
+            if since is not None and good >= known and link.at < since:
+                words = f"before checkpoint {_number(heads)}, which does not know of it: it was put in later"
+                report(_clock(name, incident, good, words))
+                since = None  # once for an incident
+            good, digest, at = good + 1, link.hash, link.at
+            if good in marks:
+                if marks[good] != digest:
+                    why, good = (Kind.REWRITTEN, _REWRITTEN), proved
+                    break
+                proved = good
+        if rest and why is None:
+            why = Kind.HALF_WRITTEN, _HALF.format("record")
+        if why is not None and not bad:
+            report(Finding(what=why[0], file=name, incident=incident, record=good, words=why[1]))
+            bad = True
+    if good < known and not bad:
+        words = f"checkpoint {_number(heads)} knows of {known} records, and there are {good}: the end was cut"
+        report(Finding(what=Kind.CUT, file=name, incident=incident, record=good, words=words))
+    return Chain(lines=lines, length=length, good=good, hash=digest, proved=proved)
+
+
+def _link(line: bytes, incident: str, seq: int, previous: str) -> tuple[chain.Link | None, tuple[Kind, str] | None]:
+    """Give what links a line, or why it is not the one that comes next."""
+    try:
+        link = chain.link(line)
+    except (ValueError, RecursionError):
+        return None, (Kind.UNREADABLE, "it is no audit record")
+    if link is None:
+        return None, (Kind.CHANGED, "its bytes are not those of its hash: it was changed after it was written")
+    if link.incident != incident:
+        return None, (Kind.BROKEN, f"it is a record of {link.incident}: it was moved here, or the file was swapped")
+    if link.seq != seq or link.previous != previous:
+        return None, (Kind.BROKEN, "it does not follow the one before it: one was put in, taken out or moved")
+    return link, None
+
+
+def _clock(file: str, incident: str, record: int, words: str) -> Finding:
+    words = f"its time lies {words}, or a clock ran backwards"
+    return Finding(what=Kind.CLOCK, file=file, incident=incident, record=record, words=words)
+
+
+def removed(incident: str, heads: Heads) -> Finding:
+    """Give the finding of an incident that has no records any more."""
+    words = f"checkpoint {_number(heads)} knows of {heads.latest[incident].records} records, and there are none"
+    return Finding(what=Kind.REMOVED, incident=incident, words=f"{words}: the incident was taken out")
+
+
+def _audit_names(copy: Copy, report: Report) -> Iterator[str]:
+    """Give the names of all files of audit records, in order; what is none of ours is reported."""
+    for name in copy.list(""):
+        if _AUDIT.fullmatch(name):
+            yield name
+        elif not is_ours(name):
+            report(Finding(what=Kind.FOREIGN, file=name, words="Endpoint Medic writes no file of such a name here"))
+
+
+def _number(heads: Heads) -> int:
+    return 0 if heads.last is None else heads.last.number
