@@ -263,28 +263,42 @@ def decided(plan: Plan, seen: Situation) -> Decision:
     return guards.decide(plan, seen, ACTIONS[plan.action].guards, situation_digest="")
 
 
-def close_intents() -> int:
-    """Close the intents of ended incidents that nobody closed, by reading the world; give how many."""
+def close_intents() -> list[tuple[str, Outcome]]:
+    """Close the intents that ended incidents left open, by reading the world; give the incidents and what it shows.
+
+    Those of other incidents their own walks close.
+    """
     own = services()
-    closed = 0
+    closed: list[tuple[str, Outcome]] = []
     for intent in list(own.trail.open_intents()):
         try:
-            closed += own.trail.ended(intent.incident_id) is not None and _closed(own, intent)
+            outcome = _closed(own, intent) if own.trail.ended(intent.incident_id) is not None else None
         except ValueError as error:
             log.error("intent.unreadable", incident_id=intent.incident_id, why=str(error))  # noqa: TRY400
+            continue
+        closed += [] if outcome is None else [(intent.incident_id, outcome)]
     return closed
 
 
-def _closed(own: Services, intent: Intent) -> bool:
-    """Close an open intent by reading the world; False while its creator may still be sending."""
+def _closed(own: Services, intent: Intent) -> Outcome | None:
+    """Close an open intent by reading the world, and give what it says; None while its creator may still be sending."""
     decision = own.evidence.find(Decision, intent.decision)
     if decision is None:
-        return False  # its evidence is gone with its time
-    outcome = _found(own, decision.plan, intent.step, intent.attempt)
+        outcome = _lost(own, intent) if own.clock() - intent.at > 2 * own.settings.send_within else None
+    else:
+        outcome = _found(own, decision.plan, intent.step, intent.attempt)
     if outcome is None or outcome.status is Status.PENDING:
-        return False
+        return None
     log.warning("intent.closed", incident_id=intent.incident_id, status=str(outcome.status))
-    return True
+    return outcome
+
+
+def _lost(own: Services, intent: Intent) -> Outcome:
+    """Close an intent of which nothing tells any more what was planned: a person has to look."""
+    own.journal.intended(intent)
+    words = f"the answer was lost, and what was planned is kept no more: whether {intent.call} took effect is not known"
+    outcome = Outcome(status=Status.UNCLEAR, words=words, request_id=intent.request_id)
+    return execution.close(intent, outcome, trail=own.trail, journal=own.journal)
 
 
 def _found(own: Services, plan: Plan, number: int, attempt: int) -> Outcome | None:
@@ -306,7 +320,7 @@ def _closed_own(own: Services, incident: Incident) -> bool:
     effects = own.trail.effects_on(incident.resource.key)
     mine = [effect for effect, outcome in effects if outcome is None and effect.incident_id == incident.id]
     intents = [own.trail.intent(effect.plan, effect.step, effect.attempt) for effect in mine]
-    return all(_closed(own, intent) for intent in intents if intent is not None)
+    return all(_closed(own, intent) is not None for intent in intents if intent is not None)
 
 
 def check(step: Order) -> Order:

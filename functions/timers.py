@@ -13,8 +13,9 @@ from functions import activities
 from functions.events import order_of, ring, schedule, start
 from remediations import admission, codec, discovery, execution, telling
 from remediations.approval import rules
+from remediations.approval.notice import Kind
 from remediations.audit import asked_about
-from remediations.model import Disposition, Incident, Json, Reception
+from remediations.model import Disposition, Incident, Json, Outcome, Reception, Status
 from remediations.proof import anchoring
 from remediations.services import Services, services
 from remediations.trail import Intake, Question
@@ -44,8 +45,11 @@ async def sweep(client: df.DurableFunctionsClient) -> None:
     for incident_id, plan in unheard:
         await ring(client, incident_id, plan)
     untold = await asyncio.to_thread(lambda: list(_untold_ends(own)))
-    told = [key for key, order in untold if await schedule(client, key, order, name="notify")]
-    log.info("sweep.done", restarted=len(restarted), closed=closed, started=started, told=len(told), rung=len(unheard))
+    unclear = await asyncio.to_thread(lambda: list(_unclear(own, closed)))
+    told = [key for key, order in (*untold, *unclear) if await schedule(client, key, order, name="notify")]
+    log.info(
+        "sweep.done", restarted=len(restarted), closed=len(closed), started=started, told=len(told), rung=len(unheard)
+    )
 
 
 async def purge(client: df.DurableFunctionsClient) -> None:
@@ -160,6 +164,14 @@ def _untold_ends(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:
         since, until = now - _TOLD_WITHIN, now - _TELLS_ITSELF / own.settings.time_scale
         is_recent = case.ended_at is not None and since < case.ended_at < until
         order = telling.of_end(own, case.id, case.end) if case.end is not None and is_recent else None
+        if order is not None and {channel.name for channel in own.notifiers} - telling.done(own, order):
+            yield f"tell-{order['key']}", order
+
+
+def _unclear(own: Services, closed: Iterable[tuple[str, Outcome]]) -> Iterator[tuple[str, dict[str, Json]]]:
+    """Give whom to tell of effects of which the world does not show what came of them: a person has to look."""
+    for incident_id, outcome in closed:
+        order = telling.order(own, incident_id, Kind.INCONCLUSIVE) if outcome.status is Status.UNCLEAR else None
         if order is not None and {channel.name for channel in own.notifiers} - telling.done(own, order):
             yield f"tell-{order['key']}", order
 

@@ -219,29 +219,29 @@ class Journal(Struct, frozen=True):
         key = f"{plan.digest}:{number}"
         self.record(plan.diagnosis.incident.id, "unneeded", key, plan=plan.digest, step=number, words=words)
 
-    def intended(self, intent: Intent, plan: Plan, attempt: int) -> None:
+    def intended(self, intent: Intent) -> None:
         self.record(
             intent.incident_id,
             "intent",
-            f"{plan.digest}:{intent.step}:{attempt}",
-            plan=plan.digest,
+            f"{intent.plan}:{intent.step}:{intent.attempt}",
+            plan=intent.plan,
             step=intent.step,
-            attempt=attempt,
-            action=plan.action,
+            attempt=intent.attempt,
+            action=intent.action,
             call=intent.call,
             client_request_id=intent.request_id,
             receipt=intent.receipt,
         )
 
-    def came_of(self, plan: Plan, number: int, attempt: int, outcome: Outcome) -> None:
+    def came_of(self, intent: Intent, outcome: Outcome) -> None:
         self.record(
-            plan.diagnosis.incident.id,
+            intent.incident_id,
             "outcome",
-            f"{plan.digest}:{number}:{attempt}",
-            plan=plan.digest,
-            step=number,
-            attempt=attempt,
-            action=plan.action,
+            f"{intent.plan}:{intent.step}:{intent.attempt}",
+            plan=intent.plan,
+            step=intent.step,
+            attempt=intent.attempt,
+            action=intent.action,
             status=outcome.status,
             words=outcome.words,
             client_request_id=outcome.request_id,

@@ -39,10 +39,10 @@ def found(
     intent = trail.intent(plan.digest, number, attempt)
     if intent is None:
         return None
-    journal.intended(intent, plan, attempt)  # its creator may have died before it could
+    journal.intended(intent)  # its creator may have died before it could
     outcome = trail.outcome(plan.digest, number, attempt)
     if outcome is not None:
-        journal.came_of(plan, number, attempt, outcome)
+        journal.came_of(intent, outcome)
         return outcome
     wait = intent.at + 2 * send_within - journal.clock()
     if wait > timedelta(0):
@@ -59,7 +59,7 @@ def found(
     is_shown = status is Status.ACCEPTED and plan.steps[number].is_rerun
     url = shown.operation_url if shown is not None and is_shown else None
     read = Outcome(status=status, words=words, request_id=intent.request_id, operation_url=url)
-    return _closed(plan, number, attempt, read, trail=trail, journal=journal)
+    return close(intent, read, trail=trail, journal=journal)
 
 
 def execute(
@@ -137,11 +137,11 @@ def execute(
             request_id=request_id,
             retry_after=2 * send_within,
         )
-    journal.intended(intent, plan, attempt)
+    journal.intended(intent)
     if journal.clock() - now > send_within / 2:
         words = "not sent: the intent was no longer fresh"
         unsent = Outcome(status=Status.UNSENT, words=words, request_id=request_id)
-        return _closed(plan, number, attempt, unsent, trail=trail, journal=journal)
+        return close(intent, unsent, trail=trail, journal=journal)
     reply = writes.send(call, prepared.content, request_id=request_id)
     if reply.status is None or reply.status >= 500:
         words = "no answer came" if reply.status is None else f"Azure answered {reply.status}"
@@ -152,7 +152,7 @@ def execute(
             retry_after=intent.at + 2 * send_within - journal.clock(),
         )
     outcome = outcome_of(reply, request_id, step.call.path, meaning=action.answer(step, reply))
-    return _closed(plan, number, attempt, outcome, trail=trail, journal=journal)
+    return close(intent, outcome, trail=trail, journal=journal)
 
 
 def outcome_of(reply: Reply, request_id: str, path: str, *, meaning: tuple[Status, str] | None = None) -> Outcome:
@@ -210,7 +210,8 @@ def request_id_of(plan: str, step: int, attempt: int) -> str:
     return f"medic-{codec.digest(f'{plan}/{step}/{attempt}')[:32]}"
 
 
-def _closed(plan: Plan, number: int, attempt: int, outcome: Outcome, *, trail: Trail, journal: Journal) -> Outcome:
-    kept = trail.close_intent(plan.digest, number, attempt, outcome)
-    journal.came_of(plan, number, attempt, kept)
+def close(intent: Intent, outcome: Outcome, *, trail: Trail, journal: Journal) -> Outcome:
+    """Keep what came of an intent; the first word stands, and is given."""
+    kept = trail.close_intent(intent.plan, intent.step, intent.attempt, outcome)
+    journal.came_of(intent, kept)
     return kept

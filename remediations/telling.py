@@ -16,7 +16,7 @@ from remediations.classification import classify
 from remediations.model import AuditRecord, Decision, Diagnosis, End, Evidence, Json
 from remediations.ports import Message
 from remediations.services import Services
-from remediations.trail import Question
+from remediations.trail import Ended, Question
 
 type Order = dict[str, Any]
 
@@ -105,7 +105,7 @@ def notice(own: Services, incident_id: str, kind: Kind, *, plan: str | None = No
     if answered is not None:
         at, words = answered.at, answered.words
     elif ended is not None:
-        at, words = ended.at, ended.words
+        at, words = ended.at, f"{ended.words}{_since(records, ended)}"
     else:
         at, words = (own.clock() if question is None else question.at), ""
     evidence = _last(records, "diagnosis", "evidence")
@@ -121,6 +121,12 @@ def notice(own: Services, incident_id: str, kind: Kind, *, plan: str | None = No
         votes=() if question is None else own.trail.votes(question.plan),
         link=link(own, question) if kind is Kind.ASKED and question is not None else page(own, incident_id),
     )
+
+
+def _since(records: Sequence[AuditRecord], ended: Ended) -> str:
+    """Give what turned out about an effect once the incident had ended."""
+    late = [record for record in records if record.stage == "outcome" and record.at > ended.at]
+    return "".join(f". Since: {record.facts.get('words')}" for record in late)
 
 
 def _last(records: Sequence[AuditRecord], stage: str, name: str) -> str | None:

@@ -115,8 +115,9 @@ def test_what_was_really_sent_stands_with_its_outcome(trail) -> None:
     trail.open_incident(incident, "nonce", NOW)
     journal = make_journal(trail, lambda: NOW)
     plan = make_plan(diagnosis=make_diagnosis(incident=incident))
-    journal.intended(make_intent(incident_id="inc-aaa1", plan=plan.digest, attempt=1, decision="d" * 64), plan, 1)
-    journal.came_of(plan, 0, 1, make_outcome())
+    intent = make_intent(incident_id="inc-aaa1", plan=plan.digest, attempt=1, decision="d" * 64)
+    journal.intended(intent)
+    journal.came_of(intent, make_outcome())
     result = medic("report")
     assert "retry for inc-aaa1: accepted, Azure took the call (201)" in result.stdout
     assert f"  {CALL}\n" in result.stdout

@@ -190,8 +190,9 @@ def walk(own, incident=None, *, stop="", words="it is Succeeded", comment="fine"
     answered = Answered(at=vote.at, plan=plan.digest, approved=True, words=f"approved: {comment}", by=vote.by)
     own.trail.answer(answered)
     journal(3).answered(incident.id, answered)
-    journal(4).intended(make_intent(incident_id=incident.id), plan, 1)
-    journal(4).came_of(plan, 0, 1, make_outcome(request_id="medic-request-1", words=words))
+    intent = make_intent(incident_id=incident.id, plan=plan.digest)
+    journal(4).intended(intent)
+    journal(4).came_of(intent, make_outcome(request_id="medic-request-1", words=words))
     journal(5).verified(plan, 0, Verification(end=End.REPAIRED, words=words, evidence=digest))
     journal(5).ended(incident.id, End.REPAIRED, words)
     own.trail.end_incident(

@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from local.report import Decisions, Done, Ends, Report, Unfinished, build
 from remediations.model import Answer, Decision, Disposition, End, GuardAnswer, Mode, Status, Verdict
 from remediations.trail import Ended, Intake
@@ -97,9 +99,9 @@ def test_what_was_sent_stands_with_its_outcome_and_what_has_none_is_open() -> No
     incident = opened(trail, "inc-1")
     plan = make_plan(diagnosis=make_diagnosis(incident=incident))
     intent = make_intent(incident_id="inc-1", plan=plan.digest, attempt=1, decision="d" * 64)
-    journal.intended(intent, plan, 1)
-    journal.came_of(plan, 0, 1, make_outcome(status=Status.BUSY, words="another operation runs on the endpoint"))
-    journal.intended(intent, plan, 2)
+    journal.intended(intent)
+    journal.came_of(intent, make_outcome(status=Status.BUSY, words="another operation runs on the endpoint"))
+    journal.intended(replace(intent, attempt=2))
     sent: dict[str, Any] = {"at": NOON, "incident": "inc-1", "action": "retry", "call": CALL}
     assert report_of(trail).done == (
         Done(status="busy", words="another operation runs on the endpoint", **sent),

@@ -28,6 +28,7 @@ from remediations import policy, services
 from remediations.adapters.folder import FolderStore
 from remediations.approval import token
 from remediations.model import AuditRecord
+from remediations.proof import checking
 from remediations.trail import Ended, Intake, Intent, Opened, Question, Trail
 
 POLICY = Path(__file__).parents[2] / "policy.yaml"
@@ -373,7 +374,9 @@ class Story:
         return b"\n".join([*(path.read_bytes() for path in files), repr((instances, entities)).encode()])
 
     def check_promises(self) -> None:
-        """No send without an earlier intent, none twice; records in order, each once."""
+        """No send without an earlier intent, none twice; records in order, each once; the trail proves itself."""
+        verdict = checking.verify(self.trail.store)
+        assert verdict.ok, verdict.first_bad
         requests = [entry.client_request_id for entry in self.sends()]
         assert len(requests) == len(set(requests))
         assert set(requests) <= {intent.request_id for intent, _ in self.intents()}
