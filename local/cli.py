@@ -353,6 +353,21 @@ def audit_key(*, new: Annotated[bool, typer.Option("--new", help="Make a pair.")
     raise typer.Exit(proving.key(is_new=new))
 
 
+@audit.command("export")
+def audit_export(
+    *,
+    scenario: Annotated[
+        str,
+        typer.Option(metavar="INCIDENT", help="Turn this incident, by its id or the beginning of it, into a scenario."),
+    ],
+    output: Annotated[str | None, typer.Option(metavar="FILE", help="Where to; default: stdout.")] = None,
+) -> None:
+    """Write an incident that has ended as a scenario file for `medic rehearse`: a game day, or a regression test."""
+    from local.commands import exporting
+
+    raise typer.Exit(exporting.export_scenario(scenario, output=output))
+
+
 @approvals.callback()
 def approvals_default(
     ctx: typer.Context, to: AppUrl = _LOCAL, scope: AppScope = None, *, as_json: AsJson = False

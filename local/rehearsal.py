@@ -28,7 +28,7 @@ from remediations import policy, services
 from remediations.adapters.folder import FolderStore
 from remediations.approval import token
 from remediations.errors import MedicError
-from remediations.model import Disposition, End, ResourceId
+from remediations.model import Disposition, End, Incident, ResourceId
 from remediations.trail import Intake, Question, Trail
 
 SCENARIOS = Path(__file__).parent / "scenarios"
@@ -145,11 +145,11 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: str
     story: str
-    world: dict[str, Any]
-    expect: Expected
     mode: Literal["auto", "dry-run"] = "auto"
     policy: dict[str, Any] = {}
+    world: dict[str, Any]
     steps: tuple[Step, ...] = ()
+    expect: Expected
 
 
 class Calls(Struct, frozen=True, kw_only=True):
@@ -358,10 +358,7 @@ class Stage:
 
     def _label(self, incident_id: str) -> str:
         opened = self.trail.opened(incident_id)
-        if opened is None:
-            return ""
-        label = label_of(opened.incident.resource)
-        return f"score {label}" if opened.incident.is_scoring else label
+        return "" if opened is None else label_of(opened.incident)
 
     def _environment(self) -> dict[str, str]:
         principal = self.server.world.principals["medic"]
@@ -417,8 +414,14 @@ def filled(value: Any, names: dict[str, str]) -> Any:
     return value
 
 
-def label_of(resource: ResourceId) -> str:
-    """Give endpoint and deployment, as scenario files name them."""
+def label_of(incident: Incident) -> str:
+    """Give an incident's endpoint and deployment, as scenario files name them."""
+    label = name_of(incident.resource)
+    return f"score {label}" if incident.is_scoring else label
+
+
+def name_of(resource: ResourceId) -> str:
+    """Give endpoint and deployment of a resource, as scenario files name them."""
     return "/".join(part for part in (resource.endpoint, resource.deployment) if part)
 
 
@@ -441,7 +444,7 @@ def _effects(world: World, actions: dict[str, str]) -> Iterator[Effect]:
     for entry in list(world.ledger):
         if entry.principal == "medic" and entry.took_effect and not _is_read(entry):
             action = actions.get(entry.client_request_id or "", "not on the trail")
-            yield Effect(action=action, call=f"{entry.method} {_shortened(entry.path)}")
+            yield Effect(action=action, call=call_of(entry.method, entry.path))
 
 
 def _calls(world: World) -> Calls:
@@ -455,14 +458,15 @@ def _is_read(entry: Entry) -> bool:
     return entry.path.lower().endswith(("/getlogs", "/diagnose"))
 
 
-def _shortened(path: str) -> str:
-    """Give what a call was to, for people: ``credit-scoring/green``, ``mlw-demo/resyncKeys``, ``stprod role``."""
+def call_of(method: str, path: str) -> str:
+    """Give a call as scenario files name it: ``PUT credit-scoring/green``, ``POST mlw-demo/resyncKeys``, ``PUT stprod
+    role``."""
     scope, is_role, _ = path.partition("/providers/Microsoft.Authorization/roleAssignments/")
     if is_role:
-        return f"{scope.rsplit('/', 1)[-1]} role"
+        return f"{method} {scope.rsplit('/', 1)[-1]} role"
     _, _, inside = path.partition("/workspaces/")
     _, is_deployment, resource = inside.partition("/onlineEndpoints/")
-    return resource.replace("/deployments/", "/") if is_deployment else inside
+    return f"{method} {resource.replace('/deployments/', '/') if is_deployment else inside}"
 
 
 def _states(world: World, subscription: str) -> Iterator[tuple[str, str]]:

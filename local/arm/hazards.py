@@ -109,6 +109,7 @@ class Broken(Hazard, kw_only=True, tag="broken"):
         spec: Dotted path in the body -> glob; hits only a spec that has all of them.
         at: Refuse the request (leaves nothing to GET of a create), or fail the running operation.
         status: HTTP status of a refusal.
+        logs: What the containers of a deployment that fails of it say, by container.
     """
 
     code: str | None
@@ -117,6 +118,7 @@ class Broken(Hazard, kw_only=True, tag="broken"):
     at: Literal["end", "request"] = "end"
     status: int = 400
     ends: Literal["Failed", "Canceled"] = "Failed"
+    logs: dict[Literal["InferenceServer", "StorageInitializer"], str] = {}
 
     @override
     def concerns(self, world: World, operation: Operation) -> bool:
@@ -134,7 +136,8 @@ class Broken(Hazard, kw_only=True, tag="broken"):
     def verdict(self, world: World, operation: Operation) -> Verdict | None:
         if self.at != "end" or not self.spend():
             return None
-        return Verdict(self.ends, Error(code=self.code, message=self.message))
+        logs = {str(container): text for container, text in self.logs.items()}
+        return Verdict(self.ends, Error(code=self.code, message=self.message), logs)
 
 
 class Unrecoverable(Hazard, kw_only=True, tag="unrecoverable"):

@@ -189,6 +189,7 @@ def _show_record(console: Console, record: AuditRecord) -> None:
 
 
 def incident_named(trail: Trail, name: str) -> str:
+    """Give the id of the incident that begins so; raises CommandError unless exactly one does."""
     wanted = name.strip().lower()
     wanted = wanted if wanted.startswith("inc-") else f"inc-{wanted}"
     found = [incident_id for incident_id in trail.incidents() if incident_id.startswith(wanted)]

@@ -1,0 +1,1 @@
+"""From an incident on record to the scenario that rehearses it: `record.read`, `recast.recast`, `writing.write`."""
