@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from local.arm.models import World
 from local.arm.resources import WorldError
@@ -27,14 +28,16 @@ _SHORT_WINDOW = "PT3M"
 _GUARD = re.compile(r"(?P<guard>[a-z]+(?:-[a-z]+)+): ")
 _TRIED = {"subscription": "00000000-0000-4000-8000-000000000000", "blobs": "http://127.0.0.1:1/blobs"}
 _ENDED = frozenset({"Succeeded", "Failed", "Canceled"})
-_EARLIER = {
+_BY_PEOPLE = frozenset({End.REJECTED, End.EXPIRED, End.SUPERSEDED})  # their words name people, and repeat theirs
+EARLIER = {  # what a guard rests on that is not part of the incident
     "attempts-left": "earlier repairs of the same resource",
-    "cooldown-over": "earlier repairs of the same resource",
+    "cooled-down": "earlier repairs of the same resource",
     "not-synced-in-vain": "an earlier sync of the same workspace",
+    "no-open-intent": "another incident's write of which nobody knew what came",
     "budget-left": "repairs of other incidents in the same hour",
-    "breaker-closed": "earlier repairs that did not help",
-    "desk-free": "another incident that was being worked on",
-    "in-window": "the time of day, which maintenance windows ask for",
+    "desk-is-ours": "another incident that was being worked on",
+    "in-time": "how old the failure was",
+    "inside-window": "the time of day, which maintenance windows ask for",
     "not-frozen": "a freeze that held then",
 }
 
@@ -48,20 +51,25 @@ class Recast(Struct, frozen=True):
 
 def recast(recorded: Recorded, shipped: Policy) -> Recast:
     """Give the scenario of an incident; raises NotRecorded if its world cannot be built."""
-    rebuilt = rebuild(recorded)
-    notes = list(rebuilt.notes)
-    world = dict(rebuilt.world)
+    notes: list[str] = []
+    world = rebuild(recorded, notes)
+    has_spec = "blobs" in world
     happens = [*world.get("happens", ()), *(_short(one, recorded) for one in meanwhile(recorded, notes))]
     if happens:
         world["happens"] = happens
+    notes += [
+        f"what made a step of ours unneeded: {one.facts.get('words')}"
+        for one in recorded.records
+        if one.stage == "unneeded"
+    ]
     names = recorded.incident.resource.subscription
     scenario = Scenario(
         name=_name(recorded),
         story=_anonymous(_story(recorded), names),
         mode="dry-run" if recorded.records and recorded.records[0].mode is Mode.DRY_RUN else "auto",
-        policy=_anonymous(_policy(recorded, shipped, notes, has_spec=rebuilt.desired), names),
+        policy=_anonymous(_policy(recorded, shipped, notes, has_spec=has_spec), names),
         world=_anonymous(world, names),
-        steps=_anonymous_steps(tuple(_steps(recorded, has_spec=rebuilt.desired)), names),
+        steps=_anonymous_steps(tuple(_steps(recorded, has_spec=has_spec)), names),
         expect=_expected(recorded, notes, is_alone=len(happens) <= 1),
     )
     try:
@@ -80,7 +88,9 @@ def _name(recorded: Recorded) -> str:
 
 def _story(recorded: Recorded) -> str:
     what = next((cause.what for cause in CAUSES if cause.id == recorded.last_cause), "")
-    return " ".join(part for part in (what, f"It ended so: {recorded.ended.words}") if part)
+    ended = recorded.ended
+    how = f"It ended {ended.end}." if ended.end in _BY_PEOPLE else f"It ended so: {ended.words}"
+    return " ".join(part for part in (what, how) if part)
 
 
 # ------------------------------------------------------------------------------------------------- policy
@@ -94,6 +104,7 @@ def _policy(recorded: Recorded, shipped: Policy, notes: list[str], *, has_spec: 
     if situation is not None and action is not None:
         held, usual = situation.permission, shipped.permission(action, recorded.incident.resource, situation.tags)
         names = [name for name in ActionPolicy.__struct_fields__ if name != "approvers"]
+        held = replace(held, mode=_mode(recorded, held.mode))
         changed = {name: getattr(held, name) for name in names if getattr(held, name) != getattr(usual, name)}
         if changed:
             policy["actions"] = {action: codec.dump(changed)}
@@ -121,6 +132,15 @@ def _policy(recorded: Recorded, shipped: Policy, notes: list[str], *, has_spec: 
         policy["approval_window"] = _SHORT_WINDOW
         notes.append("how long the question was open: here it is soon over")
     return policy
+
+
+def _mode(recorded: Recorded, permitted: Mode) -> Mode:
+    """Give the mode that held, if not because of ``MEDIC_MODE=dry-run`` or of the plan itself: both hold again."""
+    facts = [one.facts for one in recorded.records]
+    held = next((Mode(str(one["held_mode"])) for one in facts if "held_mode" in one), permitted)
+    is_dry = recorded.situation is not None and recorded.situation.ceiling is Mode.DRY_RUN
+    needs_person = any(one.get("needs_person") for one in facts)
+    return permitted if is_dry or needs_person or held.rank > permitted.rank else held
 
 
 def _access(recorded: Recorded) -> tuple[Any, ...]:
@@ -180,8 +200,8 @@ def _expected(recorded: Recorded, notes: list[str], *, is_alone: bool) -> Expect
         notes.append("the newer failure that ended it: here the question stays open")
         return Expected(effects=effects, questions=1, cause=cause)
     guard = _GUARD.match(ended.words) if ended.end is End.REFUSED else None
-    if guard is not None and guard["guard"] in _EARLIER:
-        notes.append(f"{_EARLIER[guard['guard']]}, for which it was refused: here it goes on, and ends otherwise")
+    if guard is not None and guard["guard"] in EARLIER:
+        notes.append(f"{EARLIER[guard['guard']]}, for which it was refused: here it goes on, and ends otherwise")
     return Expected(
         ends={label: ended.end},
         effects=effects,

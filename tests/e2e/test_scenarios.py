@@ -1,9 +1,10 @@
 """Every shipped story, over HTTP, on the real function app: judged by the simulator's ledger and by the trail."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema
 import msgspec
@@ -13,8 +14,15 @@ from typer.testing import CliRunner
 
 from local import demo, rehearsal
 from local.cli import app
-from local.rehearsal import Actual, Effect, Expected, Stage, differences
+from local.recasting.recast import recast
+from local.recasting.record import read
+from local.recasting.writing import write
+from local.rehearsal import Actual, Effect, Expected, Report, Scenario, Stage, differences
+from remediations import policy
+from remediations.adapters.folder import FolderStore
 from remediations.model import Disposition, End
+from remediations.services import EvidenceStore
+from remediations.trail import Trail
 
 BUDGET = yaml.safe_load((Path(__file__).parent / "calls.yaml").read_text("utf-8"))
 
@@ -36,17 +44,121 @@ def stage_of(tmp_path_factory) -> Iterator[Callable[[str], Stage]]:
         stage.__exit__(None, None, None)
 
 
-@pytest.mark.parametrize("file", [pytest.param(file, id=file.stem) for file in rehearsal.shipped()])
-def test_the_story_ends_as_expected(file: Path, stage_of):
-    scenario = rehearsal.load(file)
+class Played(NamedTuple):
+    """How a story went, and where its trail is."""
 
-    report = stage_of(scenario.mode).play(scenario)
+    report: Report
+    store: Path
+
+    @property
+    def trail(self) -> Trail:
+        return Trail(FolderStore(self.store / "trail"))
+
+    def exported(self, incident_id: str, folder: Path) -> Scenario:
+        """The scenario that an incident of the story is exported as, read from its file again."""
+        recorded = read(self.trail, EvidenceStore(FolderStore(self.store / "evidence")), incident_id)
+        file = folder / f"{incident_id}.yaml"
+        file.write_text(write(recorded, recast(recorded, policy.load(rehearsal.SHIPPED_POLICY))), "utf-8")
+        return rehearsal.load(file)
+
+
+@pytest.fixture(scope="module")
+def played(stage_of) -> Callable[[Path], Played]:
+    """Gives how a story went; it is played once, and its trail stays where it is."""
+    stories: dict[Path, Played] = {}
+
+    def give(file: Path) -> Played:
+        if file not in stories:
+            scenario = rehearsal.load(file)
+            stage = stage_of(scenario.mode)
+            stories[file] = Played(stage.play(scenario), stage.store)
+        return stories[file]
+
+    return give
+
+
+@pytest.mark.parametrize("file", [pytest.param(file, id=file.stem) for file in rehearsal.shipped()])
+def test_the_story_ends_as_expected(file: Path, played):
+    report, _ = played(file)
 
     assert report.differences == ()
     assert report.as_expected
     most = BUDGET[file.stem]
     assert report.calls.write <= most["write"]
     assert report.calls.read <= most["read"]
+
+
+# Their incident has no end: a question is still open.
+UNENDED = {"06-update-asks", "19-environment-hidden", "58-variables-ask", "66-built-image-cannot-be-checked"}
+
+
+@pytest.mark.parametrize(
+    "file", [pytest.param(file, id=file.stem) for file in rehearsal.shipped() if file.stem not in UNENDED]
+)
+def test_each_incident_that_has_ended_is_exported_with_its_cause_end_and_effects(file: Path, played, tmp_path):
+    story, said = played(file), rehearsal.load(file).expect
+    over = [one for one in story.report.incidents if story.trail.ended(one) is not None]
+
+    made = [story.exported(one, tmp_path) for one in over]
+
+    ends = {label: end for one in made for label, end in one.expect.ends.items()}
+    assert ends == said.ends
+    effects = [effect for one in made for effect in one.expect.effects]
+    assert Counter(effects) == Counter(said.effects)
+    if said.cause is not None:
+        assert said.cause in {one.expect.cause for one in made}
+    for one in made:
+        for label in one.expect.states.keys() & said.states.keys():
+            assert one.expect.states[label] == said.states[label]
+
+
+# One or two for each way in which a world is rebuilt; playing all of them takes as long as the stories themselves.
+AGAIN = [
+    *("02-canceled-by-lock-third-try", "03-never-repaired", "04-person-deleted", "05-person-redeployed"),
+    *("07-update-approved", "08-rejected-at-once", "09-rejected-with-spec", "11-answer-lost", "12-busy-endpoint"),
+    *("13-unknown-error", "14-paused-scope", "15-event-lost", "22-registry-gone", "23-registry-unreachable"),
+    *("25-sync-does-not-cure", "27-workspace-without-registry", "30-blob-reader-elsewhere", "31-both-roles-missing"),
+    *("33-wrong-tag-looks-like-a-role", "36-abac-registry-policy-allows", "39-redeployed-before-approval"),
+    *("42-quota-never-enough", "44-idle-not-proved", "47-mirrored-young-touched", "50-the-fewest"),
+    *("52-traffic-at-the-last-moment", "55-usages-without-the-family", "60-admin-user-off-during-sync"),
+    *("62-may-not-grant", "64-identity-is-new", "67-role-with-a-condition", "69-quota-refused-at-once"),
+    *("70-role-given-a-moment-ago", "71-model-error-alert", "73-no-ready-replicas-alert", "76-one-of-two"),
+    *("77-nobody-is-asked-in-vain", "28-dry-run-of-a-sync"),
+]
+# What was done for one of two incidents, or by others, made what was done for this one different.
+ALONE = [
+    # the sync for the other incident is not there, so it syncs itself
+    pytest.param("24-one-sync-for-two", "churn/green", id="24-one-sync-for-two"),
+    # who freed the other cores is not on record, so both are deleted
+    pytest.param("59-enough-after-the-first", "credit-scoring/green", id="59-enough-after-the-first"),
+]
+# 26: the sync that was in vain was made for the other incident. 51: so was the deletion.
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_an_exported_incident_plays_again_as_it_was_recorded(name: str, played, stage_of, tmp_path):
+    story = played(rehearsal.SCENARIOS / f"{name}.yaml")
+
+    scenario = story.exported(story.report.incidents[0], tmp_path)
+    report = stage_of(scenario.mode).play(scenario)
+
+    assert report.differences == ()
+
+
+@pytest.mark.parametrize(("name", "label"), ALONE)
+def test_an_incident_that_others_had_a_part_in_comes_to_the_same_cause_and_end(
+    name: str, label: str, *, played, stage_of, tmp_path, monkeypatch
+):
+    story = played(rehearsal.SCENARIOS / f"{name}.yaml")
+    made = [story.exported(one, tmp_path) for one in story.report.incidents]
+    scenario = next(one for one in made if label in one.expect.ends)
+    monkeypatch.setattr(rehearsal, "PATIENCE_S", 4.0)
+
+    report = stage_of(scenario.mode).play(scenario)
+
+    assert report.actual["ends"] == report.expected["ends"]
+    assert report.actual["cause"] == report.expected["cause"]
+    assert [difference.partition(" ")[0] for difference in report.differences] == ["effects"]
 
 
 RACES = sorted((Path(__file__).parent / "races").glob("*.yaml"))
