@@ -62,14 +62,14 @@ def recast(recorded: Recorded, shipped: Policy) -> Recast:
         for one in recorded.records
         if one.stage == "unneeded"
     ]
-    names = recorded.incident.resource.subscription
+    own = recorded.incident.resource.subscription
     scenario = Scenario(
         name=_name(recorded),
-        story=_anonymous(_story(recorded), names),
+        story=_anonymous(_story(recorded), own),
         mode="dry-run" if recorded.records and recorded.records[0].mode is Mode.DRY_RUN else "auto",
-        policy=_anonymous(_policy(recorded, shipped, notes, has_spec=has_spec), names),
-        world=_anonymous(world, names),
-        steps=_anonymous_steps(tuple(_steps(recorded, has_spec=has_spec)), names),
+        policy=_anonymous(_policy(recorded, shipped, notes, has_spec=has_spec), own),
+        world=_anonymous(world, own),
+        steps=_anonymous_steps(tuple(_steps(recorded, has_spec=has_spec)), own),
         expect=_expected(recorded, notes, is_alone=len(happens) <= 1),
     )
     try:
@@ -78,7 +78,7 @@ def recast(recorded: Recorded, shipped: Policy) -> Recast:
         raise NotRecorded(f"{recorded.incident.id} cannot be rebuilt as a world of the simulator: {error}") from error
     notes.append("other failures of the same time, and earlier repairs: a scenario holds one incident")
     notes.append("how long everything took: waits are a hundred times as short in a rehearsal")
-    return Recast(scenario, tuple(_anonymous(list(dict.fromkeys(notes)), names)))
+    return Recast(scenario, tuple(_anonymous(list(dict.fromkeys(notes)), own)))
 
 
 def _name(recorded: Recorded) -> str:
