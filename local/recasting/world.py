@@ -7,7 +7,18 @@ from collections.abc import Iterator
 
 from local.arm.schema import WorldSeed, plain_deployment
 from local.recasting import around, failing
-from local.recasting.deployments import Plain, age, answers, candidate, filled, scored, spec_of, spec_of_desired, value
+from local.recasting.deployments import (
+    HIDDEN,
+    Plain,
+    age,
+    answers,
+    candidate,
+    filled,
+    scored,
+    spec_of,
+    spec_of_desired,
+    value,
+)
 from local.recasting.record import Recorded
 from remediations.actions.rerun import was_create
 from remediations.model import Absent, Found, Operation, ResourceId, ResourceState
@@ -91,15 +102,24 @@ def _failed(recorded: Recorded, notes: list[str]) -> Plain:
 def _own(recorded: Recorded, notes: list[str]) -> Iterator[Plain]:
     """Give the deployment of the incident, if it was there before its operation failed."""
     incident, shown = recorded.incident, value(recorded.evidence.resource)
-    if incident.resource.deployment is None:
-        return
     if incident.is_scoring:
-        yield scored(recorded, notes)
+        yield scored(recorded, notes) if incident.resource.deployment is not None else _busiest(recorded, notes)
+    elif incident.resource.deployment is None:
+        return
     elif shown is not None and (_is_update(recorded, shown) or incident.operation is Operation.DELETE):
         since = None if shown.created_at is None else age(recorded, shown.created_at)
         yield filled({"name": incident.resource.deployment, "spec": spec_of(shown, notes), "age": since})
         if incident.operation is Operation.WRITE:
             notes.append("what the failed update changed is not on record: the same spec is deployed again")
+
+
+def _busiest(recorded: Recorded, notes: list[str]) -> Plain:
+    """Give the deployment that answers where only the endpoint's answers are on record: that with most traffic."""
+    state = value(recorded.evidence.endpoint)
+    traffic = {} if state is None else state.traffic
+    name = max(traffic, key=lambda one: traffic[one], default=HIDDEN)
+    notes.append(f"which deployments of {recorded.incident.resource.endpoint} answered: here all answers are of {name}")
+    return filled({"name": name, "metrics": answers(recorded, notes)})
 
 
 def _complete(recorded: Recorded, place: ResourceId, endpoint: Plain, siblings: list[str], notes: list[str]) -> None:
@@ -189,7 +209,7 @@ def _sent_spec(recorded: Recorded, notes: list[str]) -> Plain:
 def _alert(recorded: Recorded, notes: list[str]) -> Plain:
     scoring, deployment = recorded.incident.scoring, recorded.incident.resource.deployment
     if scoring is None:
-        return {"do": "alert", "after": 0.1, "rule": "not-recorded", "deployment": deployment}
+        return {"do": "alert", "after": 0.1, "rule": HIDDEN, "deployment": deployment}
     minutes = 5 if scoring.window is None else max(1, round(scoring.window.total_seconds() / 60))
     is_metric = (scoring.metric or "").lower().startswith("request")
     rate = sum(
@@ -200,7 +220,7 @@ def _alert(recorded: Recorded, notes: list[str]) -> Plain:
     threshold = 5.0 if scoring.threshold is None else scoring.threshold
     if (rate if is_metric else rate * minutes) <= threshold:
         notes.append(f"the threshold of alert rule {scoring.rule!r}: it would not fire at {threshold:g} by the metrics")
-        threshold = 0.0
+        threshold = 0.0 if rate else -1.0  # below what it counts, so that it fires
     alert = {"do": "alert", "after": 0.1, "rule": scoring.rule, "kind": "metric" if is_metric else "log"}
     named = {"deployment": deployment, "status": scoring.status, "model_status": scoring.model_status}
     return alert | filled(named) | {"threshold": threshold, "minutes": minutes}
