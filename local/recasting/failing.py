@@ -16,6 +16,7 @@ type Law = Literal["quota", "keys", "roles", "fresh role", "image", "model"]
 
 _KEYS = frozenset({"acr-authorization", "acr-admin-disabled", "acr-firewall", "acr-missing"})
 _HAZARDS = {"canceled-higher-priority": "higher-priority", "canceled-lock-confirmation": "lock-confirmation"}
+_DELETED = "canceled-by-deletion"
 _LONGEST_TEXT = 4096  # of what is kept of an error
 
 
@@ -121,8 +122,9 @@ def was_rejected(recorded: Recorded) -> bool:
 
 
 def was_deleted(recorded: Recorded) -> bool:
-    """Tell whether somebody deleted what was being deployed."""
-    return _is_gone(recorded) and not was_rejected(recorded)
+    """Tell whether somebody deleted what was being deployed; it may still have been there when it was read."""
+    is_write = recorded.incident.operation is Operation.WRITE
+    return is_write and (recorded.cause == _DELETED or (_is_gone(recorded) and not was_rejected(recorded)))
 
 
 def asset(recorded: Recorded, kind: Literal["model", "environment"]) -> str | None:

@@ -220,6 +220,25 @@ def test_a_canceled_operation_is_canceled_again_for_the_same_reason(cause, hazar
 
 
 @pytest.mark.parametrize(
+    "shown",
+    [
+        pytest.param(Absent(), id="it is gone"),
+        pytest.param(Found(make_state(**PLAIN, provisioning_state="Deleting")), id="it is going"),
+    ],
+)
+def test_what_somebody_deleted_under_way_is_deleted_again(shown):
+    one = recorded(make_evidence(resource=shown), cause="canceled-by-deletion", end=End.NOTHING_TO_DO)
+
+    world = the_world(one)
+    assert world["happens"] == [
+        {"do": "put", "who": "ci", "deployment": "green"},
+        {"do": "delete", "who": "person", "after": 0.2, "deployment": "green"},
+    ]
+    assert world["operation_seconds"] == 0.4
+    assert "hazards" not in world
+
+
+@pytest.mark.parametrize(
     ("registry", "network", "cause", "expected"),
     [
         pytest.param(
