@@ -6,7 +6,7 @@ protected appends, neither can be changed afterwards. Only `services` imports th
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -21,6 +21,7 @@ from remediations.ports import checked_name, checked_prefix
 
 _LOOPBACK: Final = {"127.0.0.1", "::1", "localhost"}
 _WRITER: Final = "writer"
+_CLIENTS: Final = 64  # of 32 kB each
 # What the SDK raises over an answer whose headers are not those of the service.
 _UNREADABLE: Final = (ValueError, LookupError)
 _LEASED: Final = "Somebody holds a lease on this record: break the lease, and look who writes here besides us."
@@ -61,6 +62,8 @@ class BlobStore:
         self._client = ContainerClient(
             account_url, container, credential=credential, **{"retry_policy": retries, **client_options}
         )
+        # Making a client for a name costs a twentieth of an append, and incidents append to the same name many times.
+        self._clients = lru_cache(_CLIENTS)(ContainerClient.get_blob_client)
 
     def create(self, name: str, content: bytes) -> None:
         """Keep a new record; raise ``AlreadyExists`` if the name is taken."""
@@ -137,7 +140,7 @@ class BlobStore:
     def _blob(self, name: str) -> BlobClient:
         checked_name(name)
         with self._explained("open", name):
-            return self._container.get_blob_client(name)
+            return self._clients(self._container, name)
 
     @contextmanager
     def _explained(self, verb: str, name: str) -> Iterator[None]:
