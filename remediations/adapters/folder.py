@@ -23,6 +23,10 @@ _LENGTH_DIGITS: Final = 20
 _HIDDEN: Final = re.compile(r"\.(?:.+\.length|[0-9a-f]{16})")  # beside a record; or aside, of a writer that died
 
 
+class _Damaged(Exception):
+    """What is on the disk is not what was committed."""
+
+
 class FolderStore:
     """A `Store` in a folder, which is made when the first record is."""
 
@@ -66,6 +70,8 @@ class FolderStore:
                 length = _committed(lock)
                 if length != at:
                     raise AppendConflict(name, at, length)
+                if (there := target.stat().st_size) < at:
+                    raise _Damaged(f"the file has {there} of the record's {at} bytes")
                 _write_at(target, content, at)
                 _commit(lock, at + len(content))
 
@@ -80,6 +86,8 @@ class FolderStore:
                     content = file.read()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
                 raise NotFound(name) from error
+            if length is not None and len(content) < length:
+                raise _Damaged(f"the file has {len(content)} of the record's {length} bytes")
             return content if length is None else content[:length]
 
     def list(self, prefix: str) -> Iterator[str]:
@@ -110,6 +118,9 @@ def explained(root: Path, operation: str) -> Iterator[None]:
     """Turn what the file system says into an error that says what to do."""
     try:
         yield
+    except _Damaged as error:
+        fix = "Something else than Endpoint Medic changed it: restore it, with the hidden file of its length."
+        raise StoreUnavailable(f"folder {root}", operation, str(error), fix) from error
     except OSError as error:
         why = error.strerror or type(error).__name__
         fix = "Check that the folder can be written, has space, and is on a local disk (hard links, locks)."
@@ -142,7 +153,10 @@ class FolderCopy:
         """Yield the appended records that are not as long as their writer confirmed: that length, and the true one."""
         with explained(self.root, "list"):
             for name in self._files():
-                confirmed = _read_length(self.root / name)
+                try:
+                    confirmed = _read_length(self.root / name)
+                except _Damaged:
+                    confirmed = 0
                 if confirmed is not None and confirmed != (length := (self.root / name).stat().st_size):
                     yield name, confirmed, length
 
@@ -186,7 +200,7 @@ def _read_length(target: Path) -> int | None:
         digits = _length_file(target).read_bytes()
     except FileNotFoundError:
         return None
-    return int(digits or b"0")
+    return _number(digits)
 
 
 def _begin(target: Path) -> None:
@@ -229,7 +243,13 @@ def _locked_length(target: Path) -> Iterator[int | None]:
 
 
 def _committed(lock: int) -> int:
-    return int(os.pread(lock, _LENGTH_DIGITS, 0) or b"0")
+    return _number(os.pread(lock, _LENGTH_DIGITS, 0))
+
+
+def _number(digits: bytes) -> int:
+    if digits and not digits.isdigit():
+        raise _Damaged(f"its length reads {digits[:_LENGTH_DIGITS]!r}")
+    return int(digits or b"0")
 
 
 def _commit(lock: int, length: int) -> None:

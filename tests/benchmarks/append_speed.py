@@ -97,7 +97,8 @@ def by_client(container: ContainerClient, name: str, lines: Sequence[bytes]) -> 
 
 def measure(store: BlobStore, container: ContainerClient, threads: int, count: int, rounds: int) -> None:
     """Print both rates and what ours is of the bare one, as medians over the rounds."""
-    ours, bare = [], []
+    ours: list[float] = []
+    bare: list[float] = []
     trail = Trail(store)
     for turn in range(rounds):
         incidents = [uuid.uuid4().hex for _ in range(threads)]

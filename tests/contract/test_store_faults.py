@@ -89,7 +89,8 @@ def test_blobs_behind_a_network_that_breaks(azurite: Azurite, seed: str):
 @contextmanager
 def restarted(azurite: Azurite, how: signal.Signals, seed: str) -> Iterator[None]:
     """End the emulator twice while others use it, and start it again on its port."""
-    chance, stop, ended = random.Random(seed), threading.Event(), []
+    chance, stop = random.Random(seed), threading.Event()
+    ended: list[signal.Signals] = []
 
     def restart() -> None:
         while len(ended) < 2 and not stop.wait(chance.uniform(0.05, 0.2)):

@@ -319,6 +319,19 @@ class TestFolder:
         store.append("log", b"one\n", 0)
         assert store.read("log") == b"one\n"
 
+    def test_a_record_that_something_else_cut_is_neither_read_nor_filled_up(self, tmp_path: Path):
+        store = FolderStore(tmp_path)
+        store.append("log", b"one\ntwo\n", 0)
+        (tmp_path / "log").write_bytes(b"one\n")
+        for attempt in (lambda: store.read("log"), lambda: store.append("log", b"x", 8)):
+            with pytest.raises(StoreUnavailable, match=r"has 4 of the record's 8 bytes\. Something else than"):
+                attempt()
+        assert (tmp_path / "log").read_bytes() == b"one\n"
+        (tmp_path / ".log.length").write_bytes(b"garbage")
+        for call in (lambda: store.read("log"), lambda: store.append("log", b"x", 4), lambda: [*store.lengths("")]):
+            with pytest.raises(StoreUnavailable, match="its length reads b'garbage'"):
+                call()
+
     def test_a_name_is_not_also_a_folder(self, tmp_path: Path):
         store = FolderStore(tmp_path)
         store.create("a/b", b"x")
