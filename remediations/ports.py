@@ -33,7 +33,9 @@ class Store(Protocol):
     def append(self, name: str, content: bytes, at: int) -> None:
         """Add to the end of a record; raise ``AppendConflict`` if it is not ``at`` bytes long.
 
-        ``at=0`` begins a record. The content is added whole or not at all, and is not empty.
+        ``at=0`` begins a record; a writer that dies over it may leave one that is empty. The content is added whole or
+        not at all, and is not empty. ``AlreadyExists`` if the name was created, ``StoreUnavailable`` also if the record
+        can grow no more: an append blob takes 50,000 appends.
         """
 
     def read(self, name: str) -> bytes:

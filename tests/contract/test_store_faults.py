@@ -136,7 +136,13 @@ def test_blobs_whose_service_is_killed_and_has_forgotten_what_it_took_last(tmp_p
 def test_a_folder_whose_writers_are_killed(tmp_path: Path, seed: str):
     folder, told = tmp_path / "trail", tmp_path / "told"
     command = [sys.executable, "-m", "tests.contract.writing", str(folder), str(told), seed, "300"]
-    killed = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as killing:
+        try:
+            killed, _ = killing.communicate(timeout=60)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(killing.pid, signal.SIGKILL)  # the writers, if there are any left
+    assert killing.returncode == 0
     store = FolderStore(folder)
     writing.check_log(store)
     writing.check_claims(store, told.read_text().splitlines())

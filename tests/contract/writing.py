@@ -20,7 +20,7 @@ from remediations.ports import Store
 LOG = "audit/log"
 WRITERS = 4
 RECORDS = 24
-_LONGEST_S = 60
+_LONGEST_S = 45
 _PAUSE_S = 0.01
 
 Told = Callable[[str], object]
