@@ -10,7 +10,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from remediations import codec, rolls
-from remediations.errors import AppendConflict
+from remediations.errors import AppendConflict, StoreUnavailable
 from remediations.model import Checkpoint
 from remediations.ports import Store
 from remediations.proof import checking, checkpoint, merkle
@@ -91,7 +91,11 @@ def _moved(store: Store, heads: Heads, report: Report) -> list[Head]:
         if before is not None and before.length == lengths[incident]:
             continue
         found: list[Finding] = []
-        held = checking.chain_of(store, incident, names, heads, found.append)
+        try:
+            held = checking.chain_of(store, incident, names, heads, found.append)
+        except StoreUnavailable as error:  # the others are not to wait for it
+            report(Finding(what=checking.Kind.UNREADABLE, file=names[-1], incident=incident, words=str(error)))
+            continue
         for finding in found:
             report(finding)
         if not any(finding.what is not checking.Kind.CLOCK for finding in found) and held.good:

@@ -15,11 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from azure.storage.blob import ContainerClient
+from msgspec.structs import replace
 
 from remediations import codec
 from remediations.adapters.blobs import BlobStore
-from remediations.model import AuditRecord, Mode
-from remediations.trail import Trail, record_at
+from remediations.model import Actor, AuditRecord, Mode
+from remediations.proof import chain
+from remediations.trail import Trail, audit_folder
 from tests.builders import NOON
 from tests.emulator import Azurite
 
@@ -40,6 +42,7 @@ def records_of(incident: str, count: int) -> list[AuditRecord]:
             incident=incident,
             stage="decision",
             key=f"decision:{codec.digest(f'{incident} {number}')}",
+            actor=Actor(oid=str(uuid.uuid5(uuid.NAMESPACE_OID, "medic"))),
             mode=Mode.AUTO,
             policy_version=codec.digest("policy"),
             facts=codec.dump(
@@ -50,6 +53,7 @@ def records_of(incident: str, count: int) -> list[AuditRecord]:
                     "guards": [{"guard": guard, "says": says, "words": words} for guard, says, words in GUARDS],
                 }
             ),
+            previous="",
         )
         for number in range(count)
     ]
@@ -57,7 +61,12 @@ def records_of(incident: str, count: int) -> list[AuditRecord]:
 
 def lines_of(records: Sequence[AuditRecord]) -> list[bytes]:
     """Give the bytes that stand on the trail for these records."""
-    return [codec.encode(record_at(record, seq)) + b"\n" for seq, record in enumerate(records)]
+    lines: list[bytes] = []
+    previous = chain.FIRST
+    for seq, record in enumerate(records):
+        line, previous = chain.seal(replace(record, seq=seq), previous)
+        lines.append(line)
+    return lines
 
 
 def rate(work: Sequence[Callable[[], None]], appends: int) -> float:
@@ -110,7 +119,7 @@ def measure(store: BlobStore, container: ContainerClient, threads: int, count: i
         for work, rates in ((through, ours), (direct, bare)) if turn % 2 else ((direct, bare), (through, ours)):
             rates.append(rate(work, threads * count))
         for incident in incidents:
-            kept = store.read(f"incidents/{incident}/audit.jsonl")
+            kept = store.read(f"{audit_folder(incident)}/0000.jsonl")
             assert kept == b"".join(lines[incident]) == store.read(f"bare/{incident}")
     share = statistics.median(one / other for one, other in zip(ours, bare, strict=True))
     size = statistics.mean(len(line) for each in lines.values() for line in each)

@@ -91,6 +91,7 @@ def test_the_worker_library_indexes_every_function(indexed):
         "asset": ["httpTrigger"],
         "health": ["httpTrigger"],
         "sweep": ["timerTrigger"],
+        "anchor": ["timerTrigger"],
         "purge": ["timerTrigger"],
         "remediate": ["orchestrationTrigger"],
         "gather": ["orchestrationTrigger"],
