@@ -18,6 +18,7 @@ from local.host import Host
 from remediations import policy, settings
 from remediations.actions import ACTIONS
 from remediations.errors import SettingsError
+from remediations.proof import checkpoint
 
 STORE = Path(".medic/serve")
 WORLD = Path(__file__).parent / "scenarios" / "worlds" / "serve.yaml"
@@ -66,15 +67,19 @@ def _places(chosen: settings.Settings, host: Host, *, is_simulated: bool) -> Ite
 
 
 def _environment(resources: ExitStack, world: Path | None) -> tuple[dict[str, str], Callable[[str], None] | None]:
-    """Give the settings to serve with: whoever uses this machine is signed in, and a key signs approval links.
+    """Give the settings to serve with: whoever uses this machine is signed in, and keys sign links and checkpoints.
 
     Without an Azure in them, a simulated one is started. What then is given lets its world begin, with a place to send
     its events to: what happened before that place was there, nobody would hear of.
     """
     environment = {"MEDIC_STORE": os.environ.get("MEDIC_STORE") or str(STORE)}
     environment["MEDIC_DEV_SIGN_IN"] = os.environ.get("MEDIC_DEV_SIGN_IN") or WHOEVER
-    if not os.environ.get("MEDIC_APPROVAL_KEYS") and not environment["MEDIC_STORE"].startswith("http"):
-        environment["MEDIC_APPROVAL_KEYS"] = keys(Path(environment["MEDIC_STORE"]) / "approval-keys.json")
+    for setting, name, make in (
+        ("MEDIC_APPROVAL_KEYS", "approval-keys.json", approval_keys),
+        ("MEDIC_ANCHOR_KEY", "anchor-key", checkpoint.new_key),
+    ):
+        if not os.environ.get(setting) and not environment["MEDIC_STORE"].startswith("http"):
+            environment[setting] = kept(setting, Path(environment["MEDIC_STORE"]) / name, make)
     if os.environ.get("MEDIC_ARM_URL"):
         return environment, None
     path = world or WORLD
@@ -105,16 +110,18 @@ def _environment(resources: ExitStack, world: Path | None) -> tuple[dict[str, st
     }, begin
 
 
-def keys(file: Path) -> str:
-    """Give the keys that are kept in a file, so that links outlive a restart; else make one and keep it there.
+def kept(setting: str, file: Path, make: Callable[[], str]) -> str:
+    """Give the keys of a setting that are kept in a file, so that they outlive a restart; else make some and keep them.
 
-    It is for this user alone: never readable by others, and never half written. Raises SettingsError if it cannot be.
+    They are for this user alone: never readable by others, and never half written. Raises SettingsError if they cannot
+    be kept.
     """
     with suppress(OSError, UnicodeDecodeError, SettingsError):
-        kept = file.read_text("utf-8")
-        if settings.load({"MEDIC_APPROVAL_KEYS": kept}).approval_keys:
-            return kept
-    made = json.dumps({"serve": secrets.token_urlsafe(32)})
+        known = file.read_text("utf-8")
+        chosen = settings.load({setting: known})
+        if chosen.approval_keys or chosen.anchor_key:
+            return known
+    made = make()
     aside = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -126,3 +133,8 @@ def keys(file: Path) -> str:
         fix = "Name a folder that can be written."
         raise SettingsError("MEDIC_STORE", str(file.parent), error.strerror or str(error), fix) from error
     return made
+
+
+def approval_keys() -> str:
+    """Give a new key for links."""
+    return json.dumps({"serve": secrets.token_urlsafe(32)})

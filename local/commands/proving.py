@@ -1,7 +1,5 @@
 """``medic audit verify|anchor|prove|key``: whether the trail is what was written, and the checkpoints that show it."""
 
-import base64
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -177,7 +175,7 @@ def anchor(*, as_json: bool) -> int:
 def key(*, is_new: bool) -> int:
     """Print the public key of the one that is set; or make a new pair and print both."""
     if is_new:
-        private = base64.b64encode(secrets.token_bytes(32)).decode()
+        private = checkpoint.new_key()
         terminal.out().print("MEDIC_ANCHOR_KEY=" + private, soft_wrap=True)
         terminal.out().print("public key       " + checkpoint.public_of(private), soft_wrap=True)
         terminal.err().print("Put the first into a vault. Write down the second: it verifies what the first signs.")

@@ -7,6 +7,7 @@ Keys are Ed25519 (RFC 8032), raw and in base64.
 
 import base64
 import binascii
+import secrets
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -71,6 +72,11 @@ def digest_of(checkpoint: Checkpoint) -> str:
 
 
 # ----------------------------------------------------------------------------------------------- keys
+
+
+def new_key() -> str:
+    """Give a new private key."""
+    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def public_of(private: str) -> str:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from local.serving import WHOEVER, keys
+from local.serving import WHOEVER, approval_keys, kept
 from remediations import settings
 from remediations.errors import SettingsError
+from remediations.proof import checkpoint
 
 ROOT = Path(__file__).parents[2]
 MEDIC = [sys.executable, "-m", "local.cli"]
@@ -97,18 +98,24 @@ def test_a_question_of_serve_is_answered_with_what_is_printed(serving, tmp_path)
 
 def test_the_key_of_serve_is_kept_for_its_user_alone(tmp_path):
     file = tmp_path / "store" / "approval-keys.json"
-    made = keys(file)
+    made = kept("MEDIC_APPROVAL_KEYS", file, approval_keys)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert keys(file) == made  # links outlive a restart
+    assert kept("MEDIC_APPROVAL_KEYS", file, approval_keys) == made  # links outlive a restart
     assert list(settings.load({"MEDIC_APPROVAL_KEYS": made}).approval_keys) == ["serve"]
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-@pytest.mark.parametrize("kept", [b"{", b"{}", b"\xff", b'{"serve": "short"}'])
-def test_a_kept_key_that_cannot_be_used_gives_way_to_a_fresh_one(kept, tmp_path):
+def test_the_key_of_checkpoints_is_kept_as_well(tmp_path):
+    made = kept("MEDIC_ANCHOR_KEY", tmp_path / "anchor-key", checkpoint.new_key)
+    assert kept("MEDIC_ANCHOR_KEY", tmp_path / "anchor-key", checkpoint.new_key) == made
+    assert settings.load({"MEDIC_ANCHOR_KEY": made}).anchor_key == made
+
+
+@pytest.mark.parametrize("spoiled", [b"{", b"{}", b"\xff", b'{"serve": "short"}'])
+def test_a_kept_key_that_cannot_be_used_gives_way_to_a_fresh_one(spoiled, tmp_path):
     file = tmp_path / "approval-keys.json"
-    file.write_bytes(kept)
-    made = keys(file)
+    file.write_bytes(spoiled)
+    made = kept("MEDIC_APPROVAL_KEYS", file, approval_keys)
     assert (file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (made, 0o600)
     assert settings.load({"MEDIC_APPROVAL_KEYS": made}).approval_keys
 
@@ -116,4 +123,4 @@ def test_a_kept_key_that_cannot_be_used_gives_way_to_a_fresh_one(kept, tmp_path)
 def test_a_store_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "store").write_text("a file")
     with pytest.raises(SettingsError, match=r"MEDIC_STORE is '.*/store': File exists. Name a folder that can be"):
-        keys(tmp_path / "store" / "approval-keys.json")
+        kept("MEDIC_APPROVAL_KEYS", tmp_path / "store" / "approval-keys.json", approval_keys)
