@@ -30,7 +30,19 @@ from remediations.model import (
     reading_words,
 )
 from remediations.ports import Delivery, Message
-from remediations.trail import Answered, Intent, Question, Trail, Vote
+from remediations.trail import (
+    Answered,
+    Intent,
+    Question,
+    Trail,
+    Vote,
+    answer_name,
+    claim_name,
+    intent_name,
+    outcome_name,
+    question_name,
+    vote_name,
+)
 
 
 def asked_about(records: Iterable[AuditRecord]) -> tuple[str, ...]:
@@ -67,6 +79,11 @@ class Journal(Struct, frozen=True):
         )
         self.trail.append_record(record)
 
+    def _beside(self, name: str) -> dict[str, object]:
+        """Give what a record says of what was created before it, so that nobody changes or removes that unseen."""
+        digest = self.trail.digest(name)
+        return {} if digest is None else {"beside": {"name": name, "sha256": digest}}
+
     def opened(self, incident: Incident) -> None:
         self.record(
             incident.id,
@@ -80,6 +97,7 @@ class Journal(Struct, frozen=True):
             event_id=incident.event_id,
             caller=incident.caller,
             **({} if incident.scoring is None else {"scoring": incident.scoring}),
+            **self._beside(claim_name(incident.id)),
         )
 
     def collected(self, evidence: Evidence, digest: str, polls: int) -> None:
@@ -168,6 +186,7 @@ class Journal(Struct, frozen=True):
             quorum=question.quorum,
             voids=question.voids,
             differences=question.differences,
+            **self._beside(question_name(question.plan)),
         )
 
     def voted(self, incident_id: str, vote: Vote) -> None:
@@ -179,6 +198,7 @@ class Journal(Struct, frozen=True):
             plan=vote.plan,
             approves=vote.approves,
             comment=vote.comment,
+            **self._beside(vote_name(vote)),
         )
 
     def voided(self, incident_id: str, plan: str, words: str) -> None:
@@ -207,6 +227,7 @@ class Journal(Struct, frozen=True):
             plan=answered.plan,
             approved=answered.approved,
             words=answered.words,
+            **self._beside(answer_name(answered.plan)),
         )
 
     def waits(self, plan: Plan, number: int, words: str) -> None:
@@ -231,6 +252,7 @@ class Journal(Struct, frozen=True):
             call=intent.call,
             client_request_id=intent.request_id,
             receipt=intent.receipt,
+            **self._beside(intent_name(intent.plan, intent.step, intent.attempt)),
         )
 
     def came_of(self, intent: Intent, outcome: Outcome) -> None:
@@ -248,6 +270,7 @@ class Journal(Struct, frozen=True):
             service_request_id=outcome.service_request_id,
             correlation_id=outcome.correlation_id,
             codes=outcome.codes,
+            **self._beside(outcome_name(intent.plan, intent.step, intent.attempt)),
         )
 
     def verified(self, plan: Plan, number: int, verification: Verification) -> None:

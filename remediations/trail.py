@@ -263,7 +263,7 @@ class Trail:
         for key in {incident.resource.key, incident.resource.endpoint_id.key}:
             self._create(f"resources/{_short(key)}/{incident.id}", incident)
         opened = Opened(at=now, nonce=nonce, incident=incident)
-        if not self._create(f"incidents/{incident.id}/opened", opened):
+        if not self._create(claim_name(incident.id), opened):
             holder = self.opened(incident.id)
             if holder is None or holder.nonce != nonce:
                 return False
@@ -272,7 +272,7 @@ class Trail:
         return True
 
     def opened(self, incident_id: str) -> Opened | None:
-        return self._read(Opened, f"incidents/{incident_id}/opened")
+        return self._read(Opened, claim_name(incident_id))
 
     def join(self, incident_id: str, joined: Joined) -> None:
         self._create(f"incidents/{incident_id}/joined/{_short(joined.event_id)}", joined)
@@ -363,6 +363,13 @@ class Trail:
         """Give an incident's records in order; none if there are none."""
         return tuple(codec.decode(AuditRecord, line) for line in self.record_lines(incident_id).splitlines())
 
+    def digest(self, name: str) -> str | None:
+        """Give the SHA-256 of what lies under a name, for the record that tells of it; None if nothing does."""
+        try:
+            return codec.digest(self.store.read(name))
+        except NotFound:
+            return None
+
     def record_lines(self, incident_id: str) -> bytes:
         """Give an incident's records as they lie there, one a line."""
         return rolls.read(self.store, audit_folder(incident_id))[0]
@@ -372,23 +379,22 @@ class Trail:
     def open_intent(self, effect: Effect, intent: Intent, targets: tuple[str, ...]) -> bool:
         """Create an intent; True for the one caller that did. The index entries come first: an intent that nobody
         could find by its target would not count."""
-        base = _effect_name(effect.plan, effect.step, effect.attempt)
         for target in targets:
             self._create(f"targets/{_short(target)}/{effect.plan}-{effect.step}-{effect.attempt}", effect)
         self._create(f"requests/{intent.request_id}", Slot(plan=effect.plan, incident_id=effect.incident_id))
-        return self._create(f"{base}/intent", intent)
+        return self._create(intent_name(effect.plan, effect.step, effect.attempt), intent)
 
     def intent(self, plan: str, step: int, attempt: int) -> Intent | None:
-        return self._read(Intent, f"{_effect_name(plan, step, attempt)}/intent")
+        return self._read(Intent, intent_name(plan, step, attempt))
 
     def close_intent(self, plan: str, step: int, attempt: int, outcome: Outcome) -> Outcome:
         """Keep an intent's outcome; the first one stands and is given back."""
-        name = f"{_effect_name(plan, step, attempt)}/outcome"
+        name = outcome_name(plan, step, attempt)
         self._create(name, outcome)
         return codec.decode(Outcome, self.store.read(name))
 
     def outcome(self, plan: str, step: int, attempt: int) -> Outcome | None:
-        return self._read(Outcome, f"{_effect_name(plan, step, attempt)}/outcome")
+        return self._read(Outcome, outcome_name(plan, step, attempt))
 
     def settle(self, plan: str, step: int, attempt: int, settled: Settled) -> None:
         """Keep how the operation that an effect began came out; the first word stands."""
@@ -475,17 +481,17 @@ class Trail:
 
     def ask(self, question: Question) -> None:
         kept = question
-        if not self._create(f"approvals/{question.plan}/asked", question):
+        if not self._create(question_name(question.plan), question):
             kept = self.question(question.plan) or question
         line = self._known(Kind.ASKED, kept.at, kept.incident_id)
         self.register.note(replace(line, plan=kept.plan, expires_at=kept.expires_at), question.at)
 
     def question(self, plan: str) -> Question | None:
-        return self._read(Question, f"approvals/{plan}/asked") if _is_name(plan) else None
+        return self._read(Question, question_name(plan)) if _is_name(plan) else None
 
     def answer(self, answered: Answered) -> Answered:
         """Keep the answer to a question; the first one stands and is given back."""
-        self._create(f"approvals/{answered.plan}/decided", answered)
+        self._create(answer_name(answered.plan), answered)
         kept = self.answered(answered.plan) or answered
         with suppress(StoreError, ValueError):  # it stands all the same, and the register learns of the incident's end
             question = self.question(kept.plan)
@@ -496,9 +502,8 @@ class Trail:
 
     def vote(self, vote: Vote) -> Vote:
         """Keep one person's answer; their first one stands and is given back."""
-        name = f"approvals/{vote.plan}/votes/{_short(f'{vote.by.tid} {vote.by.oid}')}"
-        self._create(name, vote)
-        return codec.decode(Vote, self.store.read(name))
+        self._create(vote_name(vote), vote)
+        return codec.decode(Vote, self.store.read(vote_name(vote)))
 
     def votes(self, plan: str) -> tuple[Vote, ...]:
         """Give what people have answered so far, oldest first."""
@@ -507,7 +512,7 @@ class Trail:
 
     def answered(self, plan: str) -> Answered | None:
         """Give the final answer to a question; raises ValueError if what lies there is about another one."""
-        kept = self._read(Answered, f"approvals/{plan}/decided")
+        kept = self._read(Answered, answer_name(plan))
         if kept is not None and kept.plan != plan:
             msg = f"what lies under approvals/{plan} is about plan {kept.plan}: it was put there by somebody else"
             raise ValueError(msg)
@@ -635,6 +640,30 @@ def _line(kind: Kind, at: datetime, incident: Incident) -> Line:
         operation=incident.operation,
         failed_at=incident.began_at,
     )
+
+
+def claim_name(incident_id: str) -> str:
+    return f"incidents/{incident_id}/opened"
+
+
+def question_name(plan: str) -> str:
+    return f"approvals/{plan}/asked"
+
+
+def vote_name(vote: Vote) -> str:
+    return f"approvals/{vote.plan}/votes/{_short(f'{vote.by.tid} {vote.by.oid}')}"
+
+
+def answer_name(plan: str) -> str:
+    return f"approvals/{plan}/decided"
+
+
+def intent_name(plan: str, step: int, attempt: int) -> str:
+    return f"{_effect_name(plan, step, attempt)}/intent"
+
+
+def outcome_name(plan: str, step: int, attempt: int) -> str:
+    return f"{_effect_name(plan, step, attempt)}/outcome"
 
 
 def is_ours(name: str) -> bool:

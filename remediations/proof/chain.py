@@ -21,14 +21,26 @@ _OPENS = b',"hash":"'
 _CUT = len(_OPENS) + 64 + len(b'"}')
 
 
-class Link(Struct, frozen=True, gc=False):
-    """What links a line to its neighbours."""
+class Beside(Struct, frozen=True, gc=False):
+    """What was created on the trail before the record that tells of it: its name, and the SHA-256 of its bytes."""
+
+    name: str
+    sha256: str
+
+
+class _Facts(Struct, frozen=True):
+    beside: Beside | None = None
+
+
+class Link(Struct, frozen=True):
+    """What links a line to its neighbours, and to what stands beside it."""
 
     seq: int
     at: datetime
     incident: str
     previous: str
     hash: str
+    facts: _Facts
 
 
 _LINK = msgspec.json.Decoder(Link)

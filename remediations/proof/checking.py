@@ -8,6 +8,7 @@ outside. What came after the last checkpoint is checked for its chain, and count
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
@@ -16,7 +17,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from remediations import rolls
+from remediations import codec, rolls
 from remediations.errors import NotFound
 from remediations.model import Checkpoint
 from remediations.proof import chain, checkpoint, merkle
@@ -332,12 +333,12 @@ def chain_of(copy: Copy, incident: str, files: list[str], heads: Heads, report: 
             link, why = _link(line, incident, good, digest)
             if link is None:
                 break
-            if link.at < at - _SKEW:
-                report(_clock(name, incident, good, f"before that of the record before it, {at:%Y-%m-%d %H:%M:%S} UTC"))
-            if since is not None and good >= known and link.at < since:
-                words = f"before checkpoint {_number(heads)}, which does not know of it: it was put in later"
-                report(_clock(name, incident, good, words))
+            bound = since if good >= known else None
+            if (when := _why_late(link.at, at, bound, heads)) is not None:
+                report(_clock(name, incident, good, when))
                 since = None  # once for an incident
+            if link.facts.beside is not None:
+                _look_beside(copy, incident, good, link.facts.beside, report)
             good, digest, at = good + 1, link.hash, link.at
             if good in marks:
                 if marks[good] != digest:
@@ -355,6 +356,19 @@ def chain_of(copy: Copy, incident: str, files: list[str], heads: Heads, report: 
     return Chain(lines=lines, length=length, good=good, hash=digest, proved=proved)
 
 
+def _look_beside(copy: Copy, incident: str, record: int, beside: chain.Beside, report: Report) -> None:
+    """Report if what a record tells of is not there any more as it was."""
+    content: bytes | None = None
+    with suppress(NotFound):
+        content = copy.read(beside.name) if is_ours(beside.name) else None  # a forged name leads nowhere
+    if content is None:
+        words = f"record {record} tells of it, and it is not there: it was taken out"
+        report(Finding(what=Kind.REMOVED, file=beside.name, incident=incident, record=record, words=words))
+    elif codec.digest(content) != beside.sha256:
+        words = f"it is not what record {record} tells of: it was changed after it was written"
+        report(Finding(what=Kind.CHANGED, file=beside.name, incident=incident, record=record, words=words))
+
+
 def _link(line: bytes, incident: str, seq: int, previous: str) -> tuple[chain.Link | None, tuple[Kind, str] | None]:
     """Give what links a line, or why it is not the one that comes next."""
     try:
@@ -368,6 +382,19 @@ def _link(line: bytes, incident: str, seq: int, previous: str) -> tuple[chain.Li
     if link.seq != seq or link.previous != previous:
         return None, (Kind.BROKEN, "it does not follow the one before it: one was put in, taken out or moved")
     return link, None
+
+
+def _why_late(at: datetime, before: datetime, since: datetime | None, heads: Heads) -> str | None:
+    """Give what is wrong with the time of a record: it lies before that of one that came before it.
+
+    Args:
+        since: When the last checkpoint was taken, for a record that it does not know of.
+    """
+    if at < before - _SKEW:
+        return f"before that of the record before it, {before:%Y-%m-%d %H:%M:%S} UTC"
+    if since is not None and at < since:
+        return f"before checkpoint {_number(heads)}, which does not know of it: it was put in later"
+    return None
 
 
 def _clock(file: str, incident: str, record: int, words: str) -> Finding:
