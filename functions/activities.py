@@ -128,7 +128,7 @@ def judge(step: Order) -> Order:
         journal.diagnosed(diagnosis)
         log.info("diagnosis.made", cause=diagnosis.cause_id, level=str(diagnosis.level))
         plan = planning.propose(diagnosis, evidence, ACTIONS, own.policy, try_number=step["try"])
-        journal.planned(plan)
+        journal.planned(plan, declined=_declined(own, plan, step["try"]))
         judged = {**step, "cause": diagnosis.cause_id, "action": diagnosis.action}
         if isinstance(plan, NoPlan):
             end = End.REPAIRED if _stands_by_us(evidence) else End(plan.end)
@@ -139,12 +139,13 @@ def judge(step: Order) -> Order:
         if decision.verdict is Verdict.ASK:  # nobody is to approve what cannot be done
             seen = replace(seen, preflight=preflight.lacking(plan.calls, own.reads()))
             decision = _decide(own, plan, seen)
-        journal.decided(decision, when="deciding")
+        kept = own.evidence.put(decision)
+        journal.decided(decision, when="deciding", kept=kept)
         log.info("plan.decided", action=plan.action, verdict=str(decision.verdict), plan=plan.digest[:12])
         return {
             **judged,
             "verdict": str(decision.verdict),
-            "decision": own.evidence.put(decision),
+            "decision": kept,
             "plan": plan.digest,
             "desks": desk.keys_of(plan.target),
             "wait_s": plan.wait.total_seconds() / step["scale"],
@@ -531,6 +532,17 @@ def _decide(own: Services, plan: Plan, seen: Situation) -> Decision:
     return guards.decide(plan, seen, ACTIONS[plan.action].guards, situation_digest=own.evidence.put(seen))
 
 
+def _declined(own: Services, plan: Plan | NoPlan, try_number: int) -> str | None:
+    """Keep what another policy would decide on that might plan where nothing is planned; None where none could."""
+    if not isinstance(plan, NoPlan) or plan.diagnosis.action is None:
+        return None
+    now = own.clock()
+    declined = situation.Declined(
+        no_plan=plan, now=now, try_number=try_number, own=own.own, trail_pauses=own.trail.pauses(now)
+    )
+    return own.evidence.put(declined)
+
+
 def _stands_by_us(evidence: Evidence) -> bool:
     """Tell whether what an earlier, interrupted walk of this incident sent has succeeded."""
     if not isinstance(evidence.resource, Found) or evidence.incident.sent_digest is None:
@@ -585,7 +597,7 @@ def _permitted(own: Services, plan: Plan, step: Order, seen: Situation) -> tuple
     again = _decide(own, plan, seen)
     is_approved = _is_approved(own, plan)
     when = f"before call {step['number'] + 1}, attempt {step['attempt']}"
-    own.journal.decided(again, when=f"{when}, approved" if is_approved else when)
+    own.journal.decided(again, when=f"{when}, approved" if is_approved else when, kept=step["decision"])
     if is_approved and not guards.has_begun(plan, seen):
         if plan.policy_version != own.policy.version:
             return Outcome(status=Status.VOID, words="the policy has changed since it was approved"), None

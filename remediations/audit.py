@@ -135,10 +135,12 @@ class Journal(Struct, frozen=True):
             action=diagnosis.action,
         )
 
-    def planned(self, plan: Plan | NoPlan) -> None:
+    def planned(self, plan: Plan | NoPlan, *, declined: str | None = None) -> None:
+        """Keep what is planned; or why nothing is, and the digest of the `Declined`, if policy had a say in it."""
         diagnosis = plan.diagnosis
         if isinstance(plan, NoPlan):
-            self.record(diagnosis.incident.id, "plan", diagnosis.evidence, none=plan.end, words=plan.words)
+            kept = {} if declined is None else {"declined": declined}
+            self.record(diagnosis.incident.id, "plan", diagnosis.evidence, none=plan.end, words=plan.words, **kept)
             return
         self.record(
             diagnosis.incident.id,
@@ -156,9 +158,13 @@ class Journal(Struct, frozen=True):
             wait_s=round(plan.wait.total_seconds(), 3),
         )
 
-    def decided(self, decision: Decision, *, when: str) -> None:
+    def decided(self, decision: Decision, *, when: str, kept: str | None = None) -> None:
         """Keep a decision: `when` is ``deciding``, or ``before call <number>, attempt <attempt>``, with
-        ``, approved`` behind it if a person has approved the plan."""
+        ``, approved`` behind it if a person has approved the plan.
+
+        Args:
+            kept: Digest of the decision in the evidence store that holds the same plan; None: this one's own.
+        """
         self.record(
             decision.plan.diagnosis.incident.id,
             "decision",
@@ -173,6 +179,7 @@ class Journal(Struct, frozen=True):
             mode_words=decision.mode_words,
             guards=decision.answers,
             situation=decision.situation,
+            decision=kept or codec.digest_of(decision),
             calls=[str(call) for call in decision.plan.calls],
         )
 

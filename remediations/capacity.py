@@ -233,7 +233,7 @@ def candidates(
             judged.append(replace(candidate, requests=unasked, alive=unasked))
         else:
             requests, alive = measured.of(candidate.resource)
-            judged.append(replace(candidate, requests=requests, alive=alive))
+            judged.append(replace(candidate, requests=requests, alive=alive, window=policy.idle.window))
     return Unknown(sparing.words) if sparing.is_spent else Found(tuple(judged))
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import combinations, combinations_with_replacement, groupby, product
 
+from msgspec.structs import replace
+
 from remediations.model import Candidate, Found, ProvisioningState, ResourceId, Unknown, reading_words, tags_match
 from remediations.policy import Idle
 
@@ -33,6 +35,18 @@ def why_kept(
         _by_age(candidate, rules.window, now),
     )
     return next((reason for found in reasons for reason in found), None)
+
+
+def as_far_as_read(candidate: Candidate, window: timedelta) -> Candidate:
+    """Give a deployment with what its metrics prove for a window: nothing, if they were read for a shorter one."""
+    if candidate.window is None or candidate.window >= window:
+        return candidate
+    unread = Unknown(f"read for {days(candidate.window)} alone")
+    return replace(
+        candidate,
+        requests=unread if candidate.requests == Found(False) else candidate.requests,
+        alive=unread if candidate.alive == Found(True) else candidate.alive,
+    )
 
 
 def why_not_idle(candidate: Candidate) -> str | None:

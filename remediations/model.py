@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal
 
 from msgspec import Struct
@@ -41,7 +42,7 @@ _RESOURCE_ID = re.compile(
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._() -]{0,89}")
 
 
-class ResourceId(Struct, frozen=True, kw_only=True):
+class ResourceId(Struct, frozen=True, kw_only=True, dict=True):
     """The resource ID of an online endpoint, or of one of its deployments.
 
     Azure writes the same ID in several casings: compare `key`, show `path`.
@@ -80,7 +81,7 @@ class ResourceId(Struct, frozen=True, kw_only=True):
         """The whole ID, with Azure's documented casing of its type names."""
         return self.endpoint_path if self.deployment is None else f"{self.endpoint_path}/deployments/{self.deployment}"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The ID in lower case: equal for two spellings of the same resource."""
         return self.path.lower()
@@ -567,6 +568,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
         siblings: Names of the endpoint's other deployments that are Succeeded.
         requests: Whether any request reached it inside the window, by the endpoint's metrics and by its own.
         alive: Whether its metrics are shown to be alive through the whole window; absent if there are gaps.
+        window: How far back its metrics were asked for; None if they were not.
     """
 
     resource: ResourceId
@@ -576,6 +578,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     siblings: tuple[str, ...] = ()
     requests: Reading[bool] = Unknown()
     alive: Reading[bool] = Unknown()
+    window: timedelta | None = None
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
@@ -860,7 +863,10 @@ class Mode(StrEnum):
 
     @property
     def rank(self) -> int:
-        return list(Mode).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {mode: rank for rank, mode in enumerate(Mode)}
 
 
 class Verdict(StrEnum):

@@ -17,6 +17,7 @@ from remediations.model import (
     Evidence,
     Found,
     Mode,
+    NoPlan,
     Outcome,
     Plan,
     Reading,
@@ -71,6 +72,8 @@ class Situation(Struct, frozen=True, kw_only=True):
         fingerprint: What the target shows now; the plan says what it showed.
         history: What was done to the resource since the failure, from the Activity Log.
         network_faults: What the workspace's diagnosis finds wrong on the way to its registry; None if it was not made.
+        pauses: Those that cover anything the plan touches, of policy and of the trail.
+        trail_pauses: All that the trail held, also of other scopes: what another policy is laid over.
         windows: The maintenance windows of each thing that the plan touches.
         results: Results of this action inside the breaker's window, oldest first.
     """
@@ -93,6 +96,7 @@ class Situation(Struct, frozen=True, kw_only=True):
     own_requests: tuple[str, ...] = ()
     missing_permissions: tuple[str, ...] = ()
     pauses: tuple[Pause, ...] = ()
+    trail_pauses: tuple[Pause, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     windows: tuple[tuple[Window, ...], ...] = ()
     effects: tuple[PastEffect, ...] = ()
@@ -102,6 +106,21 @@ class Situation(Struct, frozen=True, kw_only=True):
     quorum: tuple[int | None, ...] = (None,)
     approvers: tuple[Approvers, ...] = (Approvers(),)
     desk: str = "free"
+
+
+class Declined(Struct, frozen=True, kw_only=True):
+    """Why nothing was planned though an action was called for, and what a plan of another policy is decided on.
+
+    Attributes:
+        now: When that was, and `try_number` which try of the incident.
+        own, trail_pauses: As for a `Situation`.
+    """
+
+    no_plan: NoPlan
+    now: datetime
+    try_number: int
+    own: Caller | None = None
+    trail_pauses: tuple[Pause, ...] = ()
 
 
 def survey(
@@ -125,41 +144,55 @@ def survey(
         step: Number of the step whose turn it is.
         desk: Who holds the desks of the plan's targets.
     """
-    resource = plan.diagnosis.incident.resource
-    tags = known_tags(evidence)
-    touched = ((resource, tags), *_victims(plan, evidence))
-    permissions = [policy.permission(plan.action, one, its_tags) for one, its_tags in touched]
-    permission = replace(permissions[0], mode=min((one.mode for one in permissions), key=lambda mode: mode.rank))
-    return Situation(
+    subscription = plan.diagnosis.incident.resource.subscription
+    seen = Situation(
         now=now,
         ceiling=ceiling,
-        permission=permission,
-        tags=tags,
-        protected=policy.protected,
+        permission=ActionPolicy(),
+        tags=known_tags(evidence),
+        protected={},
         fingerprint=dict(fingerprint),
         resource=evidence.resource,
         endpoint=evidence.endpoint,
         surroundings=evidence.surroundings,
         network_faults=network_faults(evidence),
         step=step,
-        idle=policy.idle,
-        grants=policy.grants,
         history=evidence.history,
         own=own,
         own_requests=own_requests(trail, evidence),
         missing_permissions=evidence.missing_permissions,
-        pauses=tuple(pause for pause in (*policy.pauses, *trail.pauses(now)) if _covers(pause.scope, touched)),
+        trail_pauses=trail.pauses(now),
+        effects=_effects(plan, trail, now),
+        budget_used=trail.budget_used(subscription, plan.action, now, plan.digest),
+        desk=desk,
+    )
+    ruled = under(policy, plan, seen)
+    since = now - ruled.permission.breaker_within
+    return replace(ruled, results=trail.results(subscription, plan.action, since, now))
+
+
+def under(policy: Policy, plan: Plan, seen: Situation) -> Situation:
+    """Give a situation with what policy says of all that the plan touches, in place of what another said.
+
+    What the world and the trail showed stays as it is. So does `results`, for whoever read them.
+    """
+    touched = ((plan.diagnosis.incident.resource, seen.tags), *_victims(plan, seen.surroundings))
+    permissions = [policy.permission(plan.action, one, its_tags) for one, its_tags in touched]
+    strictest = min((one.mode for one in permissions), key=lambda mode: mode.rank)
+    return replace(
+        seen,
+        permission=replace(permissions[0], mode=strictest),
+        protected=policy.protected,
+        idle=policy.idle,
+        grants=policy.grants,
+        pauses=tuple(pause for pause in (*policy.pauses, *seen.trail_pauses) if _covers(pause.scope, touched)),
         freezes=tuple(freeze for freeze in policy.freezes if _covers(freeze.scope, touched)),
         windows=tuple(
             tuple(window for window in policy.windows if window.scope.covers(one, its_tags))
             for one, its_tags in touched
         ),
-        effects=_effects(plan, trail, now),
-        budget_used=trail.budget_used(resource.subscription, plan.action, now, plan.digest),
-        results=trail.results(resource.subscription, plan.action, now - permission.breaker_within, now),
         quorum=tuple(one.quorum for one in permissions),
         approvers=tuple(dict.fromkeys(one.approvers for one in permissions)),
-        desk=desk,
     )
 
 
@@ -210,9 +243,9 @@ def _effects(plan: Plan, trail: Trail, now: datetime) -> tuple[PastEffect, ...]:
 type _Touched = tuple[ResourceId, dict[str, str]]
 
 
-def _victims(plan: Plan, evidence: Evidence) -> tuple[_Touched, ...]:
+def _victims(plan: Plan, surroundings: Surroundings) -> tuple[_Touched, ...]:
     """Give the other deployments that a plan touches, with their tags: pauses and rules hold for them as well."""
-    candidates = evidence.surroundings.candidates
+    candidates = surroundings.candidates
     found = candidates.value if isinstance(candidates, Found) else ()
     return tuple(
         (one.resource, {**one.state.tags, **one.endpoint.tags}) for one in found if one.resource.key in plan.target
