@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator
 from datetime import datetime, time, timedelta
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -208,7 +208,7 @@ class Idle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     most: Annotated[int, Meta(ge=1, le=3)] = 3
 
 
-class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """What may be done where, and by whom.
 
     Attributes:
@@ -229,7 +229,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     idle: Idle = Idle()
     approval_window: Wait = timedelta(hours=4)
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Twelve hex digits of the policy's digest: equal for equal policies, on every record."""
         return codec.digest_of(self)[:12]

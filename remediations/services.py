@@ -30,19 +30,19 @@ class EvidenceStore:
     """Values by the digest of their canonical bytes: what the trail proves and replay can use."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
 
     def put(self, value: object) -> str:
         """Keep a value; give its digest."""
         content = codec.encode(value)
         digest = codec.digest(content)
         with suppress(AlreadyExists):  # the name is the digest: what is there is the same
-            self._store.create(_place(digest), content)
+            self.store.create(_place(digest), content)
         return digest
 
     def get[T](self, type_: type[T], digest: str) -> T:
         """Give the value of a digest; raises ValueError if what lies there is not it, NotFound if nothing does."""
-        content = self._store.read(_place(digest))
+        content = self.store.read(_place(digest))
         if codec.digest(content) != digest:
             msg = f"what lies under {digest} has another digest: it was changed"
             raise ValueError(msg)

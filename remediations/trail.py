@@ -26,7 +26,7 @@
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
@@ -359,9 +359,18 @@ class Trail:
                 end.hash = digest
                 return
 
-    def records(self, incident_id: str) -> tuple[AuditRecord, ...]:
-        """Give an incident's records in order; none if there are none."""
-        return tuple(codec.decode(AuditRecord, line) for line in self.record_lines(incident_id).splitlines())
+    def records(self, incident_id: str, stages: Collection[str] = ()) -> tuple[AuditRecord, ...]:
+        """Give an incident's records in order; none if there are none.
+
+        Args:
+            stages: Only those of these stages, found without reading the others; none: all.
+        """
+        lines = self.record_lines(incident_id).splitlines()
+        if stages:
+            marks = [f'"stage":"{stage}"'.encode() for stage in stages]  # as `codec.encode` writes it
+            lines = [line for line in lines if any(mark in line for mark in marks)]
+        records = (codec.decode(AuditRecord, line) for line in lines)
+        return tuple(record for record in records if not stages or record.stage in stages)
 
     def digest(self, name: str) -> str | None:
         """Give the SHA-256 of what lies under a name, for the record that tells of it; None if nothing does."""
@@ -454,8 +463,12 @@ class Trail:
 
     def budget_used(self, scope: str, action: str, now: datetime, slot_of: str) -> int:
         """Give how many slots of this hour others than plan `slot_of` have taken."""
-        names = self.store.list(f"budget/{_short(scope)}/{action}/{now:%Y%m%dT%H}/")
-        return sum(codec.decode(Slot, self.store.read(name)).plan != slot_of for name in names)
+        return sum(slot.plan != slot_of for slot in self.slots(scope, action, now))
+
+    def slots(self, scope: str, action: str, now: datetime) -> Iterator[Slot]:
+        """Give the taken slots of this hour's budget."""
+        for name in self.store.list(f"budget/{_short(scope)}/{action}/{now:%Y%m%dT%H}/"):
+            yield codec.decode(Slot, self.store.read(name))
 
     def record_result(self, scope: str, action: str, name: str, result: Result) -> None:
         self._create(f"results/{_short(scope)}/{action}/{result.at:%Y-%m-%d}/{name}", result)

@@ -13,6 +13,7 @@ https://learn.microsoft.com/azure/role-based-access-control/troubleshooting
 import uuid
 from collections.abc import Collection
 from datetime import timedelta
+from functools import lru_cache
 
 from msgspec.structs import replace
 
@@ -290,6 +291,7 @@ def _caller_words(caller: Caller) -> str:
 # ------------------------------------------------------------------------------------------- the parts
 
 
+@lru_cache(maxsize=256)
 def assignment_name(scope: str, principal: str, role: str) -> str:
     """Give the name of an assignment: the same for the same scope, principal and role, so that no two are made."""
     return str(uuid.uuid5(_NAMES, f"{scope.lower()}|{principal.lower()}|{role.lower()}"))

@@ -77,13 +77,14 @@ class FolderStore:
 
     def read(self, name: str) -> bytes:
         """Return a record; raise ``NotFound`` if there is none."""
-        target = self._path(name)
+        folder, _, last = f"{self.root}/{checked_name(name)}".rpartition("/")
         with explained(self.root, f"read {name!r}"):
             try:
-                with target.open("rb") as file:
+                # Twice as fast as by way of a `Path`, which is what replaying thousands of incidents is made of.
+                with open(f"{folder}/{last}", "rb", buffering=0) as file:  # noqa: PTH123 - as told above
                     # An appended record that is there has its length beside it; bytes below that never change.
-                    length = _read_length(target)
-                    content = file.read()
+                    length = _read_length(f"{folder}/.{last}.length")
+                    content = file.readall()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
                 raise NotFound(name) from error
             if length is not None and len(content) < length:
@@ -102,7 +103,7 @@ class FolderStore:
         with explained(self.root, f"list {prefix!r}"):
             for name in _names(self.root, "", start):
                 target = self.root / name
-                length = _read_length(target)
+                length = _read_length(str(_length_file(target)))
                 yield name, target.stat().st_size if length is None else length
 
     def _path(self, name: str) -> Path:
@@ -154,7 +155,7 @@ class FolderCopy:
         with explained(self.root, "list"):
             for name in self._files():
                 try:
-                    confirmed = _read_length(self.root / name)
+                    confirmed = _read_length(str(_length_file(self.root / name)))
                 except _Damaged:
                     confirmed = 0
                 if confirmed is not None and confirmed != (length := (self.root / name).stat().st_size):
@@ -194,10 +195,11 @@ def _length_file(target: Path) -> Path:
     return target.with_name(f".{target.name}.length")
 
 
-def _read_length(target: Path) -> int | None:
+def _read_length(length_file: str) -> int | None:
     """Return the committed length, or None for a record that was created whole."""
     try:
-        digits = _length_file(target).read_bytes()
+        with open(length_file, "rb", buffering=0) as file:  # noqa: PTH123 - as in `read`
+            digits = file.readall()
     except FileNotFoundError:
         return None
     return _number(digits)
