@@ -275,6 +275,41 @@ def report(*, since: Since = "7d", as_json: AsJson = False) -> None:
     raise typer.Exit(records.report(since=since, as_json=as_json))
 
 
+@app.command(rich_help_panel=_TRAIL)
+def replay(
+    policy: Annotated[Path, typer.Option("--policy", metavar="FILE", help="The policy to decide by.")],
+    mode: Annotated[
+        Literal["off", "dry-run", "ask", "auto"] | None,
+        typer.Option(help="Decide as if MEDIC_MODE had been this; default: as it was."),
+    ] = None,
+    since: Since = "30d",
+    until: Annotated[str | None, typer.Option(help="Up to when: as for --since; default: now.")] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="DIR|URL", help="A folder or a blob endpoint; default: MEDIC_STORE.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
+    is_all: Annotated[bool, typer.Option("--all", help="Show every decision, also those that stay.")] = False,
+) -> None:
+    """Decide again on stored incidents by another policy, and tell what changes and by which guard. Reads only.
+
+    Exit 1 if a decision changes or cannot be replayed: its evidence has expired, or an older version recorded it.
+    """
+    from local.commands import replaying
+    from remediations.model import Mode
+
+    code = replaying.replay(
+        str(policy),
+        mode=None if mode is None else Mode(mode),
+        since=since,
+        until=until,
+        store=store,
+        as_json=as_json,
+        is_all=is_all,
+    )
+    raise typer.Exit(code)
+
+
 @audit.command("list")
 def audit_list(
     *,

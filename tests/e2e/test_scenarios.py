@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import jsonschema
 import msgspec
 import pytest
 import yaml
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from local import demo, rehearsal
@@ -18,10 +20,13 @@ from local.recasting.recast import recast
 from local.recasting.record import read
 from local.recasting.writing import write
 from local.rehearsal import Actual, Effect, Expected, Report, Scenario, Stage, differences
-from remediations import policy
+from remediations import policy, replay
+from remediations.actions import ACTIONS
 from remediations.adapters.folder import FolderStore
-from remediations.model import Disposition, End
+from remediations.hindsight import TrailThen
+from remediations.model import Absent, Decision, Disposition, End, Evidence, Plan
 from remediations.services import EvidenceStore
+from remediations.situation import Situation, survey
 from remediations.trail import Trail
 
 BUDGET = yaml.safe_load((Path(__file__).parent / "calls.yaml").read_text("utf-8"))
@@ -49,14 +54,19 @@ class Played(NamedTuple):
 
     report: Report
     store: Path
+    ruled: policy.Policy
 
     @property
     def trail(self) -> Trail:
         return Trail(FolderStore(self.store / "trail"))
 
+    @property
+    def evidence(self) -> EvidenceStore:
+        return EvidenceStore(FolderStore(self.store / "evidence"))
+
     def exported(self, incident_id: str, folder: Path) -> Scenario:
         """The scenario that an incident of the story is exported as, read from its file again."""
-        recorded = read(self.trail, EvidenceStore(FolderStore(self.store / "evidence")), incident_id)
+        recorded = read(self.trail, self.evidence, incident_id)
         file = folder / f"{incident_id}.yaml"
         file.write_text(write(recorded, recast(recorded, policy.load(rehearsal.SHIPPED_POLICY))), "utf-8")
         return rehearsal.load(file)
@@ -71,7 +81,8 @@ def played(stage_of) -> Callable[[Path], Played]:
         if file not in stories:
             scenario = rehearsal.load(file)
             stage = stage_of(scenario.mode)
-            stories[file] = Played(stage.play(scenario), stage.store)
+            report = stage.play(scenario)
+            stories[file] = Played(report, stage.store, policy.load(stage.policy_file))
         return stories[file]
 
     return give
@@ -79,10 +90,12 @@ def played(stage_of) -> Callable[[Path], Played]:
 
 @pytest.mark.parametrize("file", [pytest.param(file, id=file.stem) for file in rehearsal.shipped()])
 def test_the_story_ends_as_expected(file: Path, played):
-    report, _ = played(file)
+    story = played(file)
+    report = story.report
 
     assert report.differences == ()
     assert report.as_expected
+    assert_replay_gives_the_record(story)
     most = BUDGET[file.stem]
     assert report.calls.write <= most["write"]
     assert report.calls.read <= most["read"]
@@ -175,7 +188,45 @@ RACES = sorted((Path(__file__).parent / "races").glob("*.yaml"))
 def test_what_others_do_at_the_worst_moment_leads_to_no_wrong_write(file: Path, stage_of):
     scenario = rehearsal.load(file)
 
-    assert stage_of(scenario.mode).play(scenario).differences == ()
+    stage = stage_of(scenario.mode)
+    report = stage.play(scenario)
+
+    assert report.differences == ()
+    assert_replay_gives_the_record(Played(report, stage.store, policy.load(stage.policy_file)))
+
+
+def assert_replay_gives_the_record(story: Played) -> None:
+    """The unchanged policy decides what was decided, to the letter; and a survey on the trail as it stood at the time
+    of a decision gives the situation that was kept."""
+    ruled, evidence, trail, now = story.ruled, story.evidence, story.trail, datetime.now(UTC)
+    asked = replay.WhatIf(policy=ruled, actions=ACTIONS, since=now - timedelta(days=1), until=now)
+    for incident in story.report.incidents:
+        records = trail.records(incident)
+        judged = [one for one in records if one.stage == "decision" or (one.stage == "plan" and "none" in one.facts)]
+        replayed = replay.replay(incident, asked, trail, evidence)
+        assert judged
+        assert [(one.kind, one.after) for one in replayed] == [(replay.Kind.SAME, one.before) for one in replayed]
+        assert [one.at for one in replayed] == [record.at for record in judged]
+        for facts in (record.facts for record in judged if record.facts.get("when") == "deciding"):
+            kept = evidence.get(Situation, str(facts["situation"]))
+            plan = evidence.get(Decision, str(facts["decision"])).plan
+            assert surveyed_later(trail, plan, kept, evidence, ruled) == replace(kept, preflight=Absent())
+
+
+def surveyed_later(
+    trail: Trail, plan: Plan, kept: Situation, evidence: EvidenceStore, ruled: policy.Policy
+) -> Situation:
+    judged = evidence.get(Evidence, plan.diagnosis.evidence)
+    return survey(
+        plan,
+        judged,
+        ACTIONS[plan.action].fingerprint(plan.steps, judged),
+        policy=ruled,
+        ceiling=kept.ceiling,
+        trail=TrailThen(trail, kept.now, kept.trail_pauses),
+        own=kept.own,
+        now=kept.now,
+    )
 
 
 def test_every_story_has_a_budget_of_calls():
