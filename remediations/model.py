@@ -1099,5 +1099,7 @@ def tags_match(tags: Mapping[str, str], wanted: Mapping[str, str], *, any_case: 
     Args:
         any_case: Compare values without case, too: where a tag forbids, a slip of the pen must not permit.
     """
+    if wanted and not tags:
+        return False
     lowered = {name.lower(): value.lower() if any_case else value for name, value in tags.items()}
     return all(lowered.get(name.lower()) == (value.lower() if any_case else value) for name, value in wanted.items())

@@ -52,6 +52,7 @@ _OURS = re.compile(
 )
 _APPENDS = 20
 _KEPT_ENDS = 1_000
+_STAGE = b'"stage":"'  # as `codec.encode` writes it
 _NOTHING_DONE = frozenset({Status.BUSY, Status.THROTTLED, Status.UNSENT, Status.REFUSED})
 
 
@@ -367,8 +368,8 @@ class Trail:
         """
         lines = self.record_lines(incident_id).splitlines()
         if stages:
-            marks = [f'"stage":"{stage}"'.encode() for stage in stages]  # as `codec.encode` writes it
-            lines = [line for line in lines if any(mark in line for mark in marks)]
+            wanted = {stage.encode() for stage in stages}
+            lines = [line for line in lines if line.rpartition(_STAGE)[2].partition(b'"')[0] in wanted]
         records = (codec.decode(AuditRecord, line) for line in lines)
         return tuple(record for record in records if not stages or record.stage in stages)
 

@@ -191,7 +191,7 @@ def _show_same(console: Console, same: list[Replayed]) -> None:
 
 def _show_one(console: Console, one: Replayed, lines: list[Text], *, times: int = 1) -> None:
     when = "" if one.when == "deciding" else f", {one.when}"
-    when += f", and again before {terminal.counted(times - 1, "call")}" if times > 1 else ""
+    when += f", and again before {terminal.counted(times - 1, 'call')}" if times > 1 else ""
     head = Text.assemble(one.incident, (f"  {_label(one.resource)}{terminal.plain(when)}", "dim"))
     rows: list[tuple[str, RenderableType]] = [(f"{one.at:%m-%d %H:%M:%S}", head)]
     terminal.show(console, *rows, *(("", line) for line in lines))

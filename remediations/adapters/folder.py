@@ -20,6 +20,7 @@ from remediations.ports import checked_name, checked_prefix
 
 # One short write inside one disk sector: it is there or it is not.
 _LENGTH_DIGITS: Final = 20
+_PART: Final = 65_536  # bytes; a file gives fewer only at its end
 _HIDDEN: Final = re.compile(r"\.(?:.+\.length|[0-9a-f]{16})")  # beside a record; or aside, of a writer that died
 
 
@@ -80,11 +81,10 @@ class FolderStore:
         folder, _, last = f"{self.root}/{checked_name(name)}".rpartition("/")
         with explained(self.root, f"read {name!r}"):
             try:
-                # Twice as fast as by way of a `Path`, which is what replaying thousands of incidents is made of.
-                with open(f"{folder}/{last}", "rb", buffering=0) as file:  # noqa: PTH123 - as told above
+                with _opened(f"{folder}/{last}") as descriptor:
                     # An appended record that is there has its length beside it; bytes below that never change.
                     length = _read_length(f"{folder}/.{last}.length")
-                    content = file.readall()
+                    content = _content(descriptor)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
                 raise NotFound(name) from error
             if length is not None and len(content) < length:
@@ -195,14 +195,31 @@ def _length_file(target: Path) -> Path:
     return target.with_name(f".{target.name}.length")
 
 
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    """Open a file to read. Thousands are read to replay a month: this is twice as fast as by way of a `Path`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _content(descriptor: int) -> bytes:
+    """Return what is in a file."""
+    content = part = os.read(descriptor, _PART)
+    while len(part) == _PART:
+        part = os.read(descriptor, _PART)
+        content += part
+    return content
+
+
 def _read_length(length_file: str) -> int | None:
     """Return the committed length, or None for a record that was created whole."""
-    try:
-        with open(length_file, "rb", buffering=0) as file:  # noqa: PTH123 - as in `read`
-            digits = file.readall()
-    except FileNotFoundError:
+    if not os.access(length_file, os.F_OK):
         return None
-    return _number(digits)
+    with _opened(length_file) as descriptor:
+        return _number(_content(descriptor))
 
 
 def _begin(target: Path) -> None:

@@ -66,6 +66,12 @@ class TestEveryStore:
         store.create("marks/empty", b"")
         assert store.read("marks/empty") == b""
 
+    @pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 300_000])
+    def test_keeps_a_large_record_whole(self, store: Store, size: int):
+        content = bytes(range(251)) * (size // 251 + 1)
+        store.create("large/one", content[:size])
+        assert store.read("large/one") == content[:size]
+
     def test_refuses_to_create_twice_and_keeps_the_first(self, store: Store):
         store.create("claim", b"first")
         with pytest.raises(AlreadyExists) as refusal:

@@ -28,6 +28,7 @@ from tests.builders import (
     make_effect,
     make_incident,
     make_intent,
+    make_journal,
     make_outcome,
     make_resource,
     make_trail,
@@ -130,6 +131,19 @@ def test_records_are_numbered_and_the_same_key_is_kept_once():
         trail.append_record(record(key))
     assert [(one.seq, one.key) for one in trail.records(make_incident().id)] == [(0, "a"), (1, "b"), (2, "c")]
     assert trail.records("inc-other") == ()
+
+
+def test_only_the_records_of_some_stages_are_read_whatever_their_facts_say():
+    trail = make_trail()
+    journal = make_journal(trail)
+    journal.record("inc-1", "intent", "a", of={"stage": "decision"})
+    journal.record("inc-1", "decision", "b", words='"stage":"intent"', of={"stage": "intent"})
+    assert [(record.stage, record.seq) for record in trail.records("inc-1", ("decision", "plan"))] == [("decision", 1)]
+    content = trail.store.read("incidents/inc-1/audit.jsonl")
+    trail.store.append("incidents/inc-1/audit.jsonl", b'{"not": "a record","stage":"told"}\n', len(content))
+    assert len(trail.records("inc-1", ("decision",))) == 1
+    with pytest.raises(ValueError, match="missing required field"):
+        trail.records("inc-1")
 
 
 def test_a_record_gives_way_to_one_that_came_between():
