@@ -66,9 +66,8 @@ def copies(source: Path, target: Path, incident_id: str, ruled: Policy, count: i
     records = trail.records(incident_id)
     kinds = {"evidence": Evidence, "situation": Situation, "decision": Decision, "declined": Declined}
     parts = {str(record.facts[name]): kinds[name] for record in records for name in kinds if name in record.facts}
-    files = {
-        path: path.read_bytes() for path in (source / "trail/incidents" / incident_id).rglob("*") if path.is_file()
-    }
+    rooms = [source / "trail" / room / incident_id for room in ("incidents", "audit")]
+    files = {path: path.read_bytes() for room in rooms for path in room.rglob("*") if path.is_file()}
     raw = {digest: evidence.store.read(f"{digest[:2]}/{digest}") for digest in parts}
     for number in range(count):
         subscription = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{incident_id} {number}"))
@@ -89,7 +88,7 @@ def copies(source: Path, target: Path, incident_id: str, ruled: Policy, count: i
                 renamed[digest] = codec.digest(content)
                 _write(target, renamed[digest], content)
         for path, content in files.items():
-            place = target / "trail/incidents" / renamed[incident_id] / path.name
+            place = target / "trail" / path.parent.parent.name / renamed[incident_id] / path.name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(_renamed(content, renamed))
 
@@ -129,6 +128,9 @@ class Noted:
 
     def list(self, prefix: str) -> Iterator[str]:
         return self._store.list(prefix)
+
+    def lengths(self, prefix: str) -> Iterator[tuple[str, int]]:
+        return self._store.lengths(prefix)
 
 
 def floor(trail: list[Path], evidence: list[Path]) -> None:

@@ -164,7 +164,7 @@ def test_a_policy_that_cannot_be_used_is_named_as_the_check_does(store, tmp_path
 
 
 def test_a_resource_name_cannot_steer_the_terminal(store):
-    (audit,) = (store / "trail" / "incidents" / "inc-new").glob("audit*")
+    (audit,) = (store / "trail" / "audit" / "inc-new").glob("0000*")
     content = audit.read_bytes()
     audit.write_bytes(content.replace(b"mlw-prod", b"\\u001b[2J"))
     assert "\x1b[2J" not in medic("--policy", "stricter.yaml").stdout

@@ -434,7 +434,7 @@ def test_a_record_that_does_not_name_its_decision_is_told_as_older(past):
 
 
 def test_records_that_cannot_be_read_are_told_and_stop_nothing(past):
-    store_of(past.trail)._records[f"incidents/{past.incident}/audit.jsonl"] = b'{"stage":"decision"}\n'
+    store_of(past.trail)._records[f"audit/{past.incident}/0000.jsonl"] = b'{"stage":"decision"}\n'
     (lost,) = past.replay()
     assert lost.kind is Kind.UNREADABLE
     assert lost.words.startswith("its records cannot be read: Object missing required field")

@@ -139,8 +139,8 @@ def test_only_the_records_of_some_stages_are_read_whatever_their_facts_say():
     journal.record("inc-1", "intent", "a", of={"stage": "decision"})
     journal.record("inc-1", "decision", "b", words='"stage":"intent"', of={"stage": "intent"})
     assert [(record.stage, record.seq) for record in trail.records("inc-1", ("decision", "plan"))] == [("decision", 1)]
-    content = trail.store.read("incidents/inc-1/audit.jsonl")
-    trail.store.append("incidents/inc-1/audit.jsonl", b'{"not": "a record","stage":"told"}\n', len(content))
+    content = trail.store.read("audit/inc-1/0000.jsonl")
+    trail.store.append("audit/inc-1/0000.jsonl", b'{"not": "a record","stage":"told"}\n', len(content))
     assert len(trail.records("inc-1", ("decision",))) == 1
     with pytest.raises(ValueError, match="missing required field"):
         trail.records("inc-1")
