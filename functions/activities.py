@@ -25,6 +25,7 @@ from remediations import (
     situation,
     surroundings,
     telling,
+    undone,
     verification,
 )
 from remediations.actions import ACTIONS
@@ -106,7 +107,8 @@ def collect(step: Order) -> Order:
         is_last = polls >= _MOST_POLLS
         settled = (closed and enrichment.is_settled(evidence) and not _awaits_spec(own, evidence, polls)) or is_last
         if settled:  # what lies around is read once the failure itself is known: it tells what to look for
-            areas = frozenset() if incident.is_scoring else wanted(evidence, CAUSES)  # no repair will ask for any
+            asks_none = incident.is_scoring or incident.is_undo  # no action of theirs will ask for any
+            areas = frozenset() if asks_none else wanted(evidence, CAUSES)
             evidence = surroundings.with_surroundings(evidence, areas, reads, policy=own.policy, own=own.own)
             settled = surroundings.is_complete(evidence.surroundings, areas) or is_last
         digest = own.evidence.put(evidence)
@@ -131,7 +133,7 @@ def judge(step: Order) -> Order:
         journal.planned(plan, declined=_declined(own, plan, step["try"]))
         judged = {**step, "cause": diagnosis.cause_id, "action": diagnosis.action}
         if isinstance(plan, NoPlan):
-            end = End.REPAIRED if _stands_by_us(evidence) else End(plan.end)
+            end = End.REPAIRED if _stands_by_us(own, evidence) else End(plan.end)
             log.info("plan.none", end=str(end), words=plan.words)
             return {**judged, "verdict": "none", "end": str(end), "words": plan.words}
         seen = _survey(own, plan, evidence)
@@ -176,6 +178,7 @@ def ask(step: Order) -> Order:
         touches=ACTIONS[decision.plan.action].touches(decision.plan, seen),
         voids=void,
         differences=() if old_decision is None else rules.differences(old_decision.plan, decision.plan),
+        is_undo=incident.is_undo,
     )
     if why := rules.why_unanswerable(question):
         return {**step, "verdict": "end", "end": End.REFUSED, "words": why}
@@ -240,6 +243,7 @@ def execute(step: Order) -> Order:
                 nonce=uuid.uuid4().hex,
                 keep=own.evidence.put,
                 decision=step["decision"],
+                kept=own.evidence.reading,
                 budget=budget,
                 send_within=own.settings.send_within,
             )
@@ -257,6 +261,17 @@ def execute(step: Order) -> Order:
 def look(own: Services, plan: Plan) -> Situation:
     """Read the situation of a plan as it is now, before its first call."""
     return _survey(own, plan, _evidence_for(own, plan, 0))
+
+
+def foresee(own: Services, incident: Incident) -> tuple[Evidence, Plan | NoPlan, Decision | None]:
+    """Give what would be planned and decided about an incident now; it writes nothing, and nothing is kept of it."""
+    evidence = _evidence(own, incident, own.reads(), wants_logs=False)
+    diagnosis = classify(evidence, CAUSES, evidence_digest="")
+    plan = planning.propose(diagnosis, evidence, ACTIONS, own.policy)
+    if isinstance(plan, NoPlan):
+        return evidence, plan, None
+    seen = _survey(own, plan, evidence)
+    return evidence, plan, decided(plan, replace(seen, preflight=preflight.lacking(plan.calls, own.reads())))
 
 
 def decided(plan: Plan, seen: Situation) -> Decision:
@@ -482,7 +497,7 @@ def _incident(order: Order) -> Incident:
 def _evidence(own: Services, incident: Incident, reads: Reads, *, wants_logs: bool = True) -> Evidence:
     report = own.evidence.find(tuple[ErrorDetail, ...], incident.report) if incident.report else None
     url = incident.desired_spec_url
-    return enrichment.enrich(
+    evidence = enrichment.enrich(
         incident,
         reads,
         now=own.clock(),
@@ -491,6 +506,10 @@ def _evidence(own: Services, incident: Incident, reads: Reads, *, wants_logs: bo
         wants_spec=url is not None and own.policy.lists_spec(url),
         wants_logs=wants_logs,
     )
+    if not incident.is_undo:
+        return evidence
+    found = undone.read(incident, own.trail, own.evidence.reading, reads, own=own.own)
+    return replace(evidence, undone=found, missing_permissions=reads.refused())
 
 
 def _evidence_for(own: Services, plan: Plan, number: int, *, around: bool = True) -> Evidence:
@@ -509,7 +528,7 @@ def _awaits_spec(own: Services, evidence: Evidence, polls: int) -> bool:
     """Tell whether CI's word may still come: without it, what was rejected at once cannot be run again."""
     incident = evidence.incident
     expected = bool(own.policy.desired_specs.containers) and incident.desired_spec_url is None
-    may_come = expected and not incident.is_scoring
+    may_come = expected and not incident.is_scoring and not incident.is_undo
     return may_come and isinstance(evidence.resource, Absent) and polls < _POLLS_FOR_SPEC
 
 
@@ -543,8 +562,14 @@ def _declined(own: Services, plan: Plan | NoPlan, try_number: int) -> str | None
     return own.evidence.put(declined)
 
 
-def _stands_by_us(evidence: Evidence) -> bool:
+def _stands_by_us(own: Services, evidence: Evidence) -> bool:
     """Tell whether what an earlier, interrupted walk of this incident sent has succeeded."""
+    if evidence.incident.is_undo:
+        effects = own.trail.effects_on(evidence.incident.resource.key)
+        took = {Status.ACCEPTED} & {
+            outcome.status for effect, outcome in effects if outcome and effect.incident_id == evidence.incident.id
+        }
+        return bool(took) and undone.is_done(evidence)
     if not isinstance(evidence.resource, Found) or evidence.incident.sent_digest is None:
         return False
     state = evidence.resource.value

@@ -192,7 +192,7 @@ def _state(own: Services, question: Question) -> tuple[str, str]:
 
 def to_type(plan: Plan) -> tuple[str, ...]:
     """Give the names that somebody has to type before anything is deleted."""
-    deleted = [ResourceId.parse(call.path) for call in plan.calls if call.method == "DELETE"]
+    deleted = [ResourceId.parse(call.path) for call in plan.calls if call.method == "DELETE" and call.via == "arm"]
     return tuple(f"{one.endpoint}/{one.deployment}" for one in deleted)
 
 

@@ -5,7 +5,8 @@ from the Activity Log's row of about that time, else joins the open incident of 
 than its last write. Where that came first, what carries the id joins it.
 
 Requests that fail are no failed operation: an alert about them is an incident beside all others of its resource. It
-waits for none of them, ends none, and none joins it.
+waits for none of them, ends none, and none joins it. So is an undo that somebody asked for: what fails meanwhile is an
+incident of its own, and the desks keep the two apart.
 """
 
 from collections.abc import Callable, Iterator
@@ -105,8 +106,8 @@ def _scored(incident: Incident, trail: Trail) -> Admission:
 
 
 def _operations_on(resource: ResourceId, trail: Trail) -> Iterator[Incident]:
-    """Give the incidents of the very same resource that are about an operation on it."""
-    return (other for other in trail.incidents_on(resource.key) if not other.is_scoring)
+    """Give the incidents of the very same resource that are about a failed operation on it."""
+    return (other for other in trail.incidents_on(resource.key) if not other.is_scoring and not other.is_undo)
 
 
 def _keep_word(incident_id: str, incident: Incident, trail: Trail) -> None:

@@ -97,6 +97,7 @@ class Journal(Struct, frozen=True):
             event_id=incident.event_id,
             caller=incident.caller,
             **({} if incident.scoring is None else {"scoring": incident.scoring}),
+            **({} if incident.undoes is None else {"undoes": incident.undoes}),
             **self._beside(claim_name(incident.id)),
         )
 
@@ -294,6 +295,16 @@ class Journal(Struct, frozen=True):
 
     def linked(self, incident_id: str, event_id: str, event_type: str) -> None:
         self.record(incident_id, "linked-event", event_id, event_id=event_id, event_type=event_type)
+
+    def undo_asked(self, undo: Incident, call: str) -> None:
+        """Keep on an incident's trail that somebody asked for a call of it to be undone, and under which incident."""
+        if undo.undoes is not None:
+            of, by = undo.undoes, undo.caller
+            self.record(of.incident, "undo", undo.id, by, undo=undo.id, call=call, comment=of.comment)
+
+    def undo_refused(self, incident_id: str, why: str, by: Caller, nonce: str) -> None:
+        """Keep an attempt to have a call undone that was not taken, and why."""
+        self.record(incident_id, "undo-refused", nonce, by, why=why)
 
     def ended(self, incident_id: str, end: End, words: str) -> None:
         self.record(incident_id, "end", "end", end=end, words=words, escalated=end.is_escalated)

@@ -8,7 +8,7 @@ import re
 
 from msgspec import Struct
 
-from remediations import advising, facts
+from remediations import advising, facts, undoing
 from remediations.catalogue.cause import Cause, Clue
 from remediations.catalogue.checks import is_kubernetes, is_managed
 from remediations.catalogue.index import Catalogue
@@ -184,6 +184,8 @@ def classify_text(texts: Symptoms, causes: Catalogue, *, compute: str | None = N
 
 def classify(evidence: Evidence, causes: Catalogue, *, evidence_digest: str) -> Diagnosis:
     """Give the cause of an incident, what speaks for and against it, and how well that stands."""
+    if evidence.incident.is_undo:
+        return undoing.diagnose(evidence, evidence_digest=evidence_digest)
     texts = symptoms(evidence)
     nominated = [(cause, groups, _clues(cause, evidence)) for cause, groups in nominate(texts, causes)]
     stands = [(cause, groups) for cause, groups, clues in nominated if _stands(cause, clues)]

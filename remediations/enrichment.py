@@ -3,7 +3,8 @@
 The order is that of what tells most soonest: the resource, the long-running operation that it names, the Activity Log
 by correlation id, then by resource, and, where those do not settle it, container logs.
 The Activity Log lags by seconds to minutes, so one round may not settle it: `is_settled` and `next_poll` tell.
-Requests that fail are no operation, and no row tells of them: metrics are read instead.
+Requests that fail are no operation, and no row tells of them: metrics are read instead. For an undo nothing failed:
+only what there is now is read, once.
 
 https://learn.microsoft.com/rest/api/monitor/activity-logs/list
 https://learn.microsoft.com/rest/api/azureml/online-deployments/get-logs
@@ -79,6 +80,8 @@ def enrich(
         endpoint = read_resource(reads, incident.resource.endpoint_id, own)
     if incident.is_scoring:
         return _of_requests(incident, resource, endpoint, reads, now=now, wants_logs=wants_logs)
+    if incident.is_undo:
+        return _of_undo(incident, resource, endpoint, reads, now=now)
     operation = _operation(reads, incident, resource)
     activity = _activity(reads, incident, now) if incident.correlation_id else Unknown("no correlation id")
     history = _history(reads, incident, resource, now)
@@ -106,8 +109,8 @@ def is_settled(evidence: Evidence) -> bool:
 
     Of requests that fail it is enough to know what the deployment and the endpoint are.
     """
-    if evidence.missing_permissions:
-        return True
+    if evidence.missing_permissions or evidence.incident.is_undo:
+        return True  # of an undo nobody waits for rows to come: what cannot be read now keeps it from being done
     if isinstance(evidence.resource, Unknown) or isinstance(evidence.endpoint, Unknown):
         return False  # a read that failed now may succeed at the next poll
     if evidence.incident.is_scoring:
@@ -153,6 +156,27 @@ def _of_requests(
     )
     has_containers = incident.resource.deployment is not None and isinstance(resource, Found)
     return _with_logs(evidence, reads) if wants_logs and has_containers else evidence
+
+
+def _of_undo(
+    incident: Incident,
+    resource: Reading[ResourceState],
+    endpoint: Reading[ResourceState],
+    reads: Reads,
+    *,
+    now: datetime,
+) -> Evidence:
+    """Give what there is now, and who wrote of late; what the undo rests on is read in `undone`."""
+    return Evidence(
+        incident=incident,
+        collected_at=now,
+        resource=resource,
+        endpoint=endpoint,
+        operation=_operation(reads, incident, resource),
+        activity=Unknown("not asked: an undo was asked for, and no operation failed"),
+        history=_history(reads, incident, resource, now),
+        missing_permissions=reads.refused(),
+    )
 
 
 def read_resource(reads: Reads, resource: ResourceId, own: Caller | None) -> Reading[ResourceState]:

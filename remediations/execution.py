@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from remediations import codec
-from remediations.actions.action import Action, Changed
+from remediations.actions.action import Action, Changed, Kept, nothing_kept
 from remediations.audit import Journal
 from remediations.model import Evidence, Found, Incident, Outcome, Plan, Status
 from remediations.ports import Reads, Reply, Writes
@@ -77,12 +77,14 @@ def execute(
     decision: str,
     budget: int | None,
     send_within: timedelta,
+    kept: Kept = nothing_kept,
 ) -> Outcome:
     """Take a slot of the budget, create the intent, send the call of a step once, and give what came of it.
 
     Args:
         number: Of the step in the plan.
         keep: Puts a receipt into the evidence store, and gives its digest.
+        kept: Gives what lies there under a digest.
         decision: Digest of the decision, so that whoever finds the intent open can read back what was planned.
         budget: Repairs by this action that policy permits in one subscription and hour; None if this one has its place.
         send_within: The longest that the send may take.
@@ -94,7 +96,7 @@ def execute(
     incident, step = plan.diagnosis.incident, plan.steps[number]
     writes.ready(step.call)
     now = journal.clock()
-    prepared = action.prepare(plan, number, reads)
+    prepared = action.prepare(plan, number, reads, kept)
     receipt = action.receipt(plan, number, reads)
     if isinstance(prepared, Changed):
         return Outcome(status=Status.REFUSED, words=prepared.words)

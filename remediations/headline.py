@@ -1,7 +1,7 @@
 """What an audit record says, in one sentence for people: on a page, on a terminal, in a demo. Pure."""
 
 from remediations import codec
-from remediations.model import AuditRecord, Scoring
+from remediations.model import AuditRecord, Scoring, Undoes
 
 
 def headline(record: AuditRecord) -> str:
@@ -32,7 +32,7 @@ def headline(record: AuditRecord) -> str:
             return _of_people(record, facts)
 
 
-def _of_people(record: AuditRecord, facts: dict[str, str]) -> str:
+def _of_people(record: AuditRecord, facts: dict[str, str]) -> str:  # noqa: PLR0911 - one for each stage
     match record.stage:
         case "question":
             until = codec.moment(facts.get("expires_at", ""))
@@ -42,10 +42,13 @@ def _of_people(record: AuditRecord, facts: dict[str, str]) -> str:
             return f"{'approved' if record.facts.get('approves') is True else 'rejected'} by {_by(record)}{comment}"
         case "answer" | "void":
             return facts.get("words", "")
-        case "answer-refused":
+        case "answer-refused" | "undo-refused":
             return f"{facts.get('why')}; sent by {_by(record)}"
         case "told" | "not-told":
             return f"{facts.get('kind')} to {facts.get('channel')}: {facts.get('words')}"
+        case "undo":
+            asked = f"asked by {_by(record)}: {facts.get('comment')}"
+            return f"{facts.get('call')} is to be undone, in {facts.get('undo')}; {asked}"
         case "linked-event":
             return f"{facts.get('event_type')} {facts.get('event_id')}"
         case "end":
@@ -62,6 +65,9 @@ def _of_incident(record: AuditRecord, facts: dict[str, str]) -> str:
     resource = "/".join(facts.get("resource", "").split("/")[8::2])
     if "scoring" in record.facts:
         return f"requests to {resource} fail, says {codec.load(Scoring, record.facts['scoring']).words}"
+    if "undoes" in record.facts:
+        undoes = codec.load(Undoes, record.facts["undoes"])
+        return f"somebody wants {undoes.action} of {undoes.incident} undone, about {resource}: {undoes.comment}"
     return f"the {facts.get('operation')} of {resource} did not succeed, says {facts.get('source')}"
 
 

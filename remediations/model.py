@@ -191,20 +191,43 @@ class Scoring(Struct, frozen=True, kw_only=True):
         return f"alert rule {self.rule!r}: {status}{value}{threshold}{window}"
 
 
+class Undoes(Struct, frozen=True, kw_only=True):
+    """Which call of which incident somebody wants undone. What it was, the trail tells; this only names it.
+
+    Attributes:
+        incident, plan, step, attempt: Of the call.
+        action: The action that made it.
+        path: What it was sent to.
+        receipt: Digest of what a deletion kept; None for a grant.
+        comment: Why, in the words of who asked.
+    """
+
+    incident: str
+    plan: str
+    step: int
+    attempt: int
+    action: str
+    path: str
+    receipt: str | None = None
+    comment: str = ""
+
+
 class Incident(Struct, frozen=True, kw_only=True):
-    """One failed operation on one deployment or endpoint; or, for `Operation.SCORE`, requests that it fails to answer.
+    """One failed operation on one deployment or endpoint; or, for `Operation.SCORE`, requests that it fails to answer;
+    or somebody's wish that a call of another incident be undone.
 
     Attributes:
         id: The same for every event of that operation; also the orchestration's id.
         correlation_id: ARM's; None while nobody knows it.
-        failed_at: When Azure says it failed, not when we heard of it.
-        source: What told us: ``event-grid``, ``dead-letter``, ``ci``, ``alert`` or ``sweep``.
+        failed_at: When Azure says it failed, not when we heard of it; for an undo, when it was asked for.
+        source: What told us: ``event-grid``, ``dead-letter``, ``ci``, ``alert``, ``sweep`` or ``undo``.
         report: Digest of what the sender itself said of the error, in the evidence store.
         operation_url: The long-running operation, if the sender named it. Untrusted until its host is checked.
         desired_spec_url: Where CI keeps the body that it sent. Untrusted until policy lists its container.
         first_failed_at: When the first failure was, once a repair of ours has failed and `failed_at` is that one's.
         sent_digest: Digest of the body that our own last repair sent.
         scoring: What the alert says, if the failure is one of answering requests.
+        undoes: What is to be undone; then nothing failed, and `caller` is who asked for it.
     """
 
     id: str
@@ -221,6 +244,7 @@ class Incident(Struct, frozen=True, kw_only=True):
     first_failed_at: datetime | None = None
     sent_digest: str | None = None
     scoring: Scoring | None = None
+    undoes: Undoes | None = None
 
     @property
     def began_at(self) -> datetime:
@@ -231,6 +255,11 @@ class Incident(Struct, frozen=True, kw_only=True):
     def is_scoring(self) -> bool:
         """Whether requests go unanswered: nothing was written, so there is nothing to repair or to run again."""
         return self.operation is Operation.SCORE
+
+    @property
+    def is_undo(self) -> bool:
+        """Whether nothing failed: somebody wants a call of ours undone."""
+        return self.undoes is not None
 
 
 class Reception(Struct, frozen=True, kw_only=True):
@@ -600,6 +629,79 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     candidates: Reading[tuple[Candidate, ...]] = Unknown()
 
 
+class Receipt(Struct, frozen=True, kw_only=True):
+    """What a deletion kept of a deployment, without the body itself.
+
+    Attributes:
+        digest: Of the receipt in the evidence store; the intent of the deletion names it.
+        path: Resource ID of what was deleted.
+        body_digest: Digest of the body that brings it back.
+        environment_names: Environment variables that it had. Their values were never kept.
+        traffic: How the endpoint's traffic was split then.
+        differs: Paths at which what Azure shows now is not as the body says; empty once it is deployed as it was.
+    """
+
+    digest: str
+    path: str
+    taken_at: datetime
+    body_digest: str
+    environment_names: tuple[str, ...] = ()
+    traffic: dict[str, int] = {}
+    tags: dict[str, str] = {}
+    instance_type: str | None = None
+    capacity: int | None = None
+    differs: tuple[str, ...] = ()
+
+
+class Grant(Struct, frozen=True, kw_only=True):
+    """A role assignment that we created, by our own trail.
+
+    Attributes:
+        role: Id (GUID) of the role definition.
+    """
+
+    path: str
+    scope: str
+    principal: str
+    role: str
+
+
+class Assignment(Struct, frozen=True, kw_only=True):
+    """A role assignment as Azure shows it.
+
+    Attributes:
+        created_by_us: Whether our own object id created it; None if that cannot be told.
+    """
+
+    path: str
+    name: str
+    scope: str
+    principal: str
+    role: str
+    condition: str | None = None
+    created_by_us: bool | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class Undone(Struct, frozen=True, kw_only=True):
+    """What undoing a call rests on: read for an undo alone.
+
+    Attributes:
+        receipt: What the deletion kept; absent once its time in the evidence store is over.
+        weights: What the endpoint gives a deployment of that name, in percent: its traffic, and its mirror traffic.
+        grant: What we granted, by the trail.
+        assignment: The same as Azure shows it now.
+        may_delete: Whether our identity may delete it.
+    """
+
+    receipt: Reading[Receipt] = Unknown()
+    weights: Reading[tuple[int, int]] = Unknown()
+    grant: Reading[Grant] = Unknown()
+    assignment: Reading[Assignment] = Unknown()
+    may_delete: Reading[bool] = Unknown()
+
+
 class Evidence(Struct, frozen=True, kw_only=True):
     """What was read about one incident, at one time.
 
@@ -614,6 +716,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
         report: What the sender of the event said. Text only.
         logs: Container name -> its last lines, redacted.
         missing_permissions: Operations that Azure refused us; each names what has to be granted.
+        undone: What an undo rests on; None for every other incident.
     """
 
     incident: Incident
@@ -630,6 +733,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     logs: dict[str, Reading[str]] = {}
     surroundings: Surroundings = Surroundings()
     missing_permissions: tuple[str, ...] = ()
+    undone: Undone | None = None
 
 
 # --------------------------------------------------------------------------------------------- diagnosis

@@ -26,7 +26,7 @@ def propose(
         size = advising.sizing(diagnosis.cause_id, evidence)
         words = diagnosis.advice if size is None else f"{diagnosis.advice} {size}"
         return NoPlan(diagnosis=diagnosis, end="advised", words=words)
-    over = is_over(evidence)
+    over = None if evidence.incident.is_undo else is_over(evidence)
     if over is not None:
         return NoPlan(diagnosis=diagnosis, end="nothing-to-do", words=over)
     if diagnosis.action is None:

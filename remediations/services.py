@@ -17,7 +17,7 @@ import structlog
 from remediations import codec, policy, settings
 from remediations.audit import Journal
 from remediations.errors import AlreadyExists, NotFound, PolicyError, SettingsError
-from remediations.model import Call, Caller, Json, Mode
+from remediations.model import Absent, Call, Caller, Found, Json, Mode, Reading, Unknown
 from remediations.policy import Policy
 from remediations.ports import Notifier, Reads, Reply, Store, Witness, Writes
 from remediations.settings import Settings
@@ -54,6 +54,15 @@ class EvidenceStore:
             return self.get(type_, digest)
         except NotFound:
             return None
+
+    def reading(self, digest: str) -> Reading[Json]:
+        """Give what lies under a digest as a read of it: absent once its time is over, unknown if it was changed."""
+        try:
+            return Found(self.get(dict[str, Any], digest))
+        except NotFound:
+            return Absent()
+        except ValueError as error:
+            return Unknown(str(error))
 
 
 class Writers:

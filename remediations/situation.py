@@ -21,10 +21,12 @@ from remediations.model import (
     Outcome,
     Plan,
     Reading,
+    Receipt,
     ResourceId,
     ResourceState,
     Status,
     Surroundings,
+    Undone,
     Unknown,
 )
 from remediations.policy import ActionPolicy, Approvers, Freeze, Grants, Idle, Pause, Policy, Scope, Window
@@ -76,6 +78,7 @@ class Situation(Struct, frozen=True, kw_only=True):
         trail_pauses: All that the trail held, also of other scopes: what another policy is laid over.
         windows: The maintenance windows of each thing that the plan touches.
         results: Results of this action inside the breaker's window, oldest first.
+        undone: What an undo rests on; None for every other plan.
     """
 
     now: datetime
@@ -106,6 +109,7 @@ class Situation(Struct, frozen=True, kw_only=True):
     quorum: tuple[int | None, ...] = (None,)
     approvers: tuple[Approvers, ...] = (Approvers(),)
     desk: str = "free"
+    undone: Undone | None = None
 
 
 class Declined(Struct, frozen=True, kw_only=True):
@@ -165,6 +169,7 @@ def survey(
         effects=_effects(plan, trail, now),
         budget_used=trail.budget_used(subscription, plan.action, now, plan.digest),
         desk=desk,
+        undone=evidence.undone,
     )
     ruled = under(policy, plan, seen)
     since = now - ruled.permission.breaker_within
@@ -197,8 +202,13 @@ def under(policy: Policy, plan: Plan, seen: Situation) -> Situation:
 
 
 def known_tags(evidence: Evidence) -> dict[str, str]:
-    """Give the tags of both; the endpoint's hold, so that no deployment leaves its endpoint's rules."""
-    readings = (evidence.resource, evidence.endpoint)
+    """Give the tags of both; the endpoint's hold, so that no deployment leaves its endpoint's rules.
+
+    What a deletion took away has the tags of its receipt.
+    """
+    readings: list[Reading[ResourceState] | Reading[Receipt]] = [evidence.resource, evidence.endpoint]
+    if evidence.undone is not None:
+        readings.insert(0, evidence.undone.receipt)
     return {
         name: value for reading in readings if isinstance(reading, Found) for name, value in reading.value.tags.items()
     }

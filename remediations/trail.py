@@ -171,9 +171,11 @@ class Question(Struct, frozen=True, kw_only=True):
         decision: Digest of the decision in the evidence store: what would be done, and what each guard said.
         quorum: How many of them have to approve.
         approvers: Who may: somebody whom each of these includes.
-        callers: Object ids and client ids of who started the failed operation: none of them may approve.
+        callers: Object ids and client ids of who started the failed operation, or asked for the undo: none of them may
+            approve.
         touches: What the plan reaches.
         voids: The approved plan in whose place this one is asked about, and `differences` what has changed since.
+        is_undo: Whether it is about an undo that somebody asked for.
     """
 
     at: datetime
@@ -188,6 +190,7 @@ class Question(Struct, frozen=True, kw_only=True):
     touches: tuple[Touch, ...] = ()
     voids: str | None = None
     differences: tuple[str, ...] = ()
+    is_undo: bool = False
 
     @property
     def bell(self) -> str:

@@ -1,11 +1,11 @@
-"""Notices for tests: of each of the four actions with a real plan, decided on by the real guards; and how they end."""
+"""Notices for tests: of each action with a real plan, decided on by the real guards; and how they end."""
 
 from datetime import timedelta
 from typing import Any
 
 from msgspec.structs import replace
 
-from remediations import guards, planning
+from remediations import guards, planning, undoing
 from remediations.actions import ACTIONS
 from remediations.approval.notice import Kind, Notice
 from remediations.model import (
@@ -43,6 +43,7 @@ from tests.builders import (
     make_trail,
     make_workspace,
 )
+from tests.undos import make_undo_evidence
 
 LINK = "https://medic.example/api/approvals/k1.WyJpbmMiLCJwbGFuIl0.aSo3Xw.Zm9vYmFyYmF6"
 PAGE = "https://medic.example/api/incidents/inc-1"
@@ -87,6 +88,8 @@ _CAUSES: dict[str, dict[str, Any]] = {
 
 def seen_for(action: str, **changes: Any) -> Evidence:
     """Evidence on which an action has a plan."""
+    if action.startswith("undo-"):
+        return make_undo_evidence(action, **changes)
     around: dict[str, Any] = {"workspace": Found(make_workspace()), "registry": Found(make_registry())}
     if action == "sync-keys":
         around |= {"network": Found(())}
@@ -116,12 +119,15 @@ def seen_for(action: str, **changes: Any) -> Evidence:
 def plan_for(action: str, evidence: Evidence | None = None, policy: Policy = POLICY) -> Plan:
     """The plan that an action really makes."""
     evidence = evidence or seen_for(action)
-    diagnosis = make_diagnosis(
-        incident=evidence.incident,
-        action=action,
-        level=Level.TWO_READS,
-        **_CAUSES[action],
-    )
+    if evidence.incident.is_undo:
+        diagnosis = undoing.diagnose(evidence, evidence_digest="e" * 64)
+    else:
+        diagnosis = make_diagnosis(
+            incident=evidence.incident,
+            action=action,
+            level=Level.TWO_READS,
+            **_CAUSES[action],
+        )
     plan = planning.propose(diagnosis, evidence, ACTIONS, policy)
     assert isinstance(plan, Plan), plan.words
     return plan

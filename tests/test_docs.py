@@ -34,6 +34,7 @@ from tests.builders import (
     make_situation,
     make_workspace,
 )
+from tests.notices import plan_for
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "actions.md").read_text(encoding="utf-8")
@@ -99,6 +100,8 @@ def incidents(action: str) -> Iterator[Evidence]:
 
 @cache
 def plans(action: str) -> tuple[Plan, ...]:
+    if action.startswith("undo-"):
+        return (plan_for(action),)
     cause = next(cause.id for cause in CAUSES if cause.action == action)
     found = []
     for evidence in incidents(action):

@@ -1,6 +1,6 @@
 """What an action is: how a repair is proposed, sent, read back and verified.
 
-All is pure but `prepare`, which reads the body once more, right before it is sent. Only `execution` sends.
+All is pure but `prepare` and `receipt`, which read once more, right before a call is sent. Only `execution` sends.
 """
 
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from remediations.guards import Guard
 from remediations.model import (
+    Absent,
     Area,
     Diagnosis,
     End,
@@ -16,6 +17,7 @@ from remediations.model import (
     Json,
     NoPlan,
     Plan,
+    Reading,
     Risk,
     Status,
     Step,
@@ -73,6 +75,14 @@ class Changed(Struct, frozen=True):
     words: str
 
 
+type Kept = Callable[[str], Reading[Json]]  # what lies in the evidence store under a digest
+
+
+def nothing_kept(_digest: str) -> Reading[Json]:
+    """Nothing lies in the evidence store."""
+    return Absent()
+
+
 def go(_plan: Plan, _number: int, _situation: Situation) -> Turn:
     """Every step is to be done."""
     return Go()
@@ -95,7 +105,8 @@ class Action(Struct, frozen=True, kw_only=True):
         asks: The surroundings that it decides on; they are read again right before each step.
         fingerprint: What must be the same of the steps' targets at planning and right before the effect.
         turn: When a step's turn comes: is it still needed, is it time for it, does the plan still fit?
-        prepare: The body of a step's call, read again; its digest must be the one that was planned.
+        prepare: The body of a step's call, read again, in Azure or in the evidence store; its digest must be the one
+            that was planned.
         receipt: What undoing a step needs, kept before it is sent; nothing if a step takes nothing away.
         landed: After a lost answer: did the call take effect, by what the world shows?
         answer: What an answer of Azure means for this step where it means something of its own; None if not.
@@ -108,7 +119,7 @@ class Action(Struct, frozen=True, kw_only=True):
     guards: tuple[Guard, ...]
     propose: Callable[[Diagnosis, Evidence, Policy], Proposal | NoPlan]
     fingerprint: Callable[[tuple[Step, ...], Evidence], dict[str, str]]
-    prepare: Callable[[Plan, int, Reads], Body | Changed]
+    prepare: Callable[[Plan, int, Reads, Kept], Body | Changed]
     landed: Callable[[Plan, int, Evidence], Status]
     verify: Callable[[Plan, int, Evidence], tuple[End | None, str]]
     touches: Callable[[Plan, Situation], tuple[Touch, ...]]

@@ -12,7 +12,19 @@ from msgspec.structs import replace
 
 from remediations import idle, spec
 from remediations.actions import rerun
-from remediations.actions.action import Action, Body, Changed, Go, NotYet, Proposal, Stop, Turn, Unneeded
+from remediations.actions.action import (
+    Action,
+    Body,
+    Changed,
+    Go,
+    Kept,
+    NotYet,
+    Proposal,
+    Stop,
+    Turn,
+    Unneeded,
+    nothing_kept,
+)
 from remediations.codec import mapping, text
 from remediations.enrichment import API_VERSION, resource_state
 from remediations.guards import COMMON, allow, deny, unknown
@@ -341,7 +353,7 @@ def _is_deletion(step: Step, failed: ResourceId, key: str) -> bool:
 # ------------------------------------------------------------------------------------------- each step
 
 
-def prepare(plan: Plan, number: int, reads: Reads) -> Body | Changed:
+def prepare(plan: Plan, number: int, reads: Reads, _kept: Kept = nothing_kept) -> Body | Changed:
     """Give the body of the re-run; a deletion has none."""
     return Body(None) if _deletes(plan.steps[number]) else rerun.prepare(plan, number, reads)
 

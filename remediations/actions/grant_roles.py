@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from remediations import codec
 from remediations.actions import rerun
-from remediations.actions.action import Action, Body, Changed, Go, Proposal, Stop, Turn, Unneeded
+from remediations.actions.action import Action, Body, Changed, Go, Kept, Proposal, Stop, Turn, Unneeded, nothing_kept
 from remediations.catalogue import CAUSES
 from remediations.catalogue.checks import role_is_fresh
 from remediations.catalogue.matchers import Symptoms
@@ -194,7 +194,7 @@ def within_identity(plan: Plan, situation: Situation) -> GuardAnswer:
     return allow(name, "grants on the workspace's own registry and account, and re-runs of the failed resource")
 
 
-def prepare(plan: Plan, number: int, reads: Reads) -> Body | Changed:
+def prepare(plan: Plan, number: int, reads: Reads, _kept: Kept = nothing_kept) -> Body | Changed:
     """Give the body of an assignment or of the re-run; it must be the one that was planned."""
     step = plan.steps[number]
     if step.is_rerun:
@@ -295,6 +295,11 @@ def _caller_words(caller: Caller) -> str:
 def assignment_name(scope: str, principal: str, role: str) -> str:
     """Give the name of an assignment: the same for the same scope, principal and role, so that no two are made."""
     return str(uuid.uuid5(_NAMES, f"{scope.lower()}|{principal.lower()}|{role.lower()}"))
+
+
+def role_name(role: str) -> str:
+    """Give what people call a role that is granted here; its id for any other."""
+    return _OPENS[role.lower()][0] if role.lower() in _OPENS else f"role {role}"
 
 
 def _call(access: Access) -> Call:

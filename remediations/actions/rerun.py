@@ -7,7 +7,7 @@ a cause put their own steps before it.
 from datetime import timedelta
 
 from remediations import idle, spec
-from remediations.actions.action import Body, Changed, Proposal
+from remediations.actions.action import Body, Changed, Kept, Proposal, nothing_kept
 from remediations.catalogue.checks import began_at
 from remediations.enrichment import API_VERSION
 from remediations.model import (
@@ -179,7 +179,7 @@ def fingerprint_of(resource: Reading[ResourceState]) -> dict[str, str]:
     }
 
 
-def prepare(plan: Plan, _number: int, reads: Reads) -> Body | Changed:
+def prepare(plan: Plan, _number: int, reads: Reads, _kept: Kept = nothing_kept) -> Body | Changed:
     """Give the body of the PUT, read again; it must be the one that was planned."""
     call = plan.rerun
     if call.method == "DELETE":
@@ -257,7 +257,7 @@ def _inconclusive(label: str, after: Evidence) -> tuple[End, str]:
 def touches(plan: Plan, situation: Situation) -> tuple[Touch, ...]:
     """Give what the re-run reaches: the failed resource, and nothing beside it."""
     resource = plan.diagnosis.incident.resource
-    sent = (_sent_words(plan), _state_words(situation.resource))
+    sent = (_sent_words(plan), state_words(situation.resource))
     if resource.deployment is None:
         around: tuple[str, ...] = ("No deployment of it and no traffic is touched: it was being created.",)
     else:
@@ -289,7 +289,8 @@ def _sent_words(plan: Plan) -> str:
     return f"It is sent again{times} with {body}."
 
 
-def _state_words(resource: Reading[ResourceState]) -> str:
+def state_words(resource: Reading[ResourceState]) -> str:
+    """Give what state a resource is in now, in a sentence."""
     match resource:
         case Found(state):
             return f"It is {state.provisioning_state} now."

@@ -14,7 +14,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from remediations.actions import rerun
-from remediations.actions.action import Action, Body, Changed, Go, Proposal, Turn, Unneeded
+from remediations.actions.action import Action, Body, Changed, Go, Kept, Proposal, Turn, Unneeded, nothing_kept
 from remediations.catalogue.checks import began_at
 from remediations.guards import COMMON, allow, deny, unknown
 from remediations.model import (
@@ -139,7 +139,7 @@ def within_workspace(plan: Plan, _situation: Situation) -> GuardAnswer:
     return deny("within-workspace", f"{len(calls)} calls; one sync of its own workspace and one re-run are allowed")
 
 
-def prepare(plan: Plan, number: int, reads: Reads) -> Body | Changed:
+def prepare(plan: Plan, number: int, reads: Reads, _kept: Kept = nothing_kept) -> Body | Changed:
     """Give the body of the re-run; a sync has none."""
     return rerun.prepare(plan, number, reads) if plan.steps[number].is_rerun else Body(None)
 

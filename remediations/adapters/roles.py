@@ -1,4 +1,4 @@
-"""The one write that goes through azure-mgmt-authorization: creating a role assignment.
+"""The writes that go through azure-mgmt-authorization: creating a role assignment, and deleting one.
 
 https://learn.microsoft.com/azure/role-based-access-control/role-assignments-rest
 """
@@ -24,7 +24,8 @@ _ASSIGNMENT = re.compile(
 
 
 class RoleWrites:
-    """The port `Writes` for ``PUT {scope}/providers/Microsoft.Authorization/roleAssignments/{name}``: sent once."""
+    """The port `Writes` for PUT and DELETE of ``{scope}/providers/Microsoft.Authorization/roleAssignments/{name}``:
+    each is sent once."""
 
     def __init__(self, settings: Settings, credential: TokenCredential) -> None:
         self._settings = settings
@@ -36,12 +37,13 @@ class RoleWrites:
         sign_in(self._settings, self._credential)
 
     def send(self, call: Call, body: Json, *, request_id: str) -> Reply:
-        """Send the call; raises ValueError if it creates no role assignment, and then nothing was sent."""
+        """Send the call; raises ValueError if it neither creates nor deletes a role assignment, and then nothing was
+        sent."""
         from azure.mgmt.authorization import AuthorizationManagementClient  # noqa: PLC0415 - 24 ms
 
         named = _ASSIGNMENT.fullmatch(call.path)
-        if named is None or call.method != "PUT":
-            msg = f"{call} creates no role assignment"
+        if named is None or call.method not in {"PUT", "DELETE"}:
+            msg = f"{call} neither creates nor deletes a role assignment"
             raise ValueError(msg)
         once = Once(request_id)
         chain = [*policies(self._settings, self._credential), ContentDecodePolicy(), once]
@@ -53,7 +55,10 @@ class RoleWrites:
             policies=chain,
         )
         with suppress(AzureError, DeserializationError):  # what came, if anything did, is in the reply
-            client.role_assignments.create(
-                named["scope"], named["name"], codec.encode(body), **timeouts(self._settings)
-            )
+            if call.method == "DELETE":
+                client.role_assignments.delete(named["scope"], named["name"], **timeouts(self._settings))
+            else:
+                client.role_assignments.create(
+                    named["scope"], named["name"], codec.encode(body), **timeouts(self._settings)
+                )
         return once.reply

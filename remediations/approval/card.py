@@ -55,6 +55,19 @@ _TITLES = {
     Kind.NOTHING_TO_DO: "Nothing left to repair",
 }
 _DELETES = "Approve a repair that deletes?"
+_UNDO_TITLES = {
+    **_TITLES,
+    Kind.ASKED: "Approve an undo?",
+    Kind.APPROVED: "Undo approved",
+    Kind.REJECTED: "Undo rejected",
+    Kind.EXPIRED: "Undo not approved in time",
+    Kind.REPAIRED: "Undone",
+    Kind.NOT_REPAIRED: "Not undone: a person has to look",
+    Kind.INCONCLUSIVE: "Undo inconclusive: a person has to look",
+    Kind.ADVISED: "No undo by itself: a person has to act",
+    Kind.REFUSED: "Undo refused: a person has to look",
+    Kind.NOTHING_TO_DO: "Nothing left to undo",
+}
 _STYLES = {
     Kind.ASKED: "accent",
     Kind.REPAIRED: "good",
@@ -79,6 +92,7 @@ _MARKS = {Answer.ALLOW: "✓", Answer.DENY: "✗", Answer.UNKNOWN: "?"}
 _COLORS = {Answer.ALLOW: "Good", Answer.DENY: "Attention", Answer.UNKNOWN: "Warning"}
 _NONE_RULED_OUT = "No other cause had to be ruled out."
 _NOBODY_KNOWN = "Nobody knows who started the operation that failed, so one approval more is needed than usual."
+_NOT_BY_ASKER = "Who asked for it may reject it, and may not approve it."
 _NOT_BY_CALLER = "Who started the operation that failed may reject it, and may not approve it."
 
 type _Element = dict[str, Json]
@@ -112,7 +126,7 @@ def message(notice: Notice) -> dict[str, Json]:
 
 def subject(notice: Notice) -> str:
     """Give what it is about in one line, for an e-mail or a list."""
-    title = _TITLES[notice.kind]
+    title = _titles(notice)[notice.kind]
     label = literal(notice.incident.resource.label, most=_NAME // 2)
     plan, diagnosis = _plan_of(notice), _diagnosis_of(notice)
     cause = "" if diagnosis is None else f", {diagnosis.cause_id}"
@@ -167,7 +181,7 @@ def _told(notice: Notice) -> Iterable[_Section]:
 def _title(notice: Notice) -> _Section:
     plan = _plan_of(notice)
     is_deletion = notice.kind is Kind.ASKED and plan is not None and plan.risk is Risk.DESTRUCTIVE
-    words = _DELETES if is_deletion else _TITLES[notice.kind]
+    words = _DELETES if is_deletion else _titles(notice)[notice.kind]
     title = _constant(words, style="heading", size="Large", weight="Bolder")
     return _Section(fixed=[title], style=_STYLES.get(notice.kind, "emphasis"))
 
@@ -177,7 +191,9 @@ def _failure(notice: Notice) -> _Section:
     since = f" since {_time(incident.began_at)}" if incident.is_scoring else f" at {_time(incident.began_at)}"
     lines = [
         _line(_mono(incident.resource.label, most=_NAME, weight="Bolder")),
-        _line(_run(_OPERATIONS[incident.operation]), _run(f"{since}.")),
+        _line(
+            _run("Its undo was asked for" if incident.is_undo else _OPERATIONS[incident.operation]), _run(f"{since}.")
+        ),
     ]
     if incident.failed_at > incident.began_at:
         lines.append(_line(_run(f"It failed again at {_time(incident.failed_at)}.")))
@@ -286,7 +302,8 @@ def _approvals(question: Question, notice: Notice) -> _Section:
         _line(_run("Until "), _run(f"{_time(question.expires_at)}.", weight="Bolder")),
         _line(_run(words)),
     ]
-    shown.fixed.append(_line(_run(_NOT_BY_CALLER if question.callers else _NOBODY_KNOWN, isSubtle=True)))
+    known = _NOT_BY_ASKER if question.is_undo else _NOT_BY_CALLER
+    shown.fixed.append(_line(_run(known if question.callers else _NOBODY_KNOWN, isSubtle=True)))
     return shown
 
 
@@ -338,7 +355,7 @@ def _wrapped(notice: Notice, sections: Iterable[_Section]) -> dict[str, Json]:
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.5",
-        "fallbackText": _TITLES[notice.kind],
+        "fallbackText": _titles(notice)[notice.kind],
         "msteams": {"width": "Full"},
         "body": [*body, _footer(notice)],
         "actions": _actions(notice),
@@ -433,6 +450,10 @@ def _mono(text: str, *, most: int, **looks: Json) -> _Element:
 
 
 # ------------------------------------------------------------------------------------------------- the words
+
+
+def _titles(notice: Notice) -> dict[Kind, str]:
+    return _UNDO_TITLES if notice.incident.is_undo else _TITLES
 
 
 def _plan_of(notice: Notice) -> Plan | None:

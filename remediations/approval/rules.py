@@ -46,6 +46,8 @@ def why_not(person: Person, question: Question, votes: Sequence[Vote], *, approv
     if own is not None:
         return f"you {'approved' if own.approves else 'rejected'} it at {own.at:%Y-%m-%d %H:%M:%S} UTC"
     if approves and person.oid.lower() in question.callers:
+        if question.is_undo:
+            return "you asked for this undo; somebody else has to approve it"
         return "you started the operation that failed; somebody else has to approve its repair"
     return None
 
@@ -58,7 +60,8 @@ def why_unanswerable(question: Question) -> str | None:
         able = {one.lower() for one in approvers.users} - set(question.callers)
         if len(able) < question.quorum:
             words = f"nobody is asked: {question.quorum} would have to approve, and of those whom policy lists"
-            return f"{words} {len(able)} did not start the failed operation"
+            did = "ask for it" if question.is_undo else "start the failed operation"
+            return f"{words} {len(able)} did not {did}"
     return None
 
 

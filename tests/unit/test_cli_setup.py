@@ -48,6 +48,8 @@ def test_the_shipped_policy_is_fine() -> None:
             "sync-keys": {"mode": "auto", "attempts": 1},
             "grant-roles": {"mode": "ask", "attempts": 1},
             "delete-idle": {"mode": "ask", "attempts": 1},
+            "undo-delete": {"mode": "ask", "attempts": 2},
+            "undo-grant": {"mode": "ask", "attempts": 4},
         },
         "warnings": [],
     }
@@ -71,10 +73,8 @@ def test_an_action_that_is_none_is_refused_as_the_app_refuses_it(content, place,
     file = write(tmp_path, content)
     result = medic("policy", "check", file)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert (
-        result.stderr
-        == f"medic: {file}: {place}. There is no such action. Use one of delete-idle, grant-roles, retry, sync-keys.\n"
-    )
+    known = "delete-idle, grant-roles, retry, sync-keys, undo-delete, undo-grant"
+    assert result.stderr == f"medic: {file}: {place}. There is no such action. Use one of {known}.\n"
 
 
 def test_an_action_that_is_not_listed_is_told(tmp_path) -> None:
@@ -82,7 +82,7 @@ def test_an_action_that_is_not_listed_is_told(tmp_path) -> None:
     assert result.exit_code == 1
     assert json.loads(result.stdout)["warnings"] == [
         f"actions: {name} is not listed, so it is off. List it as 'off' if that is meant."
-        for name in ("retry", "sync-keys", "grant-roles", "delete-idle")
+        for name in ("retry", "sync-keys", "grant-roles", "delete-idle", "undo-delete", "undo-grant")
     ]
 
 

@@ -36,7 +36,7 @@ from tests.builders import (
 
 MINUTE = timedelta(minutes=1)
 BODY: dict[str, Any] = {"location": "westeurope", "properties": {"environmentVariables": {"KEY": "s3cret-value"}}}
-RETRY_AS_PLANNED = replace(RETRY, prepare=lambda _plan, _number, _reads: Body(BODY))
+RETRY_AS_PLANNED = replace(RETRY, prepare=lambda _plan, _number, _reads, _kept: Body(BODY))
 REQUEST = request_id_of(make_plan().digest, 0, 1)
 
 
@@ -184,7 +184,9 @@ def test_a_send_after_its_time_is_not_made():
 
 def test_a_body_that_changed_is_not_sent_and_leaves_no_intent():
     trail, writes = make_trail(), FakeWrites()
-    action = replace(RETRY, prepare=lambda _plan, _number, _reads: Changed("the body is not the one that was planned"))
+    action = replace(
+        RETRY, prepare=lambda _plan, _number, _reads, _kept: Changed("the body is not the one that was planned")
+    )
     outcome = sent(trail, writes, action=action)
     assert (outcome.status, outcome.words) == (Status.REFUSED, "the body is not the one that was planned")
     assert writes.sent == []

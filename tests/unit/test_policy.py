@@ -33,6 +33,8 @@ def test_the_shipped_policy_is_safe():
         "sync-keys": Mode.AUTO,
         "grant-roles": Mode.ASK,
         "delete-idle": Mode.ASK,
+        "undo-delete": Mode.ASK,
+        "undo-grant": Mode.ASK,
     }
     assert (shipped.grants, shipped.idle) == (Grants(), Idle())
     assert (shipped.idle.window, shipped.idle.tag, shipped.idle.scopes) == (

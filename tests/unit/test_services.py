@@ -229,7 +229,8 @@ def test_an_action_that_there_is_not_is_refused(tmp_path, policy, path):
     with pytest.raises(PolicyError) as error:
         _ = make_services(tmp_path, policy=policy).policy
     assert (error.value.path, error.value.value) == (path, "retrry")
-    assert error.value.fix == "There is no such action. Use one of delete-idle, grant-roles, retry, sync-keys."
+    known = "delete-idle, grant-roles, retry, sync-keys, undo-delete, undo-grant"
+    assert error.value.fix == f"There is no such action. Use one of {known}."
 
 
 def test_a_policy_file_that_is_gone_is_told_once(tmp_path, monkeypatch):

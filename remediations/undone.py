@@ -1,0 +1,203 @@
+"""Read what an undo rests on: our own trail, what the evidence store kept, and what Azure shows now.
+
+Nothing here rests on the incident alone: that a call was ours, and that Azure took it, the trail says; an order of the
+hub only names it.
+
+https://learn.microsoft.com/rest/api/authorization/role-assignments/get
+"""
+
+from collections.abc import Callable, Mapping
+
+from remediations import codec, preflight, spec
+from remediations.codec import mapping, moment, text
+from remediations.enrichment import API_VERSION
+from remediations.model import (
+    Absent,
+    Assignment,
+    Call,
+    Caller,
+    Evidence,
+    Found,
+    Grant,
+    Incident,
+    Json,
+    ProvisioningState,
+    Reading,
+    Receipt,
+    ResourceId,
+    Status,
+    Undoes,
+    Undone,
+    Unknown,
+)
+from remediations.ports import Reads
+from remediations.surroundings import ROLES_API_VERSION
+from remediations.trail import Intent, Trail
+
+_ASSIGNMENTS = "/providers/Microsoft.Authorization/roleAssignments/"
+_NOT_OURS = "the trail has no such call of ours that Azure took"
+
+
+def read(
+    incident: Incident, trail: Trail, kept: Callable[[str], Reading[Json]], reads: Reads, *, own: Caller | None
+) -> Undone:
+    """Give what undoing a call rests on.
+
+    Args:
+        kept: Gives what lies in the evidence store under a digest.
+        own: Our identity, to tell an assignment that we created from another's.
+    """
+    undoes = incident.undoes
+    intent = None if undoes is None else _intent(undoes, trail)
+    if undoes is None or intent is None:
+        return Undone(receipt=Unknown(_NOT_OURS), grant=Unknown(_NOT_OURS))
+    if undoes.action == "grant-roles":
+        return _of_grant(undoes, intent, trail, reads, own)
+    return _of_deletion(incident.resource, intent, kept, reads)
+
+
+def is_done(evidence: Evidence) -> bool:
+    """Tell whether what an undo is for is so: the deployment stands as its receipt says, or the assignment is gone."""
+    undone = evidence.undone
+    if undone is None:
+        return False
+    if isinstance(undone.grant, Found):
+        return isinstance(undone.assignment, Absent)
+    if not isinstance(undone.receipt, Found) or not isinstance(evidence.resource, Found):
+        return False
+    state = evidence.resource.value
+    is_ours = state.modified_by_us is True and state.provisioning_state == ProvisioningState.SUCCEEDED
+    return is_ours and not undone.receipt.value.differs
+
+
+def body_in(kept: Json) -> Mapping[str, Json]:
+    """Give the body of the PUT that a kept receipt holds; an empty one if it holds none."""
+    return mapping(mapping(mapping(kept).get("receipt")).get("body"))
+
+
+def _intent(undoes: Undoes, trail: Trail) -> Intent | None:
+    """Give the intent of the call, if it is ours, is the one that is named, and Azure took it."""
+    intent = trail.intent(undoes.plan, undoes.step, undoes.attempt)
+    outcome = trail.outcome(undoes.plan, undoes.step, undoes.attempt)
+    if intent is None or outcome is None or outcome.status is not Status.ACCEPTED:
+        return None
+    verb = {"delete-idle": "DELETE", "grant-roles": "PUT"}.get(undoes.action, "")
+    is_it = (intent.incident_id, intent.action, intent.receipt) == (undoes.incident, undoes.action, undoes.receipt)
+    return intent if is_it and intent.call.partition("?")[0] == f"{verb} {undoes.path}" else None
+
+
+# ------------------------------------------------------------------------------------------- a deletion
+
+
+def _of_deletion(resource: ResourceId, intent: Intent, kept: Callable[[str], Reading[Json]], reads: Reads) -> Undone:
+    above = reads.get(f"{resource.endpoint_path}?api-version={API_VERSION}")
+    weights = _weights(above, (resource.deployment or "").lower())
+    if intent.receipt is None or f"delete {resource.key}" != intent.call.partition("?")[0].lower():
+        return Undone(receipt=Unknown("the deletion of this deployment kept no receipt"), weights=weights)
+    plain = kept(intent.receipt)
+    if not isinstance(plain, Found):
+        return Undone(receipt=plain, weights=weights)
+    shown = reads.get(f"{resource.path}?api-version={API_VERSION}")
+    return Undone(receipt=_receipt(intent.receipt, plain.value, shown, resource), weights=weights)
+
+
+def _receipt(digest: str, plain: Json, shown: Reading[Json], resource: ResourceId) -> Reading[Receipt]:
+    taken_at, held = moment(mapping(plain).get("taken_at")), mapping(mapping(plain).get("receipt"))
+    body = body_in(plain)
+    if taken_at is None or not body or text(held.get("id")).lower() != resource.key:
+        return Unknown("what was kept is no receipt of this deployment")
+    names, traffic = held.get("environment_variables"), mapping(held.get("traffic"))
+    capacity = mapping(body.get("sku")).get("capacity")
+    return Found(
+        Receipt(
+            digest=digest,
+            path=resource.path,
+            taken_at=taken_at,
+            body_digest=codec.digest_of(body),
+            environment_names=tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else (),
+            traffic={name: share for name, share in traffic.items() if isinstance(share, int)},
+            tags={name: tag for name, tag in mapping(body.get("tags")).items() if isinstance(tag, str)},
+            instance_type=text(mapping(body.get("properties")).get("instanceType")) or None,
+            capacity=capacity if isinstance(capacity, int) else None,
+            differs=tuple(spec.differences(dict(body), shown.value)) if isinstance(shown, Found) else (),
+        )
+    )
+
+
+def _weights(above: Reading[Json], name: str) -> Reading[tuple[int, int]]:
+    """Give what an endpoint gives a deployment of that name. A weight that is no number must not pass for none."""
+    if not isinstance(above, Found):
+        return above
+    properties, found = mapping(mapping(above.value).get("properties")), []
+    for kind in ("traffic", "mirrorTraffic"):
+        shares = properties.get(kind)
+        if shares is not None and not isinstance(shares, dict):
+            return Unknown(f"the {kind} of the endpoint cannot be read")
+        own = [share for named, share in mapping(shares).items() if named.lower() == name]
+        whole = [share for share in own if type(share) is int]
+        if len(whole) < len(own):
+            return Unknown(f"the {kind} of the endpoint cannot be read")
+        found.append(sum(whole))
+    return Found((found[0], found[1]))
+
+
+# ------------------------------------------------------------------------------------------- a grant
+
+
+def _of_grant(undoes: Undoes, intent: Intent, trail: Trail, reads: Reads, own: Caller | None) -> Undone:
+    grant = _grant(undoes, intent, trail)
+    if not isinstance(grant, Found):
+        return Undone(grant=grant)
+    path = grant.value.path
+    call = Call(method="DELETE", path=path, api_version=ROLES_API_VERSION, via="roles")
+    lacking = preflight.lacking((call,), reads)
+    return Undone(
+        grant=grant,
+        assignment=_assignment(reads.get(f"{path}?api-version={ROLES_API_VERSION}"), own),
+        may_delete=lacking if isinstance(lacking, Unknown) else Found(isinstance(lacking, Absent)),
+    )
+
+
+def _grant(undoes: Undoes, intent: Intent, trail: Trail) -> Reading[Grant]:
+    """Give what we granted: the body stands on the trail, in the plan, and its digest in the intent."""
+    planned = next(
+        (
+            record.facts.get("parameters")
+            for record in trail.records(undoes.incident)
+            if record.stage == "plan" and record.facts.get("plan") == undoes.plan
+        ),
+        None,
+    )
+    scope, is_grant, name = undoes.path.partition(_ASSIGNMENTS)
+    written = planned.get(name) if isinstance(planned, dict) else None
+    try:
+        body: Json = codec.parse_json(written) if isinstance(written, str) else None
+    except ValueError:
+        body = None
+    properties = mapping(mapping(body).get("properties"))
+    principal, role = text(properties.get("principalId")), text(properties.get("roleDefinitionId")).rpartition("/")[2]
+    if not is_grant or codec.digest_of(body) != intent.body_digest or not principal or not role:
+        return Unknown("the trail does not tell what was granted")
+    return Found(Grant(path=undoes.path, scope=scope, principal=principal, role=role))
+
+
+def _assignment(shown: Reading[Json], own: Caller | None) -> Reading[Assignment]:
+    if not isinstance(shown, Found):
+        return shown
+    plain = mapping(shown.value)
+    properties = mapping(plain.get("properties"))
+    condition, by = properties.get("condition"), text(properties.get("createdBy")).lower()
+    us = (own.oid or "").lower() if own is not None else ""
+    return Found(
+        Assignment(
+            path=text(plain.get("id")),
+            name=text(plain.get("name")),
+            scope=text(properties.get("scope")),
+            principal=text(properties.get("principalId")),
+            role=text(properties.get("roleDefinitionId")).rpartition("/")[2],
+            condition=None if condition is None else str(condition),
+            created_by_us=by == us if by and us else None,
+            created_at=moment(properties.get("createdOn")),
+            updated_at=moment(properties.get("updatedOn")),
+        )
+    )
