@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from msgspec import Struct
 from msgspec.structs import replace
 from structlog.contextvars import bound_contextvars
 
@@ -50,6 +51,7 @@ from remediations.model import (
     ProvisioningState,
     ResourceId,
     Status,
+    Touch,
     Verdict,
     reading_words,
 )
@@ -263,15 +265,31 @@ def look(own: Services, plan: Plan) -> Situation:
     return _survey(own, plan, _evidence_for(own, plan, 0))
 
 
-def foresee(own: Services, incident: Incident) -> tuple[Evidence, Plan | NoPlan, Decision | None]:
+class Foreseen(Struct, frozen=True, kw_only=True):
+    """What would be planned and decided about an incident now.
+
+    Attributes:
+        decision: None where nothing would be planned; `touches` what the plan would reach.
+    """
+
+    at: datetime
+    evidence: Evidence
+    plan: Plan | NoPlan
+    decision: Decision | None = None
+    touches: tuple[Touch, ...] = ()
+
+
+def foresee(own: Services, incident: Incident) -> Foreseen:
     """Give what would be planned and decided about an incident now; it writes nothing, and nothing is kept of it."""
     evidence = _evidence(own, incident, own.reads(), wants_logs=False)
+    at = evidence.collected_at
     diagnosis = classify(evidence, CAUSES, evidence_digest="")
     plan = planning.propose(diagnosis, evidence, ACTIONS, own.policy)
     if isinstance(plan, NoPlan):
-        return evidence, plan, None
-    seen = _survey(own, plan, evidence)
-    return evidence, plan, decided(plan, replace(seen, preflight=preflight.lacking(plan.calls, own.reads())))
+        return Foreseen(at=at, evidence=evidence, plan=plan)
+    seen = replace(_survey(own, plan, evidence), preflight=preflight.lacking(plan.calls, own.reads()))
+    touches = ACTIONS[plan.action].touches(plan, seen)
+    return Foreseen(at=at, evidence=evidence, plan=plan, decision=decided(plan, seen), touches=touches)
 
 
 def decided(plan: Plan, seen: Situation) -> Decision:

@@ -6,14 +6,10 @@ approver of a question gets one and the same answer, whatever the link is worth.
 """
 
 import asyncio
-import json
-import threading
-import time
 import uuid
-from collections import OrderedDict
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -21,9 +17,11 @@ import grpc  # type: ignore[import-untyped]
 import structlog
 from msgspec import Struct
 
-from functions import activities, pages, signin
+from functions import activities, forms, pages, signin
 from functions.events import ring
+from functions.forms import Refused
 from functions.limits import Limit
+from functions.recent import Recent
 from remediations import codec, planning, telling
 from remediations.approval import rules, token
 from remediations.approval.notice import Kind, Notice
@@ -37,8 +35,6 @@ from remediations.trail import Answered, Question, Refusal, Vote
 
 log = structlog.get_logger()
 
-MAX_BODY_BYTES = 16 * 1024
-_LONGEST_COMMENT = 500
 _LIVE_FOR_S = 10.0
 _LIVE_MOST = 100
 _LOOKS, _ANSWERS, _FOREIGN, _STRANGERS = Limit(300), Limit(20), Limit(10), Limit(10)
@@ -56,15 +52,6 @@ class Form(Struct, frozen=True, kw_only=True):
     antiforgery: str = ""
     typed: tuple[str, ...] = ()
     is_json: bool = False
-
-
-class Refused(Exception):
-    """An answer that is not taken."""
-
-    def __init__(self, status: int, words: str) -> None:
-        self.status = status
-        self.words = words
-        super().__init__(words)
 
 
 async def approval(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
@@ -196,32 +183,12 @@ def to_type(plan: Plan) -> tuple[str, ...]:
     return tuple(f"{one.endpoint}/{one.deployment}" for one in deleted)
 
 
-class _Looks:
-    """What Azure showed of a plan's target some seconds ago: a page that is asked for often reads once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[float, datetime, Situation]] = OrderedDict()
-
-    def at(self, own: Services, plan: Plan) -> tuple[datetime, Situation]:
-        with self._lock:
-            kept = self._kept.get(plan.digest)
-        if kept is None or time.monotonic() - kept[0] > _LIVE_FOR_S:
-            read_at = own.clock()
-            kept = (time.monotonic(), read_at, activities.look(own, plan))
-            with self._lock:
-                self._kept[plan.digest] = kept
-                while len(self._kept) > _LIVE_MOST:
-                    self._kept.popitem(last=False)
-        return kept[1], kept[2]
-
-
-_looks = _Looks()
+_looks = Recent[tuple[datetime, Situation]](_LIVE_MOST)
 
 
 def _live(own: Services, plan: Plan) -> dict[str, Any]:
     """Give what differs from what the plan was made on, read now."""
-    read_at, seen = _looks.at(own, plan)
+    read_at, seen = _looks.get(plan.digest, lambda: (own.clock(), activities.look(own, plan)), within_s=_LIVE_FOR_S)
     unread = None
     if not isinstance(seen.resource, Found | Absent):
         unread = f"the target is {reading_words(seen.resource)}"
@@ -248,7 +215,8 @@ def _take(own: Services, req: func.HttpRequest) -> tuple[func.HttpResponse, Ques
             return pages.plain(req, 429, _TOO_OFTEN), None
         _refuse(own, None, "nobody is signed in", None)
         return pages.plain(req, 401, _SIGNED_OUT), None
-    limit = _FOREIGN if _is_foreign(own, req) else _ANSWERS  # another site's page uses up nobody's answers
+    # Another site's page uses up nobody's answers.
+    limit = _FOREIGN if forms.is_foreign(own.settings, req) else _ANSWERS
     if not limit.permits(person.oid):
         return pages.plain(req, 429, _TOO_OFTEN), None
     question = _question(own, req, person)
@@ -258,7 +226,7 @@ def _take(own: Services, req: func.HttpRequest) -> tuple[func.HttpResponse, Ques
     form = Form()
     try:
         form = _form(req)
-        _check_origin(own, req, form)
+        forms.check_origin(own.settings, req, is_json=form.is_json)
         words = _decide(own, question, person, form)
     except Refused as refused:
         _refuse(own, question, refused.words, person)
@@ -282,7 +250,7 @@ def _decide(own: Services, question: Question, person: Person, form: Form) -> st
     approves = form.decision == "approve"
     if form.decision not in {"approve", "reject"}:
         raise Refused(400, "say approve or reject")
-    comment = literal(form.comment.strip(), most=_LONGEST_COMMENT)
+    comment = literal(form.comment.strip(), most=forms.LONGEST_COMMENT)
     if not approves and not comment:
         raise Refused(400, "say why you reject it: whoever is on call reads it next")
     votes = own.trail.votes(question.plan)
@@ -340,66 +308,14 @@ def _plan_of(notice: Notice) -> Plan | None:
 
 
 def _form(req: func.HttpRequest) -> Form:
-    body = req.get_body()
-    if len(body) > MAX_BODY_BYTES:
-        raise Refused(413, f"an answer has at most {MAX_BODY_BYTES} bytes; this has {len(body)}")
-    kind = req.headers.get("Content-Type", "").split(";")[0].strip().lower()
-    try:
-        if kind == "application/json":
-            plain = codec.mapping(json.loads(body.decode(), object_pairs_hook=_once))
-            typed = plain.get("typed")
-            return Form(
-                decision=codec.text(plain.get("decision")) or "",
-                comment=codec.text(plain.get("comment")) or "",
-                antiforgery=codec.text(plain.get("antiforgery")) or "",
-                typed=tuple(str(one) for one in typed) if isinstance(typed, list) else (),
-                is_json=True,
-            )
-        if kind == "application/x-www-form-urlencoded":
-            fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=20)
-            first = _once([(name, value) for name, values in fields.items() if name != "typed" for value in values])
-            return Form(
-                decision=first.get("decision", ""),
-                comment=first.get("comment", ""),
-                antiforgery=first.get("antiforgery", ""),
-                typed=tuple(fields.get("typed", ())),
-            )
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, "the answer cannot be read: send a form or JSON, each field once") from error
-    raise Refused(415, "the answer is neither a form nor JSON")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Give fields by name; raises ValueError if one comes twice: nobody is to guess which was meant."""
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        msg = "a field comes more than once"
-        raise ValueError(msg)
-    return fields
-
-
-def _check_origin(own: Services, req: func.HttpRequest, form: Form) -> None:
-    """Refuse what another site's page sent. A browser says where a form comes from; a program sends JSON, which no
-    other site's form can."""
-    if _is_foreign(own, req):
-        raise Refused(403, "another site sent this answer")
-    if not form.is_json and req.headers.get("Sec-Fetch-Site") is None and req.headers.get("Origin") is None:
-        raise Refused(403, "the browser does not say where this answer comes from")
-
-
-def _is_foreign(own: Services, req: func.HttpRequest) -> bool:
-    """Tell whether a browser says that another site's page sent this."""
-    site, origin = req.headers.get("Sec-Fetch-Site"), req.headers.get("Origin")
-    if site is not None and site.lower() != "same-origin":
-        return True
-    ours = {_origin(own.settings.app_url), _origin(req.url)}
-    # Under our Referrer-Policy a browser says "null" for our own form; that it is ours, Sec-Fetch-Site says.
-    return origin is not None and origin.lower() not in ours and not (origin == "null" and site is not None)
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
+    fields = forms.read(req, several=("typed",))
+    return Form(
+        decision=fields.text("decision"),
+        comment=fields.text("comment"),
+        antiforgery=fields.text("antiforgery"),
+        typed=fields.texts("typed"),
+        is_json=fields.is_json,
+    )
 
 
 def _refuse(own: Services, question: Question | None, why: str, person: Person | None) -> None:

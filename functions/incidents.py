@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from functions import pages, signin
 from functions.pages import figures, timeline
-from remediations import codec, guards
+from remediations import codec, guards, undoing
 from remediations.actions import ACTIONS
 from remediations.approval import rules
 from remediations.audit import asked_about
@@ -374,7 +374,7 @@ class Told(Struct, frozen=True, kw_only=True):
 
 
 def _shown(own: Services, req: func.HttpRequest, person: Person) -> func.HttpResponse:
-    told = _told(own, req.route_params.get("id", ""))
+    told = find(own, req.route_params.get("id", ""))
     if told is None:
         return pages.plain(req, 404, "There is no such incident", "The trail of this app has no incident of that id.")
     incident, ended = told.opened.incident, told.ended
@@ -402,6 +402,8 @@ def _shown(own: Services, req: func.HttpRequest, person: Person) -> func.HttpRes
         "portal": portal,
         "question": question,
         "answer_link": None if question is None else _answer_link(own, question, person),
+        "undos": _undos(own, told.records),
+        "may_undo": ended is not None and _may_undo(own, told, person),
         "mode": own.settings.mode,
     }
     return pages.html(req, 200, pages.render("incident.html", **values), script=ended is None)
@@ -410,7 +412,7 @@ def _shown(own: Services, req: func.HttpRequest, person: Person) -> func.HttpRes
 _ENDED_FIELDS = ("at", "end", "words", "cause_id", "action", "effects", "mode", "diagnosed_at")
 
 
-def _told(own: Services, incident_id: str) -> Told | None:
+def find(own: Services, incident_id: str) -> Told | None:
     """Give what the trail tells of an incident; None for an id that it does not know."""
     if not (incident_id.startswith("inc-") and incident_id.isascii() and incident_id.replace("-", "").isalnum()):
         return None
@@ -475,8 +477,36 @@ def _answer_link(own: Services, question: Question, person: Person) -> str | Non
     return None if link is None else urlsplit(link).path
 
 
+class UndoOf(Struct, frozen=True, kw_only=True):
+    """An undo of a call of an incident. `end` is None while it is under way."""
+
+    id: str
+    call: str
+    end: End | None
+
+
+def _undos(own: Services, records: Iterable[AuditRecord]) -> tuple[UndoOf, ...]:
+    """Give the undos that were asked for, by the records of the incident whose calls they are about."""
+    found: list[UndoOf] = []
+    for record in records:
+        undo, call = record.facts.get("undo"), record.facts.get("call")
+        if record.stage == "undo" and isinstance(undo, str) and isinstance(call, str):
+            ended = own.trail.ended(undo)
+            found.append(UndoOf(id=undo, call=call, end=None if ended is None else ended.end))
+    return tuple(found)
+
+
+def _may_undo(own: Services, told: Told, person: Person) -> bool:
+    """Tell whether somebody may ask for an undo of something here, as far as the trail and policy tell."""
+    try:
+        sent = undoing.sent(own.trail, told.opened.incident, told.records, lambda _: True)
+    except ValueError:
+        return False  # what cannot be read is told on the page of the undo
+    return any(one.state == "can" and undoing.why_not_approver(own.policy, one, person, {}) is None for one in sent)
+
+
 def _records(own: Services, req: func.HttpRequest, person: Person) -> func.HttpResponse:  # noqa: ARG001 - a body's form
-    told = _told(own, req.route_params.get("id", ""))
+    told = find(own, req.route_params.get("id", ""))
     if told is None:
         return pages.plain(req, 404, "There is no such incident", "The trail of this app has no incident of that id.")
     incident_id = told.opened.incident.id

@@ -75,6 +75,13 @@ def records(req: func.HttpRequest) -> func.HttpResponse:
     return incidents.records(req)
 
 
+async def undo(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Show which calls of an incident can be undone, or take somebody's wish that one be undone."""
+    from functions import undo as undos
+
+    return await undos.undo(req, client)
+
+
 def asset(req: func.HttpRequest) -> func.HttpResponse:
     """Give the style sheet or the script of the pages."""
     from functions import incidents
@@ -93,6 +100,7 @@ _ANYBODY = func.AuthLevel.ANONYMOUS  # sign-in is App Service authentication's; 
 client_bound(bp.event_grid_trigger(arg_name="event")(on_deployment_failure))
 client_bound(bp.route(route="events", methods=["POST", "OPTIONS"], auth_level=_ANYBODY)(submit))
 client_bound(bp.route(route="approvals/{token}", methods=["GET", "HEAD", "POST"], auth_level=_ANYBODY)(approval))
+client_bound(bp.route(route="incidents/{id}/undo", methods=["GET", "HEAD", "POST"], auth_level=_ANYBODY)(undo))
 for _path, _page in (
     ("approvals", questions),
     ("overview", overview),

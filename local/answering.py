@@ -29,6 +29,19 @@ def principal(
     return {"X-MS-CLIENT-PRINCIPAL": base64.b64encode(json.dumps(plain).encode()).decode()}
 
 
+def undo(
+    http: httpx.Client, incident: str, *, call: int = 1, comment: str = "on the bench", oid: str | None = None
+) -> httpx.Response:
+    """Open the page of an incident's undo as somebody, and ask there for a call of it to be undone."""
+    headers = {**principal(oid or somebody(100)), "Accept": "application/json"}
+    link = f"/api/incidents/{incident}/undo"
+    shown = http.get(link, headers=headers)
+    if not shown.is_success:
+        return shown
+    body = {"call": call, "comment": comment, "antiforgery": shown.json()["antiforgery"]}
+    return http.post(link, json=body, headers=headers)
+
+
 def answer(
     http: httpx.Client, link: str, decision: str, *, comment: str = "", oid: str | None = None
 ) -> httpx.Response:

@@ -65,6 +65,18 @@ class Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
     people: int | None = None
 
 
+class Undo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do", tag="undo"):
+    """Wait until an incident has ended, then ask for the undo of one of its calls, as somebody who answers nothing.
+
+    Attributes:
+        of: ``endpoint/deployment`` of the incident, as under ``ends``.
+        call: Which of its calls, counted from 1.
+    """
+
+    of: str
+    call: int = 1
+
+
 class KillWorker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do", tag="kill-worker"):
     """Kill the worker process; the host starts another."""
 
@@ -76,7 +88,7 @@ class WaitFor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     events: int = 0
 
 
-type Step = Send | Sweep | Answer | KillWorker | WaitFor
+type Step = Send | Sweep | Answer | Undo | KillWorker | WaitFor
 
 
 class Effect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, order=True):
@@ -91,7 +103,8 @@ class Expected(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         ends: ``endpoint/deployment`` -> how its incident ended; each incident there must end, and none elsewhere.
-            ``score endpoint/deployment`` is the incident of requests that it fails to answer.
+            ``score endpoint/deployment`` is the incident of requests that it fails to answer, ``undo endpoint/deployment``
+            that of an undo that was asked for.
         effects: The writes by us that took effect, in order.
         dispositions: How many deliveries ended how; a number left out is zero, ``null`` leaves it open.
         states: ``endpoint/deployment`` -> provisioning state in the world at the end, or ``gone``.
@@ -290,6 +303,10 @@ class Stage:
                         self.http, self.link(question), step.decision, oid=answering.somebody(number)
                     )
                     given.raise_for_status()
+            case Undo():
+                ended = self._ended(step.of, subscription)
+                if ended is not None:  # else what then comes out shows as a difference
+                    answering.undo(self.http, ended, call=step.call).raise_for_status()
             case WaitFor():
                 _until(lambda: len(self.intakes(subscription)) >= step.events, PATIENCE_S)
                 if step.question:
@@ -351,6 +368,17 @@ class Stage:
             cause=causes[-1] if causes else None,
             trail="\n".join(json.dumps(record.facts, default=str) for record in records),
         )
+
+    def _ended(self, label: str, subscription: str) -> str | None:
+        """Give the incident of a label, as soon as it has ended."""
+
+        def found() -> str | None:
+            ours = (one for one in self.trail.incidents() if self._is_of(one, subscription))
+            named = [one for one in ours if self._label(one) == label]
+            return next((one for one in named if self.trail.ended(one) is not None), None)
+
+        _until(lambda: found() is not None, PATIENCE_S)
+        return found()
 
     def _is_of(self, incident_id: str, subscription: str) -> bool:
         opened = self.trail.opened(incident_id)
@@ -416,8 +444,8 @@ def filled(value: Any, names: dict[str, str]) -> Any:
 
 def label_of(incident: Incident) -> str:
     """Give an incident's endpoint and deployment, as scenario files name them."""
-    label = name_of(incident.resource)
-    return f"score {label}" if incident.is_scoring else label
+    kind = "score " if incident.is_scoring else "undo " if incident.is_undo else ""
+    return f"{kind}{name_of(incident.resource)}"
 
 
 def name_of(resource: ResourceId) -> str:

@@ -23,11 +23,13 @@ from remediations.model import (
     Incident,
     Level,
     Operation,
+    Person,
     ResourceId,
     Status,
     Undoes,
 )
-from remediations.trail import Intent, Trail
+from remediations.policy import Policy
+from remediations.trail import Intent, Trail, counts_as_attempt
 
 CAUSE, CODE, SOURCE = "undo-requested", "UndoRequested", "undo"
 ACTION_FOR = {"delete-idle": "undo-delete", "grant-roles": "undo-grant"}
@@ -76,6 +78,8 @@ def sent(
 ) -> tuple[Sent, ...]:
     """Give the calls that an incident sent, in order, each with what undoing it would be.
 
+    What Azure was too busy for, or what was never sent, is no call.
+
     Args:
         records: Of the incident.
         is_kept: Tells whether the evidence store still has something.
@@ -88,7 +92,10 @@ def sent(
     intents = [
         intent
         for plan, step, attempt in named
-        if isinstance(step, int) and isinstance(attempt, int) and (intent := trail.intent(plan, step, attempt))
+        if isinstance(step, int)
+        and isinstance(attempt, int)
+        and counts_as_attempt(trail.outcome(plan, step, attempt))
+        and (intent := trail.intent(plan, step, attempt))
     ]
     has_ended = trail.ended(original.id) is not None
     return tuple(
@@ -112,6 +119,16 @@ def incident_of(one: Sent, *, by: Caller, comment: str, at: datetime) -> Inciden
         caller=by,
         undoes=replace(one.undoes, comment=comment),
     )
+
+
+def why_not_approver(policy: Policy, sent: Sent, person: Person, tags: dict[str, str]) -> str | None:
+    """Give why somebody is no approver of an undo by policy; None if they are."""
+    if sent.undo_action is None or sent.resource is None:
+        return "nothing undoes it"
+    permission = policy.permission(sent.undo_action, sent.resource, tags)
+    if person.is_app or not permission.approvers.include(person):
+        return f"policy does not list you as an approver of {sent.undo_action} there"
+    return None
 
 
 def diagnose(evidence: Evidence, *, evidence_digest: str) -> Diagnosis:

@@ -52,6 +52,8 @@ _TITLES = {
     "told": "People were told",
     "not-told": "People could not be told",
     "void": "The approval is void",
+    "undo": "An undo was asked for",
+    "undo-refused": "An undo was not begun",
 }
 _TONES = {
     "repaired": "good",
@@ -132,7 +134,17 @@ def _block(record: AuditRecord, began_at: datetime, lend: Lend, question_of: Cal
             parts = tuple(_of_decision(facts))
         case "question":
             parts = tuple(_of_question(facts, question_of(text(facts.get("plan")))))
-        case "intent" | "outcome" | "verification" | "vote" | "answer" | "answer-refused" | "incident":
+        case (
+            "intent"
+            | "outcome"
+            | "verification"
+            | "vote"
+            | "answer"
+            | "answer-refused"
+            | "incident"
+            | "undo"
+            | "undo-refused"
+        ):
             parts = tuple(_of_ids(record))
         case _:
             parts = ()
@@ -167,6 +179,7 @@ def _of_ids(record: AuditRecord) -> Iterator[Part]:
         "plan": "plan",
         "evidence": "evidence",
         "event_id": "event id",
+        "undo": "undo",
     }
     rows = [Row(label, text(facts[name]), "code") for name, label in wanted.items() if facts.get(name)]
     rows += [Row("code", text(code), "code") for code in _items(facts.get("codes"))]

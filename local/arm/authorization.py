@@ -123,6 +123,8 @@ class Assignment:
     principal_type: str
     created_at: datetime
     created_by: str
+    updated_at: datetime | None = None
+    updated_by: str | None = None
     description: str | None = None
     condition: str | None = None
     condition_fits: bool = True
@@ -151,9 +153,9 @@ class Assignment:
                 "condition": self.condition,
                 "conditionVersion": "2.0" if self.condition else None,
                 "createdOn": stamp(self.created_at),
-                "updatedOn": stamp(self.created_at),
+                "updatedOn": stamp(self.updated_at or self.created_at),
                 "createdBy": self.created_by,
-                "updatedBy": self.created_by,
+                "updatedBy": self.updated_by or self.created_by,
                 "delegatedManagedIdentityResourceId": None,
             },
             "id": self.id,
@@ -312,6 +314,7 @@ class Roles:
         here, same = self._by_name.get(new.name.lower()), self._by_content.get(new.content)
         if here is not None and here is same:
             here.description, here.condition = new.description, new.condition
+            here.updated_at, here.updated_by = new.created_at, new.created_by
             return here, False
         if here is not None:
             text = "Tenant ID, application ID, principal ID, and scope are not allowed to be updated."

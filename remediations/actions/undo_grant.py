@@ -48,7 +48,7 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, _policy: Policy) -> Propos
     if not isinstance(undone.grant, Found):
         return _none(diagnosis, f"what was granted is {reading_words(undone.grant)}")
     grant = undone.grant.value
-    command = f"az role assignment delete --ids {quote(grant.path)}"
+    command = by_hand(grant)
     if isinstance(undone.assignment, Absent):
         return NoPlan(diagnosis=diagnosis, end="nothing-to-do", words=f"{_named(grant)} is gone already")
     if not isinstance(undone.assignment, Found):
@@ -71,6 +71,11 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, _policy: Policy) -> Propos
         ),
         needs_person="an undo is never done without a person",
     )
+
+
+def by_hand(grant: Grant) -> str:
+    """Give what a person types to remove a role assignment."""
+    return f"az role assignment delete --ids {quote(grant.path)}"
 
 
 # ------------------------------------------------------------------------------------------- the guards

@@ -42,8 +42,9 @@ class RoleWrites:
         from azure.mgmt.authorization import AuthorizationManagementClient  # noqa: PLC0415 - 24 ms
 
         named = _ASSIGNMENT.fullmatch(call.path)
-        if named is None or call.method not in {"PUT", "DELETE"}:
-            msg = f"{call} neither creates nor deletes a role assignment"
+        is_deletion = call.method == "DELETE" and body is None
+        if named is None or not (call.method == "PUT" or is_deletion):
+            msg = f"{call} creates no role assignment, and deletes none without a body"
             raise ValueError(msg)
         once = Once(request_id)
         chain = [*policies(self._settings, self._credential), ContentDecodePolicy(), once]
@@ -55,7 +56,7 @@ class RoleWrites:
             policies=chain,
         )
         with suppress(AzureError, DeserializationError):  # what came, if anything did, is in the reply
-            if call.method == "DELETE":
+            if is_deletion:
                 client.role_assignments.delete(named["scope"], named["name"], **timeouts(self._settings))
             else:
                 client.role_assignments.create(

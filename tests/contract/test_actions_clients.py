@@ -88,7 +88,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(answer.body)
 
-    do_GET = do_POST = do_PUT = do_HEAD = _answer  # noqa: N815 - the base's names
+    do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _answer  # noqa: N815 - the base's names
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's signature
         pass
@@ -126,6 +126,27 @@ def test_a_role_is_granted_with_exactly_what_was_planned(bench):
     assert asked.headers["x-ms-client-request-id"] == "medic-1"
     assert asked.headers["Authorization"] == f"Bearer {TOKEN}"
     assert asked.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        pytest.param(Answer(status=200, body=json.dumps(BODY).encode()), 200, id="deleted"),
+        pytest.param(Answer(status=204), 204, id="nothing was there"),
+        pytest.param(
+            Answer(status=403, body=b'{"error":{"code":"AuthorizationFailed","message":"No."}}'), 403, id="no"
+        ),
+        pytest.param(Answer(status=None), None, id="no answer"),
+    ],
+)
+def test_a_role_is_taken_away_by_one_delete_of_its_assignment(bench, answer, status):
+    bench.answers[f"DELETE {ASSIGNMENT}"] = answer
+    call = Call(method="DELETE", path=ASSIGNMENT, api_version="2022-04-01", via="roles")
+    reply = RoleWrites(bench.settings, StaticToken(TOKEN)).send(call, None, request_id="medic-3")
+    assert reply.status == status
+    (asked,) = bench.asked
+    assert (asked.method, asked.path, asked.body) == ("DELETE", f"{ASSIGNMENT}?api-version=2022-04-01", b"")
+    assert asked.headers["x-ms-client-request-id"] == "medic-3"
 
 
 def test_keys_are_synced_with_exactly_what_was_planned(bench):
@@ -209,7 +230,10 @@ def test_the_code_of_an_assignment_that_is_there_already_is_kept(bench):
     [
         pytest.param(RoleWrites, SYNC, None, id="no assignment"),
         pytest.param(
-            RoleWrites, Call(method="DELETE", path=ASSIGNMENT, api_version="2022-04-01"), BODY, id="a deletion"
+            RoleWrites,
+            Call(method="DELETE", path=ASSIGNMENT, api_version="2022-04-01"),
+            BODY,
+            id="a body of a deletion",
         ),
         pytest.param(KeySync, GRANT, None, id="no key sync"),
         pytest.param(

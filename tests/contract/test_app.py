@@ -88,6 +88,7 @@ def test_the_worker_library_indexes_every_function(indexed):
         "listed": ["httpTrigger"],
         "shown": ["httpTrigger"],
         "records": ["httpTrigger"],
+        "undo": ["httpTrigger"],
         "asset": ["httpTrigger"],
         "health": ["httpTrigger"],
         "sweep": ["timerTrigger"],
@@ -123,6 +124,8 @@ def test_routes_schedules_and_clients_are_as_deployed(indexed):
     assert trigger("submit", "route", "methods", "authLevel") == ["events", ["POST", "OPTIONS"], "ANONYMOUS"]
     answered = ["approvals/{token}", ["GET", "HEAD", "POST"], "ANONYMOUS"]
     assert trigger("approval", "route", "methods", "authLevel") == answered
+    undone = ["incidents/{id}/undo", ["GET", "HEAD", "POST"], "ANONYMOUS"]
+    assert trigger("undo", "route", "methods", "authLevel") == undone
     for name, route in (
         ("questions", "approvals"),
         ("overview", "overview"),
@@ -138,7 +141,7 @@ def test_routes_schedules_and_clients_are_as_deployed(indexed):
     assert trigger("desk", "entityName") == ["desk"]
     assert {
         name for name, found in bindings.items() if any(binding["type"] == "durableClient" for binding in found)
-    } == {"on_deployment_failure", "submit", "approval", "sweep", "purge"}
+    } == {"on_deployment_failure", "submit", "approval", "undo", "sweep", "purge"}
 
 
 def test_the_first_turn_of_each_orchestration_schedules_its_first_step(indexed):

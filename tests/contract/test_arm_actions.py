@@ -544,6 +544,21 @@ def test_a_put_is_idempotent_and_conflicts_as_azure_does() -> None:
     assert puts[:3] == [(201, True), (200, True), (409, False)]
 
 
+def test_an_assignment_tells_who_created_and_who_changed_it_and_may_be_kept_from_deletion() -> None:
+    denied = [{"principal": "medic", "action": "Microsoft.Authorization/roleAssignments/delete"}]
+    bench, name = uai(denied=denied), str(uuid.uuid4())
+    bench.grant(REGISTRY, ACR_PULL, name=name)
+    path = f"{REGISTRY}{ASSIGNMENTS}/{name}"
+    shown = bench.get(path)["properties"]
+    assert shown["updatedOn"] == shown["createdOn"]
+    bench.wait(5)
+    bench.grant(REGISTRY, ACR_PULL, name=name)
+    changed = bench.get(path)["properties"]
+    assert changed["createdOn"] == shown["createdOn"] < changed["updatedOn"]
+    assert code(bench.ask("DELETE", path)) == (403, "AuthorizationFailed")
+    assert bench.get(path)["name"] == name
+
+
 def test_an_assignment_can_be_refused_for_lack_of_rights_room_or_a_directory_that_knows() -> None:
     denied = [{"principal": "medic", "action": "Microsoft.Authorization/roleAssignments/write"}]
     assert code(uai(denied=denied).grant(REGISTRY, ACR_PULL)) == (403, "AuthorizationFailed")

@@ -368,8 +368,8 @@ def test_who_approves_reads_what_comes_back_and_what_is_missing():
         "It is created again as it was at 2026-11-22 09:00:00 UTC (2 of Standard_DS3_v2).",
         "It counts against the quota again: if that is used up by now, it fails, and stays as Failed.",
         (
-            "It comes back without the environment variables FEATURE_STORE_URL, MODEL_THRESHOLD: a person has to supply "
-            "the values, which were never kept."
+            "It comes back without the environment variables FEATURE_STORE_URL, MODEL_THRESHOLD: a person has to "
+            "supply the values, which were never kept."
         ),
     )
     assert told[ENDPOINT][0] == "How its traffic is split stays as it is."

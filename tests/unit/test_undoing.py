@@ -333,3 +333,8 @@ def test_the_trail_tells_who_asked_and_who_was_refused():
     told = [record for record in trail.records(ORIGINAL) if record.stage.startswith("undo")]
     assert [record.stage for record in told] == ["undo", "undo-refused"]
     assert (told[0].facts["undo"], told[0].facts["comment"]) == (incident.id, "needed")
+
+
+def test_what_was_never_sent_is_no_call():
+    trail = make_trail()
+    assert sent(trail, put_on_trail(trail, status=Status.BUSY)) == ()
