@@ -304,7 +304,7 @@ def _ask(own: Services, told: incidents.Told, person: Person, fields: Fields) ->
     keys = own.settings.approval_keys
     if not token.is_form_value(fields.text("antiforgery"), person, _purpose(original.id), keys):
         raise Refused(403, "the page was not shown to you, or long ago: open it again and ask there")
-    comment = literal(fields.text("comment").strip(), most=forms.LONGEST_COMMENT)
+    comment = literal(fields.text("comment").strip(), most=forms.LONGEST_COMMENT).strip()
     if not comment:
         raise Refused(400, "say why it is to be undone: whoever approves it reads that")
     number = str(fields.plain.get("call", ""))

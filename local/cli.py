@@ -471,6 +471,30 @@ def approvals_reject(
 
 
 @app.command(rich_help_panel=_TRAIL)
+def undo(
+    incident: Annotated[str, typer.Argument(metavar="INCIDENT", help="An incident's id, or the beginning of it.")],
+    call: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Which of its calls; needed if several can be undone.")
+    ] = None,
+    comment: Annotated[str, typer.Option(metavar="TEXT", help="Why; whoever approves it reads that.")] = "",
+    to: AppUrl = _LOCAL,
+    scope: AppScope = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    yes: Sure = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what undoing a call of an incident would do, then ask for it; somebody else has to approve it.
+
+    Exit 1 if it cannot be undone, would be refused, or is not yours to ask for.
+    """
+    from local.commands import undo as undoing
+
+    wish = undoing.Wish(call=call, comment=comment, only_shows=dry_run, is_sure=yes)
+    raise typer.Exit(undoing.undo(incident, wish, to=to, scope=scope, as_json=as_json))
+
+
+@app.command(rich_help_panel=_TRAIL)
 def pause(
     until: Annotated[str | None, typer.Option(metavar="TIME", help="+2h, or a time such as 2026-11-23T08:00Z.")] = None,
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; refusals say it.")] = None,

@@ -103,8 +103,7 @@ class Expected(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         ends: ``endpoint/deployment`` -> how its incident ended; each incident there must end, and none elsewhere.
-            ``score endpoint/deployment`` is the incident of requests that it fails to answer, ``undo endpoint/deployment``
-            that of an undo that was asked for.
+            ``score endpoint/deployment`` is the incident of requests that it fails to answer; ``undo …`` is an undo.
         effects: The writes by us that took effect, in order.
         dispositions: How many deliveries ended how; a number left out is zero, ``null`` leaves it open.
         states: ``endpoint/deployment`` -> provisioning state in the world at the end, or ``gone``.
@@ -294,23 +293,27 @@ class Stage:
             case KillWorker():
                 self.host.kill_worker()
             case Answer():
-                if not _until(lambda: bool(self.questions(subscription)), PATIENCE_S):
-                    return  # nobody was asked: what then comes out shows as a difference
-                question = self.questions(subscription)[0]
-                needed = question.quorum if step.decision == "approve" else 1
-                for number in range(1, (step.people or needed) + 1):
-                    given = answering.answer(
-                        self.http, self.link(question), step.decision, oid=answering.somebody(number)
-                    )
-                    given.raise_for_status()
+                self._answer(step, subscription)
             case Undo():
-                ended = self._ended(step.of, subscription)
-                if ended is not None:  # else what then comes out shows as a difference
-                    answering.undo(self.http, ended, call=step.call).raise_for_status()
+                self._undo(step, subscription)
             case WaitFor():
                 _until(lambda: len(self.intakes(subscription)) >= step.events, PATIENCE_S)
                 if step.question:
                     _until(lambda: bool(self.questions(subscription)), PATIENCE_S)
+
+    def _answer(self, step: Answer, subscription: str) -> None:
+        if not _until(lambda: bool(self.questions(subscription)), PATIENCE_S):
+            return  # nobody was asked: what then comes out shows as a difference
+        question = self.questions(subscription)[0]
+        needed = question.quorum if step.decision == "approve" else 1
+        for number in range(1, (step.people or needed) + 1):
+            given = answering.answer(self.http, self.link(question), step.decision, oid=answering.somebody(number))
+            given.raise_for_status()
+
+    def _undo(self, step: Undo, subscription: str) -> None:
+        ended = self._ended(step.of, subscription)
+        if ended is not None:  # else what then comes out shows as a difference
+            answering.undo(self.http, ended, call=step.call).raise_for_status()
 
     def link(self, question: Question) -> str:
         """Give the signed link of a question."""
