@@ -55,6 +55,7 @@ _TITLES = {
     "undo": "An undo was asked for",
     "undo-refused": "An undo was not begun",
 }
+_WISH = "Somebody's wish"  # in the place of the failure
 _TONES = {
     "repaired": "good",
     "accepted": "good",
@@ -155,7 +156,7 @@ def _block(record: AuditRecord, began_at: datetime, lend: Lend, question_of: Cal
     return Block(
         number=record.seq,
         stage=record.stage,
-        title=_TITLES.get(record.stage, record.stage),
+        title=_WISH if "undoes" in facts else _TITLES.get(record.stage, record.stage),
         at=record.at,
         since=record.at - began_at,
         words=headline(record),

@@ -8,6 +8,7 @@ import sys
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import azure.functions as func
 import pytest
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 
 from functions import incidents, pages
 from functions.pages import figures
+from functions.undo import Offer
 from remediations import codec, services
 from remediations.approval.notice import Kind as NoticeKind
 from remediations.approval.notice import Notice
@@ -42,6 +44,7 @@ from remediations.register import Case, Kind, Line, State
 from remediations.services import Services
 from remediations.settings import Settings
 from remediations.trail import Answered, Ended, Question, Result, Slot, Vote
+from remediations.undoing import Sent
 from tests.builders import (
     CORRELATION,
     DEPLOYMENT,
@@ -893,3 +896,76 @@ def test_other_incidents_are_not_mixed_in(own):
     words = Parsed(text(ask(incidents.shown, id=other.id))).words
     assert one.id not in words
     assert "it is Succeeded" not in words
+
+
+# ------------------------------------------------------------------------------------------------------ an undo
+
+
+def undo_page(**changes):
+    """The page of an undo that can be asked for, unless a test says otherwise."""
+    called = Sent(
+        number=1, call="DELETE /x", action="delete-idle", at=NOON, state="can", undo_action="undo-delete", undo="inc-u"
+    )
+    fields: dict[str, Any] = {
+        "read_at": NOON,
+        "effect": "create it again",
+        "calls": ("PUT /x",),
+        "verdict": "ask",
+        "mode_words": "policy says ask",
+        "touches": (Touch(path="/x", says=("It comes back.",)),),
+        "environment_names": ("KEY",),
+        "commands": ("az x",),
+        "undo": "az y",
+    }
+    values: dict[str, Any] = {
+        "incident": make_incident(),
+        "person": Person(oid=OID, tid="t"),
+        "offers": (Offer(sent=called, **{**fields, **changes.pop("offer", {})}),),
+        "antiforgery": "k1.value",
+        "error": None,
+        "typed_call": "",
+        "comment": "",
+        "mode": Mode.ASK,
+        "most": 500,
+    }
+    return pages.render("undo.html", **{**values, **changes})
+
+
+def test_the_page_of_an_undo_holds_all_that_one_asks_on():
+    shown = undo_page()
+    for part in ("DELETE /x", "create it again", "PUT /x", "KEY", "az x", "az y", "It comes back.", 'value="k1.value"'):
+        assert part.replace("/", "/<wbr>") in shown or part in shown
+    assert "No guard would refuse it now" in shown
+    assert shown.count("<form") == 1
+
+
+def test_what_would_be_refused_is_said_and_may_be_asked_for_all_the_same():
+    refusal = GuardAnswer(guard="gets-no-traffic", answer=Answer.DENY, words="5 %")
+    shown = undo_page(offer={"refusals": (refusal,), "verdict": "refuse"})
+    assert "It would be refused as things stand now" in shown
+    assert "gets-no-traffic" in shown
+    off = undo_page(offer={"verdict": "refuse", "mode_words": "policy says off for undo-delete"})
+    assert "policy says off for undo-delete" in off
+
+
+def test_who_may_not_ask_gets_no_form():
+    shown = undo_page(offer={"may_ask": "policy does not list you"})
+    assert ("<form" in shown, "policy does not list you" in shown) == (False, True)
+
+
+def test_a_dry_run_says_that_nothing_will_be_changed():
+    assert "ends as a dry run" in undo_page(mode=Mode.DRY_RUN)
+    assert "ends as a dry run" not in undo_page()
+
+
+def test_hostile_words_on_the_page_of_an_undo_stay_words():
+    touch = Touch(path=HOSTILE, says=(HOSTILE,))
+    offer: dict[str, Any] = dict.fromkeys(("effect", "words", "mode_words", "undo", "may_ask"), HOSTILE)
+    offer |= dict.fromkeys(("calls", "environment_names", "commands"), (HOSTILE,)) | {"touches": (touch,)}
+    for shown in (
+        undo_page(offer=offer, error=HOSTILE),
+        undo_page(offer={**offer, "effect": None, "may_ask": None}, comment=HOSTILE, typed_call="1"),
+    ):
+        assert "<script>" not in shown
+        assert "\u202e" not in shown
+        assert shown.count("</textarea>") == shown.count("<textarea")

@@ -13,8 +13,13 @@ import pytest
 from functions import undo as undos
 from functions.limits import Limit
 from local import answering
+from local.arm.models import World
+from remediations.adapters.folder import FolderStore
 from remediations.approval import token
 from remediations.model import Person
+from remediations.services import EvidenceStore
+from tests.builders import SUBSCRIPTION
+from tests.undos import KEPT, put_on_trail
 from tests.workflow.theatre import KEY, Story, Theatre, eventually, short_of_cores
 
 ASKER, APPROVER, READER = (str(uuid.uuid5(uuid.NAMESPACE_DNS, name)) for name in ("asker", "approver", "reader"))
@@ -321,3 +326,29 @@ def test_a_limit_keeps_one_person_from_filling_the_trail(tell, monkeypatch):
     sent = {**headers(), "Content-Type": JSON}
     assert [post(story, incident, {}, sent).status_code for _ in range(4)] == [403, 403, 429, 429]
     assert len(story.records(incident, "undo-refused")) == 2
+
+
+# ------------------------------------------------------------------------------------------------------- a dry run
+
+
+def test_in_a_dry_run_it_says_what_it_would_do_and_writes_nothing(tmp_path):
+    with Theatre(tmp_path, mode="dry-run") as dry:
+        story = dry.tell()
+        endpoints = [{"name": "credit-scoring", "deployments": [{"name": "failed"}]}]
+        world = World.from_dict(
+            {"workspaces": [{"name": "mlw-prod", "endpoints": endpoints}], "subscription": SUBSCRIPTION}
+        )
+        dry.server.show(world)
+        original = put_on_trail(story.trail)
+        EvidenceStore(FolderStore(dry.folder / "evidence")).put(KEPT)
+        page = shown(story, original.id)
+        assert (page["mode"], page["calls"][0]["verdict"]) == ("dry-run", "dry-run")
+        undo = answering.undo(story.http, original.id, oid=ASKER).json()["incident"]
+        end, words = end_of(story, undo)
+        assert end == "dry-run"
+        assert words.startswith("would ask to create mlw-prod/credit-scoring/green again from its receipt")
+        assert [entry for entry in list(world.ledger) if entry.principal == "medic"] == []
+        again = answering.undo(story.http, original.id, oid=ASKER)
+        assert again.json()["is_new"] is True
+        story.world.close()
+        world.close()
