@@ -498,6 +498,9 @@ def _undos(own: Services, records: Iterable[AuditRecord]) -> tuple[UndoOf, ...]:
 
 def _may_undo(own: Services, told: Told, person: Person) -> bool:
     """Tell whether somebody may ask for an undo of something here, as far as the trail and policy tell."""
+    sends = (record.facts.get("action") for record in told.records if record.stage == "intent")
+    if person.is_app or not any(action in undoing.ACTION_FOR for action in sends):
+        return False  # without a further read: most incidents have nothing to undo
     try:
         sent = undoing.sent(own.trail, told.opened.incident, told.records, lambda _: True)
     except ValueError:

@@ -165,13 +165,22 @@ def _page(
     return pages.html(req, status, pages.render("undo.html", **values))
 
 
+class Unreadable(MedicError):
+    """What an undo rests on cannot be read: it was changed, or written by another version."""
+
+
 def _sent(own: Services, told: incidents.Told) -> tuple[Sent, ...]:
-    return undoing.sent(
-        own.trail,
-        told.opened.incident,
-        told.records,
-        lambda digest: not isinstance(own.evidence.reading(digest), Absent),
-    )
+    """Give the calls of an incident; raises Unreadable."""
+    original = told.opened.incident
+    try:
+        return undoing.sent(
+            own.trail,
+            original,
+            told.records,
+            lambda digest: not isinstance(own.evidence.reading(digest), Absent),
+        )
+    except ValueError as error:
+        raise Unreadable(f"a record about {original.id} or its undo cannot be read: {error}") from error
 
 
 def _offer(own: Services, sent: Sent, person: Person) -> Offer:

@@ -15,6 +15,9 @@ stage                       what it makes                                       
 10. record                  any of them -> `AuditRecord`                         audit
 ==========================  ===================================================  ==========
 
+An undo that somebody asks for walks the same way: `undoing` tells what can be undone, `undone` reads what that rests
+on.
+
 Each value is frozen and names the one before it; nothing walks back to ask. What is known about failures grows in
 `catalogue`, what can be done about them in `actions`. The outside world is behind `ports`, and only `services` knows
 which adapter stands behind which port.

@@ -328,6 +328,21 @@ def test_a_limit_keeps_one_person_from_filling_the_trail(tell, monkeypatch):
     assert len(story.records(incident, "undo-refused")) == 2
 
 
+def test_a_record_that_was_changed_is_told_and_undoes_nothing(tell):
+    story, incident = deleted(tell)
+    (intent,) = [one for one, _ in story.intents() if one.call.startswith("DELETE")]
+    path = story.theatre.folder / "trail" / f"effects/{intent.plan}/0/{intent.attempt}/outcome"
+    path.chmod(0o600)
+    path.write_bytes(b"{}")
+    link = f"/api/incidents/{incident}/undo"
+    assert story.http.get(link, headers=headers()).status_code == 503
+    good = {"call": 1, "comment": "because", "antiforgery": value_for(incident)}
+    assert post(story, incident, good, {**headers(), "Content-Type": JSON}).status_code == 503
+    page = story.http.get(f"/api/incidents/{incident}", headers={**headers(), "Accept": "text/html"})
+    assert (page.status_code, f"{link}" in page.text) == (200, False)
+    assert len(story.incidents()) == 1
+
+
 # ------------------------------------------------------------------------------------------------------- a dry run
 
 
