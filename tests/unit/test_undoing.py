@@ -7,20 +7,24 @@ import pytest
 from msgspec.structs import replace
 
 from remediations import codec, undoing, undone
+from remediations.admission import admit
 from remediations.catalogue import CAUSES
 from remediations.classification import classify
 from remediations.enrichment import enrich, is_settled
-from remediations.model import Absent, Caller, End, Found, Level, Status, Unknown
+from remediations.model import Absent, Caller, Disposition, End, Found, Level, Reception, Status, Unknown
 from remediations.trail import Ended
 from tests.builders import (
+    CORRELATION,
     DEPLOYMENT,
     ENDPOINT,
+    FAILED_AT,
     NOON,
     REGISTRY,
     SOMEBODY,
     US,
     FakeReads,
     make_effect,
+    make_incident,
     make_intent,
     make_journal,
     make_outcome,
@@ -338,3 +342,14 @@ def test_the_trail_tells_who_asked_and_who_was_refused():
 def test_what_was_never_sent_is_no_call():
     trail = make_trail()
     assert sent(trail, put_on_trail(trail, status=Status.BUSY)) == ()
+
+
+@pytest.mark.parametrize("correlation", [CORRELATION, None])
+def test_what_fails_meanwhile_joins_no_undo_and_ends_none(correlation):
+    trail = make_trail()
+    undo = asked(trail, put_on_trail(trail), at=FAILED_AT)
+    failed = make_incident(correlation_id=correlation, event_id="e-1", id="inc-new")
+    reception = Reception(event_id="e-1", event_type="x", resource=DEPLOYMENT, incident=failed)
+    admitted = admit(reception, trail=trail, own=lambda: US, reads=lambda: FakeReads({"log": Found(())}), now=NOON)
+    assert (admitted.disposition, admitted.superseded) == (Disposition.INCIDENT, ())
+    assert admitted.incident_id != undo.id
