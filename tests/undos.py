@@ -208,7 +208,7 @@ def put_on_trail(trail: Trail, action: str = "delete-idle", *, is_over: bool = T
     )
     effect = make_effect(at=TAKEN_AT, incident_id=ORIGINAL, action=action, plan=PLAN)
     trail.open_intent(effect, intent, (path.lower(), original.resource.key))
-    journal.intended(intent, plan, 1)
+    journal.intended(intent)
     outcome: Outcome = make_outcome(**{"status": Status.ACCEPTED, **changes})
     trail.close_intent(PLAN, 0, 1, outcome)
     if is_over:

@@ -105,7 +105,7 @@ def test_other_calls_have_no_undo_and_say_why(action, call, words):
     plan = make_plan(action=action, digest="b" * 64, diagnosis=replace(make_plan().diagnosis, incident=original))
     intent = make_intent(incident_id=ORIGINAL, plan="b" * 64, action=action, call=call, request_id="medic-2")
     trail.open_intent(make_effect(incident_id=ORIGINAL, plan="b" * 64), intent, (DEPLOYMENT.lower(),))
-    make_journal(trail).intended(intent, plan, 1)
+    make_journal(trail).intended(intent)
     trail.close_intent("b" * 64, 0, 1, make_outcome())
     first, second = sent(trail, original)
     assert (first.number, first.state) == (1, "can")
