@@ -106,11 +106,16 @@ def read(trail: Trail, evidence: EvidenceStore, incident_id: str) -> Recorded:
     """Give an incident as it is on record.
 
     Raises:
-        NotRecorded: it has no end, or its evidence is not there any more.
+        NotRecorded: it has no end, or its evidence is not there any more; or it is an undo.
     """
     opened, ended = trail.opened(incident_id), trail.ended(incident_id)
     if opened is None:
         raise NotRecorded(f"{incident_id} is not on the trail. `medic audit list` shows what is.")
+    if opened.incident.undoes is not None:
+        of = opened.incident.undoes.incident
+        raise NotRecorded(
+            f"{incident_id} undoes a call of {of}. Export {of}, and write the undo as a step: `do: undo`."
+        )
     if ended is None:
         words = f"{incident_id} has not ended: what came out is not known yet"
         raise NotRecorded(f"{words}. Export it once `medic audit list` shows its end.")
