@@ -28,7 +28,6 @@ from tests.builders import (
     make_intent,
     make_journal,
     make_outcome,
-    make_plan,
     make_trail,
 )
 from tests.undos import (
@@ -102,7 +101,6 @@ def test_a_deletion_and_a_grant_can_be_undone(action, by, path):
 def test_other_calls_have_no_undo_and_say_why(action, call, words):
     trail = make_trail()
     original = put_on_trail(trail)
-    plan = make_plan(action=action, digest="b" * 64, diagnosis=replace(make_plan().diagnosis, incident=original))
     intent = make_intent(incident_id=ORIGINAL, plan="b" * 64, action=action, call=call, request_id="medic-2")
     trail.open_intent(make_effect(incident_id=ORIGINAL, plan="b" * 64), intent, (DEPLOYMENT.lower(),))
     make_journal(trail).intended(intent)
