@@ -16,7 +16,7 @@ from local import answering
 from local.arm.models import World
 from remediations.adapters.folder import FolderStore
 from remediations.approval import token
-from remediations.model import Person
+from remediations.model import Actor, Person
 from remediations.services import EvidenceStore
 from tests.builders import SUBSCRIPTION
 from tests.undos import KEPT, put_on_trail
@@ -143,10 +143,10 @@ def test_a_deletion_is_undone_once_somebody_else_approves(tell):
     endpoint = story.http.get(f"/api/incidents/{undo}", headers=headers())
     assert endpoint.json()["incident"]["undoes"]["incident"] == incident
     (record,) = story.records(incident, "undo")
-    assert (record.facts["undo"], record.facts["comment"], record.facts["by"]) == (
+    assert (record.facts["undo"], record.facts["comment"], record.actor) == (
         undo,
         "fraud needs it",
-        {"oid": ASKER, "tid": answering.TENANT, "appid": None},
+        Actor(who="person", oid=ASKER, tid=answering.TENANT),
     )
     again = answering.undo(story.http, incident, oid=ASKER)
     assert again.status_code == 409
