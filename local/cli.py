@@ -78,6 +78,25 @@ AskedIncident = Annotated[
 Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask once more; needed without a terminal.")]
 Since = Annotated[str, typer.Option(help="How far back: 7d, 24h, 30m, or a date.")]
 
+# Filters of the trail, each of which may be repeated.
+OpenedSince = Annotated[
+    str | None, typer.Option("--since", help="Incidents that opened since: 7d, 24h, 30m, or a date.")
+]
+OpenedUntil = Annotated[str | None, typer.Option("--until", help="… and before: the same.")]
+OfIncident = Annotated[list[str] | None, typer.Option("--incident", metavar="ID", help="Id, or the beginning of it.")]
+OfWorkspace = Annotated[
+    list[str] | None, typer.Option("--workspace", metavar="GLOB", help="Workspace's name: mlw-prod, 'mlw-*'.")
+]
+OfAction = Annotated[list[str] | None, typer.Option("--action", metavar="NAME", help="The repair, as retry.")]
+OfEnd = Annotated[
+    list[str] | None, typer.Option("--end", metavar="END", help="How it ended: repaired, dry-run …, or open.")
+]
+OfCause = Annotated[list[str] | None, typer.Option("--cause", metavar="ID", help="`medic causes` lists them.")]
+OfActor = Annotated[
+    list[str] | None,
+    typer.Option("--actor", metavar="ID", help="With records by this object id or client id, or by medic itself."),
+]
+
 
 def _version(asked: bool) -> None:
     if asked:
@@ -313,13 +332,70 @@ def replay(
 @audit.command("list")
 def audit_list(
     *,
-    since: Annotated[str | None, typer.Option(help="How far back: 7d, 24h, 30m, or a date.")] = None,
+    since: OpenedSince = None,
+    until: OpenedUntil = None,
+    incident: OfIncident = None,
+    workspace: OfWorkspace = None,
+    action: OfAction = None,
+    end: OfEnd = None,
+    cause: OfCause = None,
+    actor: OfActor = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the incidents, the newest first."""
+    """List the incidents, the newest first. Each filter may be repeated: one of its values has to hold."""
     from local.commands import records
+    from local.commands.selecting import Given
 
-    raise typer.Exit(records.audit_list(since=since, as_json=as_json))
+    given = Given(
+        since=since,
+        until=until,
+        incident=incident,
+        workspace=workspace,
+        action=action,
+        end=end,
+        cause=cause,
+        actor=actor,
+    )
+    raise typer.Exit(records.audit_list(given, as_json=as_json))
+
+
+@audit.command("export")
+def audit_export(
+    *,
+    since: OpenedSince = None,
+    until: OpenedUntil = None,
+    incident: OfIncident = None,
+    workspace: OfWorkspace = None,
+    action: OfAction = None,
+    end: OfEnd = None,
+    cause: OfCause = None,
+    actor: OfActor = None,
+    stage: Annotated[
+        list[str] | None, typer.Option(metavar="STAGE", help="Only records of it: decision, intent, vote, end …")
+    ] = None,
+    form: Annotated[
+        Literal["jsonl", "csv"], typer.Option("--format", help="The trail's own lines, or rows for a spreadsheet.")
+    ] = "jsonl",
+    output: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where to write it; never over a file. Default: stdout.")
+    ] = None,
+) -> None:
+    """Write records for other programs, incident by incident, the oldest first. Filters are those of `audit list`."""
+    from local.commands import audit_export as exporting
+    from local.commands.selecting import Given
+
+    given = Given(
+        since=since,
+        until=until,
+        incident=incident,
+        workspace=workspace,
+        action=action,
+        end=end,
+        cause=cause,
+        actor=actor,
+        stage=stage,
+    )
+    raise typer.Exit(exporting.export(given, form=form, output=output))
 
 
 @audit.command("show")

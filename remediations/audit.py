@@ -44,6 +44,29 @@ from remediations.trail import (
     vote_name,
 )
 
+# What a record can be of, in the order of the walk.
+STAGES = (
+    "incident",
+    "linked-event",
+    "evidence",
+    "diagnosis",
+    "plan",
+    "decision",
+    "question",
+    "vote",
+    "answer",
+    "answer-refused",
+    "void",
+    "wait",
+    "unneeded",
+    "intent",
+    "outcome",
+    "verification",
+    "end",
+    "told",
+    "not-told",
+)
+
 
 def asked_about(records: Iterable[AuditRecord]) -> tuple[str, ...]:
     """Give the plans that people were asked about, in order, by the records of an incident."""

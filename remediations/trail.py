@@ -29,6 +29,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from itertools import groupby
 
 import msgspec
 from msgspec import Struct
@@ -323,11 +324,17 @@ class Trail:
             if name.endswith("/opened"):
                 yield name.split("/")[1]
 
+    def standing(self) -> Iterator[tuple[str, bool]]:
+        """Give the ids of all incidents that were opened, and whether each has ended, from their names alone."""
+        parts = (name.split("/") for name in self.store.list("incidents/"))
+        for incident_id, group in groupby(parts, key=lambda part: part[1]):
+            held = {"/".join(part[2:]) for part in group}
+            if "opened" in held:
+                yield incident_id, "ended" in held
+
     def unended(self) -> tuple[str, ...]:
         """Give the ids of the incidents that were opened and have no end, from their names alone."""
-        names = [name.split("/") for name in self.store.list("incidents/")]
-        ended = {parts[1] for parts in names if parts[2:] == ["ended"]}
-        return tuple(parts[1] for parts in names if parts[2:] == ["opened"] and parts[1] not in ended)
+        return tuple(incident_id for incident_id, has_ended in self.standing() if not has_ended)
 
     def incidents_of(self, resource_key: str) -> Iterator[Incident]:
         """Give the incidents of a resource, or of an endpoint's deployments."""

@@ -1,7 +1,6 @@
 """``medic audit verify|anchor|prove|key``: whether the trail is what was written, and the checkpoints that show it."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -35,8 +34,14 @@ def verify(*, store: str | None, against: str | None, keys: list[str], as_json: 
     source, torn = _source(own.settings.store) or (own.trail.store, ())
     outside = None if against is None else _checkpoint(against)
     pinned = _keys(keys, own.settings)
-    with _told() as tell:
-        verdict = checking.verify(source, torn=torn, keys=pinned, outside=outside, tell=tell)
+    with terminal.progress("reading checkpoints") as say:
+        verdict = checking.verify(
+            source,
+            torn=torn,
+            keys=pinned,
+            outside=outside,
+            tell=lambda incidents: say(f"{incidents:,} incidents read"),
+        )
     if as_json:
         terminal.say_json({**codec.dump(verdict), "pinned": bool(pinned)})
     else:
@@ -86,17 +91,6 @@ def _checkpoint(file: str) -> Checkpoint:
         return codec.load(Checkpoint, inner)
     except msgspec.ValidationError as error:
         raise terminal.CommandError(f"{file} is no checkpoint: {error}. {fix}") from error
-
-
-@contextmanager
-def _told() -> Iterator[Callable[[int], None]]:
-    """Say on a terminal how far it has come."""
-    console = terminal.err()
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    with console.status("reading checkpoints") as status:
-        yield lambda incidents: status.update(f"{incidents:,} incidents read")
 
 
 def _show_verdict(verdict: Verdict, store: str, *, is_pinned: bool, is_compared: bool) -> None:

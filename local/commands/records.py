@@ -3,20 +3,21 @@ that a person writes to it by hand."""
 
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from local import report as reporting
-from local.commands import terminal
+from local.commands import selecting, terminal
 from local.commands.judged import show_diagnosis
+from local.commands.selecting import Given
 from local.report import Decisions, Report
 from remediations import codec
 from remediations.catalogue import CAUSES
 from remediations.classification import classify
 from remediations.headline import headline, text
-from remediations.model import AuditRecord, Evidence
+from remediations.model import Actor, AuditRecord, Evidence
 from remediations.policy import Pause, Scope
 from remediations.services import Services
 from remediations.trail import Ended, Opened, Trail
@@ -99,43 +100,46 @@ def _show_decisions(console: Console, decisions: tuple[Decisions, ...]) -> None:
 # ------------------------------------------------------------------------------------------------ audit
 
 
-def audit_list(*, since: str | None, as_json: bool) -> int:
-    """List the incidents of the trail, the newest first."""
+def audit_list(given: Given, *, as_json: bool) -> int:
+    """List the incidents of the trail that are asked for, the newest first."""
     own = terminal.own_services()
-    begin = terminal.past(since, own.clock()) if since is not None else datetime.min.replace(tzinfo=UTC)
-    found: list[tuple[Opened, Ended | None]] = []
-    for incident_id in own.trail.incidents():
-        opened = own.trail.opened(incident_id)
-        if opened is not None and opened.at >= begin:
-            found.append((opened, own.trail.ended(incident_id)))
-    found.sort(key=lambda pair: pair[0].at, reverse=True)
+    wanted = given.wanted(own.clock())
+    with terminal.progress("listing incidents") as say:
+        found = list(selecting.listed(own.trail, wanted, lambda seen: say(f"{seen:,} incidents looked at")))
+    found.sort(key=lambda case: case.opened.at, reverse=True)
     if as_json:
-        terminal.say_json({"incidents": [_incident_json(opened, ended) for opened, ended in found]})
+        terminal.say_json({"incidents": [_incident_json(case.opened, case.ended) for case in found]})
         return terminal.OK
     console = terminal.out()
     if not found:
-        console.print(f"The trail in {own.settings.store} holds no incident of this time.", soft_wrap=True)
+        held = f" for {wanted.words}" if wanted.words else ""
+        console.print(terminal.plain(f"The trail in {own.settings.store} holds no incident{held}."), soft_wrap=True)
         return terminal.OK
-    listed = terminal.table("Opened (UTC)", "Incident", "How it ended", show_lines=True)
+    listed = terminal.table("Opened (UTC)", "Incident, and how it ended", show_lines=True)
     listed.columns[0].no_wrap = True
-    listed.columns[1].min_width = 28  # an id in one piece
-    for opened, ended in found:
-        end = str(ended.end) if ended is not None else reporting.OPEN
-        label = terminal.plain(opened.incident.resource.label)
-        about = f"requests to {label}" if opened.incident.is_scoring else label
-        incident = Text.assemble(opened.incident.id, (f"\n{about}", "dim"))
-        cause = f"{ended.cause_id or 'no cause named'}\n{ended.words}" if ended is not None else "not ended"
-        how = Text.assemble((end, f"bold {_ENDS.get(end, '')}"), f"  {terminal.plain(cause)}")
-        listed.add_row(f"{opened.at:%Y-%m-%d %H:%M}", incident, how)
+    for case in found:
+        listed.add_row(f"{case.opened.at:%Y-%m-%d %H:%M}", _told(case.opened, case.ended))
     console.print(listed)
     console.print(f"{terminal.counted(len(found), 'incident')}. `medic audit show INCIDENT` tells one in full.")
     return terminal.OK
+
+
+def _told(opened: Opened, ended: Ended | None) -> Text:
+    """Give an incident in three lines: its id and its end, what it is about, and why it ended so."""
+    label = terminal.plain(opened.incident.resource.label)
+    about = f"requests to {label}" if opened.incident.is_scoring else label
+    end = str(ended.end) if ended is not None else reporting.OPEN
+    head = Text.assemble(opened.incident.id, "  ", (end, f"bold {_ENDS.get(end, '')}"), (f"\n{about}", "dim"))
+    if ended is None:
+        return head
+    return head.append(f"\n{terminal.plain(f'{ended.cause_id or "no cause named"}: {ended.words}')}")
 
 
 def _incident_json(opened: Opened, ended: Ended | None) -> dict[str, object]:
     return {
         "incident": opened.incident.id,
         "resource": opened.incident.resource.path,
+        "workspace": opened.incident.resource.workspace,
         "operation": opened.incident.operation,
         "scoring": codec.dump(opened.incident.scoring),
         "source": opened.incident.source,
@@ -163,10 +167,15 @@ def audit_show(name: str, *, as_json: bool) -> int:
     console.print(incident_id, style="bold")
     if opened is not None:
         console.print(terminal.plain(opened.incident.resource.path), style="dim", soft_wrap=True)
+    for words in dict.fromkeys(_actor_words(record.actor) for record in records if record.actor.who == "medic"):
+        console.print(f"by {words}, where nobody else is named", style="dim", soft_wrap=True)
     console.print()
     for record in records:
         _show_record(console, record)
-    if not records:
+    if records:
+        command = f"medic audit prove {incident_id} --record {records[-1].seq}"
+        console.print(f"\nProof of a record, by its number: {command}", style="dim", soft_wrap=True)
+    else:
         console.print("It has no records yet.")
     _show_advice(console, own, records)
     return terminal.OK
@@ -182,16 +191,24 @@ def _show_advice(console: Console, own: Services, records: Sequence[AuditRecord]
 
 
 def _show_record(console: Console, record: AuditRecord) -> None:
-    head = Text.assemble((f"{record.stage:<13}", "bold"), terminal.plain(headline(record)))
-    rows: list[tuple[str, RenderableType]] = [(f"{record.at:%m-%d %H:%M:%S}", head)]
+    """Print a record: its number, when, what it says, and the beginning of its hash; below, who made it if not we."""
+    stage, digest = f"{terminal.plain(record.stage):<12} ", terminal.plain(record.hash[:8])
+    head = Text.assemble((stage, "bold"), terminal.plain(headline(record)), (f"  {digest}", "dim"))
+    rows: list[tuple[str, RenderableType]] = [(f"{record.seq:>3}  {record.at:%m-%d %H:%M:%S}", head)]
+    rows += [("", Text(f"  by {_actor_words(record.actor)}", "dim"))] if record.actor.who != "medic" else []
     rows += [("", line if isinstance(line, terminal.Exact) else Text(f"  {line}", "dim")) for line in _lines(record)]
     terminal.show(console, *rows)
 
 
+def _actor_words(actor: Actor) -> str:
+    named = [("", actor.oid), ("client id ", actor.appid), ("of tenant ", actor.tid)]
+    ids = " ".join(f"{what}{name}" for what, name in named if name)
+    return terminal.plain(f"{actor.who} {ids}" if ids else f"{actor.who}, whose id is not known")
+
+
 def incident_named(trail: Trail, name: str) -> str:
     """Give the id of the incident that begins so; raises CommandError unless exactly one does."""
-    wanted = name.strip().lower()
-    wanted = wanted if wanted.startswith("inc-") else f"inc-{wanted}"
+    wanted = selecting.beginning(name)
     found = [incident_id for incident_id in trail.incidents() if incident_id.startswith(wanted)]
     if wanted in found:
         return wanted
@@ -219,7 +236,7 @@ def _lines(record: AuditRecord) -> list[str]:
         lines += [f"person {facts['needs_person']}"] if facts.get("needs_person") else []
     if record.stage == "intent":
         lines += [terminal.Exact(f"  {facts.get('call')}")]
-        lines += [f"receipt {facts['receipt']} in the evidence store"] if facts.get("receipt") else []
+        lines += [terminal.Exact(f"  receipt {facts['receipt']} in the evidence store")] if facts.get("receipt") else []
     if record.stage == "decision":
         lines += _guard_lines(_dicts(facts.get("guards")), is_repeat=facts.get("when") != "deciding")
     if record.stage == "evidence":

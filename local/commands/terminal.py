@@ -4,10 +4,13 @@ import json
 import logging
 import os
 import re
+import secrets
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 OK, DIFFERS, MISUSED, UNREADABLE, INTERRUPTED = 0, 1, 2, 3, 130
 _MOST_BYTES = 4 * 1024 * 1024
+_EXISTS = "{} exists. Name a file that does not."
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([wdhms])")
@@ -86,8 +90,12 @@ def say_json(value: object) -> None:
     """Write a value for programs; what steers a terminal stands escaped in it."""
     from remediations import codec  # noqa: PLC0415 - imports the model
 
-    text = json.dumps(codec.dump(value), indent=2, ensure_ascii=False)
-    sys.stdout.write(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+    sys.stdout.write(escaped(json.dumps(codec.dump(value), indent=2, ensure_ascii=False)) + "\n")
+
+
+def escaped(json_text: str) -> str:
+    """Give JSON in which what steers a terminal stands escaped."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text)
 
 
 def plain(text: str) -> str:
@@ -158,6 +166,17 @@ def span_words(span: timedelta) -> str:
     return f"{seconds} s"
 
 
+@contextmanager
+def progress(words: str) -> Iterator[Callable[[str], None]]:
+    """Give what tells on a terminal how far long work has come; elsewhere nothing is told."""
+    console = err()
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status(words) as status:
+        yield status.update
+
+
 # ---------------------------------------------------------------------------------------- what is asked
 
 
@@ -182,13 +201,45 @@ def read_input(file: str) -> str:
 
 def write_new(file: str, content: bytes) -> None:
     """Write a file that is not there yet; raises CommandError."""
+    with new_file(file) as opened:
+        opened.write(content)
+
+
+@contextmanager
+def new_file(file: str) -> Iterator[BinaryIO]:
+    """Give a file to write that is not there yet; raises CommandError.
+
+    It is written aside, as ``<name>.<8 digits>.part``, and takes its name when it is whole.
+    """
+    path = Path(file)
+    aside = path.with_name(f"{path.name or 'export'}.{secrets.token_hex(4)}.part")
+    if os.path.lexists(path):
+        raise CommandError(_EXISTS.format(file))
     try:
-        with Path(file).open("xb") as opened:
-            opened.write(content)
+        try:
+            with aside.open("xb") as opened:
+                yield opened
+                opened.flush()
+                os.fsync(opened.fileno())
+            _name(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
     except FileExistsError as error:
-        raise CommandError(f"{file} exists. Name a file that does not.") from error
+        raise CommandError(_EXISTS.format(file)) from error
     except OSError as error:
         raise CommandError(f"{file} cannot be written: {error.strerror}. Name a place that can.") from error
+
+
+def _name(aside: Path, path: Path) -> None:
+    """Give a file its name; raises FileExistsError if that is taken."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without hard links
+        if os.path.lexists(path):
+            raise FileExistsError from None
+        aside.rename(path)
 
 
 def duration(text: str) -> timedelta:

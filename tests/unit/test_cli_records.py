@@ -11,6 +11,7 @@ from local.commands.terminal import own_services
 from remediations.model import (
     Answer,
     Answers,
+    Caller,
     Decision,
     End,
     ErrorDetail,
@@ -23,7 +24,7 @@ from remediations.model import (
     Verdict,
 )
 from remediations.policy import Scope
-from remediations.trail import Ended
+from remediations.trail import Ended, Vote
 from tests.builders import (
     DEPLOYMENT,
     make_diagnosis,
@@ -151,6 +152,7 @@ def test_incidents_are_listed_the_newest_first(trail) -> None:
     assert listed[0] == {
         "incident": "inc-bbb2",
         "resource": DEPLOYMENT,
+        "workspace": "mlw-prod",
         "operation": "write",
         "scoring": None,
         "source": "event-grid",
@@ -191,7 +193,38 @@ def test_people_read_an_incident_in_order_with_every_guards_answer(trail) -> Non
     assert CALL in lines
     assert "\N{CHECK MARK} not-paused: no pause holds" in lines
     assert "\N{BALLOT X} in-time: the failure is 3 h old; the ceiling is 2 h" in lines
-    assert f"{NOW:%m-%d %H:%M:%S}  end          refused: so it ended" in lines
+    digest = trail.records("inc-aaa1")[3].hash
+    assert f"3  {NOW:%m-%d %H:%M:%S}  end          refused: so it ended  {digest[:8]}" in lines
+    assert "Proof of a record, by its number: medic audit prove inc-aaa1 --record 3" in lines
+
+
+def test_an_incident_names_who_made_its_records(trail) -> None:
+    walk(trail, "inc-aaa1", at=NOW)
+    person = Caller(oid="00000000-0000-4000-8000-000000000001", tid="00000000-0000-4000-9000-000000000000")
+    make_journal(trail, lambda: NOW).voted("inc-aaa1", Vote(at=NOW, plan="p" * 64, by=person, approves=True))
+    make_journal(trail, lambda: NOW).answer_refused("inc-aaa1", "p" * 64, "no sign-in", Caller(), "n")
+    shown = " ".join(medic("audit", "show", "aaa1").stdout.split())
+    assert "by medic dddddddd-1111-4222-8333-eeeeeeeeeeee client id ffffffff-1111-4222-8333-eeeeeeeeeeee" in shown
+    assert "vote approved by 00000000-0000-4000-8000-000000000001" in shown
+    named = "by person 00000000-0000-4000-8000-000000000001 of tenant 00000000-0000-4000-9000-000000000000"
+    assert shown.count(named) == 1
+    assert shown.count("by person, whose id is not known") == 1
+
+
+def test_a_list_folds_no_name_at_80_columns(trail) -> None:
+    walk(trail, "inc-1a36baff33a40c88c8fd9fd6", at=NOW)
+    lines = [line.rstrip() for line in medic("audit", "list").stdout.splitlines()]
+    assert f" {NOW:%Y-%m-%d %H:%M}   inc-1a36baff33a40c88c8fd9fd6  dry-run" in lines
+    assert f"{' ' * 20}mlw-prod/credit-scoring/green" in lines
+    assert f"{' ' * 20}canceled-higher-priority: so it ended" in lines
+
+
+def test_a_list_that_a_filter_emptied_names_the_filters(trail, tmp_path) -> None:
+    walk(trail, "inc-aaa1", at=NOW)
+    result = medic("audit", "list", "--workspace", "mlw-\x1b[2J*", "--end", "open", "--since", "2026-01-01")
+    held = "--since 2026-01-01 00:00:00 UTC, --workspace mlw-\N{REPLACEMENT CHARACTER}[2J*, --end open"
+    words = f"The trail in {tmp_path / 'store'} holds no incident for {held}.\n"
+    assert (result.exit_code, result.stdout) == (0, words)
 
 
 def test_a_full_id_is_itself_also_when_others_begin_with_it(trail) -> None:
