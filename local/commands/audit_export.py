@@ -83,14 +83,14 @@ def _lines(trail: Trail, wanted: Wanted, case: Found, form: Format) -> list[byte
     for number, line in enumerate(lines):
         try:
             record = codec.decode(AuditRecord, line)
-            row = _row(case, record, actions)
+            whole = _as_csv([_row(case, record, actions)]) if form == "csv" else line + b"\n"
         except (ValueError, RecursionError) as error:
             raise terminal.CommandError(
                 f"record {number} of {case.id} cannot be read: {error}. `medic audit verify` tells whether it was "
                 "changed; as JSON Lines, without --actor and --stage, it is exported as it lies there."
             ) from error
         if wanted.takes(record):
-            found.append(_as_csv([row]) if form == "csv" else line + b"\n")
+            found.append(whole)
     return found
 
 
