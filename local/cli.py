@@ -379,6 +379,12 @@ def audit_export(
     output: Annotated[
         str | None, typer.Option(metavar="FILE", help="Where to write it; never over a file. Default: stdout.")
     ] = None,
+    scenario: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INCIDENT", help="Write this incident, which has ended, as a scenario to rehearse instead."
+        ),
+    ] = None,
 ) -> None:
     """Write records for other programs, incident by incident, the oldest first. Filters are those of `audit list`."""
     from local.commands import audit_export as exporting
@@ -395,6 +401,12 @@ def audit_export(
         actor=actor,
         stage=stage,
     )
+    if scenario is not None:
+        from local.commands import audit_scenario
+
+        if given != Given() or form != "jsonl":
+            raise typer.BadParameter("--scenario writes one incident as YAML: it takes --output, and nothing else.")
+        raise typer.Exit(audit_scenario.export_scenario(scenario, output=output))
     raise typer.Exit(exporting.export(given, form=form, output=output))
 
 
@@ -462,21 +474,6 @@ def audit_key(*, new: Annotated[bool, typer.Option("--new", help="Make a pair.")
     from local.commands import proving
 
     raise typer.Exit(proving.key(is_new=new))
-
-
-@audit.command("export")
-def audit_export(
-    *,
-    scenario: Annotated[
-        str,
-        typer.Option(metavar="INCIDENT", help="Turn this incident, by its id or the beginning of it, into a scenario."),
-    ],
-    output: Annotated[str | None, typer.Option(metavar="FILE", help="Where to; default: stdout.")] = None,
-) -> None:
-    """Write an incident that has ended as a scenario file for `medic rehearse`: a game day, or a regression test."""
-    from local.commands import exporting
-
-    raise typer.Exit(exporting.export_scenario(scenario, output=output))
 
 
 @approvals.callback()

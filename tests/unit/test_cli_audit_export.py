@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,6 +30,10 @@ COLUMNS = [
 ]
 
 
+def always(at: datetime) -> Callable[[], datetime]:
+    return lambda: at
+
+
 @pytest.fixture
 def trail(monkeypatch, tmp_path) -> Trail:
     """Two incidents, the one with the later id opened first; Anna approved what the other asked."""
@@ -36,7 +41,7 @@ def trail(monkeypatch, tmp_path) -> Trail:
     for name, at, end in (("inc-b1", AT - HOUR, End.ADVISED), ("inc-a2", AT, End.REPAIRED)):
         incident = make_incident(id=name)
         made.open_incident(incident, f"nonce-{name}", at)
-        journal = make_journal(made, lambda at=at: at)
+        journal = make_journal(made, always(at))
         journal.opened(incident)
         if end is End.REPAIRED:
             plan = make_plan(diagnosis=make_diagnosis(incident=incident))

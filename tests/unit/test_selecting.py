@@ -1,7 +1,7 @@
 """What a person asks of the audit trail: every filter, and what is read for it."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 
 from local.commands import selecting, terminal
 from local.commands.selecting import Given, Wanted
-from remediations import audit
+from remediations import audit, codec
 from remediations.adapters.folder import FolderStore
 from remediations.audit import STAGES
 from remediations.model import Actor, Caller, End, ResourceId
@@ -51,6 +51,10 @@ def place(workspace: str) -> ResourceId:
     )
 
 
+def always(at: datetime) -> Callable[[], datetime]:
+    return lambda: at
+
+
 @pytest.fixture
 def trail(tmp_path) -> Trail:
     """Three incidents: one repaired and approved by Anna, one advised, and one open with Ben's rejection."""
@@ -63,7 +67,7 @@ def trail(tmp_path) -> Trail:
     for name, workspace, at, cause, action, end, person in rows:
         incident = make_incident(id=name, resource=place(workspace))
         made.open_incident(incident, f"nonce-{name}", at)
-        journal = make_journal(made, lambda at=at: at)
+        journal = make_journal(made, always(at))
         journal.opened(incident)
         journal.diagnosed(make_diagnosis(incident=incident, cause_id=cause, action=action))
         if person is not None:
@@ -250,7 +254,7 @@ def test_an_export_is_in_the_order_of_opening_whatever_the_ids_are(tmp_path) -> 
         incident = make_incident(id=f"inc-{number:03d}")
         trail.store.create(
             f"incidents/{incident.id}/opened",
-            audit.codec.encode(Opened(at=NOON - number * HOUR, nonce="n", incident=incident)),
+            codec.encode(Opened(at=NOON - number * HOUR, nonce="n", incident=incident)),
         )
     seen: list[int] = []
     found = selecting.exported(trail, Wanted(), seen.append)
