@@ -371,7 +371,7 @@ def audit_export(
     cause: OfCause = None,
     actor: OfActor = None,
     stage: Annotated[
-        list[str] | None, typer.Option(metavar="STAGE", help="Only records of it: decision, intent, vote, end …")
+        list[str] | None, typer.Option(metavar="STAGE", help="Only such records: decision, intent, vote, end …")
     ] = None,
     form: Annotated[
         Literal["jsonl", "csv"], typer.Option("--format", help="The trail's own lines, or rows for a spreadsheet.")
@@ -386,7 +386,11 @@ def audit_export(
         ),
     ] = None,
 ) -> None:
-    """Write records for other programs, incident by incident, the oldest first. Filters are those of `audit list`."""
+    """Write audit records for other programs, incident by incident, the oldest first.
+
+    Filters choose incidents, whole; --actor and --stage choose among their records. One that is repeated holds if any
+    of its values does.
+    """
     from local.commands import audit_export as exporting
     from local.commands.selecting import Given
 

@@ -5,11 +5,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import typer
 from msgspec.structs import fields
+from typer.core import TyperGroup
 
 from local.cli import app
 from local.commands.audit_export import COLUMNS
@@ -166,8 +168,17 @@ def test_every_finding_is_told():
     assert first_column(part("Verify").partition("| finding |")[2]) == {str(kind) for kind in Kind}
 
 
+def commands() -> dict[str, Any]:
+    """Give the commands of `medic audit`."""
+    medic = typer.main.get_command(app)
+    assert isinstance(medic, TyperGroup)
+    audit_group = medic.commands["audit"]
+    assert isinstance(audit_group, TyperGroup)
+    return audit_group.commands
+
+
 def test_the_filters_and_the_columns_are_those_of_the_command():
-    command = typer.main.get_command(app).commands["audit"].commands["export"]
+    command = commands()["export"]
     options = {option for parameter in command.params for option in parameter.opts}
     filters = first_column(part("List and export"))
     assert filters <= options
@@ -176,11 +187,11 @@ def test_the_filters_and_the_columns_are_those_of_the_command():
 
 
 def test_every_command_of_the_page_is_one_with_such_options():
-    commands = typer.main.get_command(app).commands["audit"].commands
+    known_commands = commands()
     typed = re.findall(r"^\$ medic audit (\w+)([^\n#>]*)", PAGE, re.MULTILINE)
     assert {name for name, _ in typed} >= {"list", "show", "export", "verify", "anchor", "prove", "key"}
     for name, rest in typed:
-        known = {option for parameter in commands[name].params for option in parameter.opts}
+        known = {option for parameter in known_commands[name].params for option in parameter.opts}
         assert set(re.findall(r"--[a-z]+", rest)) <= known, name
 
 

@@ -24,7 +24,7 @@ from remediations.model import (
     Verdict,
 )
 from remediations.policy import Scope
-from remediations.trail import Ended, Vote
+from remediations.trail import Answered, Ended, Vote
 from tests.builders import (
     DEPLOYMENT,
     make_diagnosis,
@@ -209,6 +209,21 @@ def test_an_incident_names_who_made_its_records(trail) -> None:
     named = "by person 00000000-0000-4000-8000-000000000001 of tenant 00000000-0000-4000-9000-000000000000"
     assert shown.count(named) == 1
     assert shown.count("by person, whose id is not known") == 1
+
+
+def test_no_words_of_others_steer_the_terminal(trail) -> None:
+    incident = make_incident(id="inc-aaa1")
+    trail.open_incident(incident, "nonce", NOW)
+    words = "\x1b[2J\x9b1A \u202egone [red]x[/red]"
+    by = Caller(oid="\x1b]0;x\x07", appid="\u2066", tid="\x9b")
+    answered = Answered(at=NOW, plan="p" * 64, approved=False, words=words, by=by)
+    make_journal(trail, lambda: NOW).answered("inc-aaa1", answered)
+    trail.end_incident(Ended(at=NOW, end=End.REJECTED, words=words, incident=incident, cause_id="\x1b[8m"))
+    for command in (("audit", "list"), ("audit", "show", "aaa1"), ("audit", "list", "--json")):
+        result = medic(*command)
+        assert result.exit_code == 0
+        assert "gone [red]x[/red]" in " ".join(result.stdout.split())
+        assert not set(result.stdout) & set("\x1b\x9b\x07\u202e\u2066")
 
 
 def test_a_list_folds_no_name_at_80_columns(trail) -> None:

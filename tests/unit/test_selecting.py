@@ -248,6 +248,15 @@ def test_of_named_incidents_only_those_are_read_and_no_end_that_is_not_there(tra
     assert store.read_names == ["incidents/inc-b3/opened"]
 
 
+def test_what_stands_is_told_by_names_alone(trail) -> None:
+    trail.store.create("incidents/inc-b3/joined/opened", b"{}")
+    trail.store.create("incidents/inc-c4/ended", b"{}")  # an end of what was never opened is no incident
+    store = Watched(trail.store.root)
+    assert list(Trail(store).standing()) == [("inc-a1", True), ("inc-a2", True), ("inc-b3", False)]
+    assert Trail(store).unended() == ("inc-b3",)
+    assert store.read_names == []
+
+
 def test_an_export_is_in_the_order_of_opening_whatever_the_ids_are(tmp_path) -> None:
     trail = Trail(FolderStore(tmp_path))
     for number in range(150):
