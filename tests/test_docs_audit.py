@@ -174,7 +174,7 @@ def commands() -> dict[str, Any]:
     assert isinstance(medic, TyperGroup)
     audit_group = medic.commands["audit"]
     assert isinstance(audit_group, TyperGroup)
-    return audit_group.commands
+    return dict(audit_group.commands)
 
 
 def test_the_filters_and_the_columns_are_those_of_the_command():
