@@ -381,9 +381,7 @@ def audit_export(
     ] = None,
     scenario: Annotated[
         str | None,
-        typer.Option(
-            metavar="INCIDENT", help="Write this incident, which has ended, as a scenario to rehearse instead."
-        ),
+        typer.Option(metavar="INCIDENT", help="Write this ended incident as a scenario to rehearse instead."),
     ] = None,
 ) -> None:
     """Write audit records for other programs, incident by incident, the oldest first.

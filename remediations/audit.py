@@ -65,6 +65,8 @@ STAGES = (
     "end",
     "told",
     "not-told",
+    "undo",
+    "undo-refused",
 )
 
 

@@ -151,7 +151,7 @@ def test_the_printed_record_holds():
     line = block("json", part("A record")).strip().encode()
     link = chain.link(line)
     assert link is not None
-    assert (link.seq, link.hash[:8]) == (7, "be7cfdce")
+    assert (link.seq, link.hash[:8]) == (7, "0cb8c984")
 
 
 def test_the_printed_checkpoint_is_that_of_its_heads_as_the_page_says():

@@ -175,7 +175,10 @@ def test_a_record_is_taken_by_its_actor_and_its_stage(stage, who, oid, taken, tr
         ),
         (
             {"action": ["rebot"]},
-            "--action 'rebot' is not known. There are: retry, sync-keys, grant-roles, delete-idle.",
+            (
+                "--action 'rebot' is not known. There are: "
+                "retry, sync-keys, grant-roles, delete-idle, undo-delete, undo-grant."
+            ),
         ),
         (
             {"cause": ["quota"]},
