@@ -618,7 +618,7 @@ def policy_schema() -> None:
 
 @app.command(rich_help_panel=_SETUP)
 def doctor(*, as_json: AsJson = False) -> None:
-    """Look whether settings, policy, store, Azure and approval keys can be used. Exit 1 if one cannot."""
+    """Look whether settings, policy, store, Azure, keys and channels can be used. Exit 1 if one cannot."""
     from local.commands import setup
 
     raise typer.Exit(setup.doctor(as_json=as_json))

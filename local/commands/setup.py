@@ -22,6 +22,7 @@ from remediations.discovery import NotListed, workspaces
 from remediations.errors import MedicError
 from remediations.model import Mode, Unknown
 from remediations.policy import Policy
+from remediations.proof import checkpoint
 from remediations.services import Services
 from remediations.settings import Settings
 
@@ -96,7 +97,7 @@ class Check(Struct, frozen=True, kw_only=True):
 
 
 def doctor(*, as_json: bool) -> int:
-    """Look whether settings, policy, store, Azure, approval keys and channels can be used."""
+    """Look whether settings, policy, store, Azure, keys and channels can be used."""
     checks: list[Check] = []
     console = terminal.out()
     for check in _checks():
@@ -138,6 +139,7 @@ def _checks() -> Iterator[Check]:
         for subscription in own.policy.subscriptions:
             yield _bounded("watched", lambda subscription=subscription: _watched(own, subscription))  # type: ignore[misc]
     yield _keys(own)
+    yield _checkpoints(own)
     yield _channels(own)
 
 
@@ -208,6 +210,17 @@ def _keys(own: Services) -> Check:
         return Check(name="approvals", state="ok", words=f"no keys; none are needed while the mode is {settings.mode}")
     fix = 'Set MEDIC_APPROVAL_KEYS to {"k1": "<32 random bytes, base64url>"}, or nobody can answer a question.'
     return Check(name="approvals", state="warn", words="there is no key to sign approval links", fix=fix)
+
+
+def _checkpoints(own: Services) -> Check:
+    key = own.settings.anchor_key
+    if key is not None:
+        words = f"the trail is signed with the key whose public part is {checkpoint.public_of(key)}"
+        return Check(name="signing", state="ok", words=words)
+    fix = (
+        "Set MEDIC_ANCHOR_KEY to what `medic audit key --new` makes, or a trail that was rewritten whole is not found."
+    )
+    return Check(name="signing", state="warn", words="there is no key to sign checkpoints of the trail", fix=fix)
 
 
 def _channels(own: Services) -> Check:

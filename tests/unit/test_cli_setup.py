@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from local.cli import app
 from local.commands.setup import Check, _bounded
 from remediations import policy
+from remediations.proof import checkpoint
 from tests.commands import settle
 
 SHIPPED = Path(__file__).parents[2] / "policy.yaml"
@@ -152,6 +153,7 @@ def test_what_cannot_be_reached_fails_and_the_rest_is_looked_at(nobody_listens, 
         "store": "ok",
         "azure": "fail",
         "approvals": "ok",
+        "signing": "warn",
         "channels": "ok",
     }
     assert words["settings"] == "MEDIC_MODE is dry-run: nothing is written to Azure "
@@ -181,6 +183,18 @@ def test_a_mode_that_asks_needs_keys(nobody_listens, monkeypatch) -> None:
     assert (states["approvals"], words["approvals"]) == ("ok", "1 key; k1 signs ")
 
 
+def test_a_key_for_checkpoints_is_told_by_its_public_part(nobody_listens, monkeypatch) -> None:
+    private = checkpoint.new_key()
+    monkeypatch.setenv("MEDIC_ANCHOR_KEY", private)
+    _, states, words = checks()
+    assert states["signing"] == "ok"
+    assert words["signing"].split() == [
+        *["the", "trail", "is", "signed", "with", "the", "key", "whose", "public", "part", "is"],
+        checkpoint.public_of(private),
+    ]
+    assert private not in str(words)
+
+
 def test_a_simulator_without_a_token_is_told_what_to_set(nobody_listens, monkeypatch) -> None:
     monkeypatch.delenv("MEDIC_ARM_TOKEN")
     _, states, words = checks()
@@ -198,6 +212,7 @@ def test_people_read_a_line_a_check(nobody_listens) -> None:
         ["ok", "store"],
         ["fail", "azure"],
         ["ok", "approvals"],
+        ["warn", "signing"],
         ["ok", "channels"],
     ]
 
