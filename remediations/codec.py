@@ -13,6 +13,7 @@ import msgspec
 from remediations.model import Json
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
+_TOO_DEEP = "the JSON is nested too deep"
 
 
 def dump(value: object) -> Any:
@@ -32,7 +33,10 @@ def encode(value: object) -> bytes:
 
 def decode[T](type_: type[T], content: bytes) -> T:
     """Give the value that canonical bytes stand for; raises ValueError naming the path of what does not fit."""
-    return msgspec.json.decode(content, type=type_)
+    try:
+        return msgspec.json.decode(content, type=type_)
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
 
 
 def parse_json(content: bytes | str) -> Json:
@@ -40,8 +44,7 @@ def parse_json(content: bytes | str) -> Json:
     try:
         plain: Json = msgspec.json.decode(content)
     except RecursionError as error:
-        msg = "the JSON is nested too deep"
-        raise ValueError(msg) from error
+        raise ValueError(_TOO_DEEP) from error
     return plain
 
 

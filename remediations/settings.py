@@ -1,6 +1,5 @@
 """Environment -> frozen `Settings`. Every setting has a safe default; a wrong one is refused, with the fix."""
 
-import base64
 import difflib
 import json
 import re
@@ -13,6 +12,7 @@ from msgspec import Struct
 
 from remediations.errors import SettingsError
 from remediations.model import Mode
+from remediations.proof import checkpoint
 
 _ROOT = Path(__file__).parent.parent
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -246,11 +246,7 @@ def _keys(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _anchor_key(environment: Mapping[str, str]) -> str | None:
     text = environment.get("MEDIC_ANCHOR_KEY") or None
-    try:
-        is_key = text is None or len(base64.b64decode(text, validate=True)) == 32
-    except ValueError:
-        is_key = False
-    if not is_key:
+    if text is not None and not checkpoint.is_key(text):
         fix = "Make one with `medic audit key --new`, and keep it in a vault."
         raise SettingsError("MEDIC_ANCHOR_KEY", "(hidden)", "it is not 32 bytes in base64", fix)
     return text

@@ -197,6 +197,6 @@ def test_every_command_of_the_page_is_one_with_such_options():
 
 def test_the_limits_and_the_settings_are_those_of_the_code():
     assert f"A file of {rolls.MOST_LINES:,} lines is full" in PAGE
-    assert f"at most {anchoring._MOST_LINES:,} a file" in PAGE
+    assert f"at most {checkpoint.MOST_LINES:,} a file" in PAGE
     assert f"at most {anchoring._MOST_HEADS:,}:" in PAGE
     assert set(re.findall(r"MEDIC_[A-Z_]+", PAGE)) <= set(DESCRIPTIONS)

@@ -49,7 +49,7 @@ def verify(*, store: str | None, against: str | None, keys: list[str], as_json: 
     return terminal.OK if verdict.ok else terminal.DIFFERS
 
 
-def _source(store: str) -> tuple[FolderCopy, Iterable[tuple[str, int, int]]] | None:
+def _source(store: str) -> tuple[FolderCopy, Iterable[tuple[str, int | None, int]]] | None:
     """Give the files of a folder, and which of them are torn; None if the store is no folder."""
     if store.startswith("http"):
         return None
@@ -122,7 +122,7 @@ def _show_verdict(verdict: Verdict, store: str, *, is_pinned: bool, is_compared:
 
 
 def _show_finding(finding: Finding) -> None:
-    where = finding.file or finding.incident or "outside"
+    where = (finding.file or finding.incident or "outside").replace("\n", "\N{REPLACEMENT CHARACTER}")
     record = "" if finding.record is None or finding.incident is None else f", record {finding.record}"
     console = terminal.out()
     console.print()

@@ -10,8 +10,10 @@ import fcntl
 import os
 import re
 import secrets
+import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +23,7 @@ from remediations.ports import checked_name, checked_prefix
 # One short write inside one disk sector: it is there or it is not.
 _LENGTH_DIGITS: Final = 20
 _PART: Final = 65_536  # bytes; a file gives fewer only at its end
+_LENGTH: Final = re.compile(r"\..+\.length")
 _HIDDEN: Final = re.compile(r"\.(?:.+\.length|[0-9a-f]{16})")  # beside a record; or aside, of a writer that died
 
 
@@ -128,10 +131,15 @@ def explained(root: Path, operation: str) -> Iterator[None]:
         raise StoreUnavailable(f"folder {root}", operation, why, fix) from error
 
 
+type _Names = list[str]  # inside the class, `list` is its method
+
+
 class FolderCopy:
     """A folder to verify, as it lies there: one that a `FolderStore` writes to, or what was copied from a container.
 
-    Bytes are given that no writer has confirmed, and names that no store would have; `torn` tells of the former.
+    Bytes are given that no writer has confirmed, and names that no store would have; `torn` tells of the former. What
+    is no plain file has a word behind its name, which makes it one of the latter: a link or a pipe is never opened.
+    Nothing is written, and a writer that is at work is waited for.
     """
 
     def __init__(self, root: Path) -> None:
@@ -140,34 +148,89 @@ class FolderCopy:
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the names that start with ``prefix``, folder by folder; also of hidden files that are none of ours."""
         with explained(self.root, "list"):
-            yield from (name for name in self._files() if name.startswith(prefix))
+            for above, files in self._folders(prefix.rpartition("/")[0]):
+                names = (above + file for file in files if not _HIDDEN.fullmatch(file))
+                yield from (_shown(name) for name in names if name.startswith(prefix))
 
     def read(self, name: str) -> bytes:
         """Return a file whole; raise ``NotFound`` if there is none."""
         with explained(self.root, f"read {name!r}"):
             try:
-                return (self.root / name).read_bytes()
+                with _at_rest(self.root / name):
+                    return (self.root / name).read_bytes()
             except FileNotFoundError as error:
                 raise NotFound(name) from error
 
-    def torn(self) -> Iterator[tuple[str, int, int]]:
-        """Yield the appended records that are not as long as their writer confirmed: that length, and the true one."""
-        with explained(self.root, "list"):
-            for name in self._files():
-                try:
-                    confirmed = _read_length(str(_length_file(self.root / name)))
-                except _Damaged:
-                    confirmed = 0
-                if confirmed is not None and confirmed != (length := (self.root / name).stat().st_size):
-                    yield name, confirmed, length
+    def torn(self) -> Iterator[tuple[str, int | None, int]]:
+        """Yield the appended records that are not as long as their writer confirmed: that length, and the true one.
 
-    def _files(self) -> Iterator[str]:
-        for folder, folders, files in os.walk(self.root, onerror=_raise):
+        The former is None where the hidden file beside a record holds none, or is gone while others are there.
+        """
+        bare: _Names = []
+        with explained(self.root, "list"):
+            has_lengths = False
+            for above, files in self._folders(""):
+                there = set(files)
+                beside = {file[1:].removesuffix(".length") for file in files if _LENGTH.fullmatch(file)}
+                has_lengths = has_lengths or bool(beside)
+                bare += sorted(above + file for file in there - beside if file.endswith(".jsonl"))
+                for file in sorted(beside):
+                    target = self.root / above / file
+                    with _at_rest(target):
+                        confirmed, length = _confirmed(target), target.stat().st_size if target.is_file() else 0
+                    if confirmed != length:
+                        yield _shown(above + file), confirmed, length
+            for name in bare if has_lengths else ():
+                if not _length_file(self.root / name).is_file():  # it may have come while the folder was read
+                    yield _shown(name), None, (self.root / name).stat().st_size
+
+    def _folders(self, below: str) -> Iterator[tuple[str, _Names]]:
+        """Yield each folder, with its slash, and what lies in it besides other folders."""
+        if not (self.root / below).is_dir():
+            return
+        for folder, folders, files in os.walk(self.root / below, onerror=_raise):
             folders.sort(key=lambda name: f"{name}/")
             above = Path(folder).relative_to(self.root).as_posix()
-            for file in sorted(files):
-                if not _HIDDEN.fullmatch(file):
-                    yield file if above == "." else f"{above}/{file}"
+            files += [name for name in folders if Path(folder, name).is_symlink()]
+            marked = (name if _is_plain(f"{folder}/{name}") else f"{name} (no plain file)" for name in files)
+            yield "" if above == "." else f"{above}/", sorted(marked)
+
+
+def _is_plain(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except FileNotFoundError:  # a record was written aside, and has its name by now
+        return True
+
+
+def _shown(name: str) -> str:
+    """Give a name as text: what is no UTF-8 of it is escaped."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+@contextmanager
+def _at_rest(target: Path) -> Iterator[None]:
+    """Wait until nobody appends to a record, if it is one that is appended to: for a second at most."""
+    try:
+        descriptor = os.open(_length_file(target), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        for _ in range(100):
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                break
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _confirmed(target: Path) -> int | None:
+    with _length_file(target).open("rb") as file:
+        digits = file.read(_LENGTH_DIGITS + 1)
+    return _number(digits)
 
 
 def _raise(error: OSError) -> None:
@@ -219,7 +282,21 @@ def _read_length(length_file: str) -> int | None:
     if not os.access(length_file, os.F_OK):
         return None
     with _opened(length_file) as descriptor:
-        return _number(_content(descriptor))
+        return _length(_content(descriptor))
+
+
+def _number(digits: bytes) -> int | None:
+    """Give the length that such a file holds: 0 before the first commit; None if it holds something else."""
+    if not digits:
+        return 0
+    return int(digits) if len(digits) == _LENGTH_DIGITS and digits.isdigit() else None
+
+
+def _length(digits: bytes) -> int:
+    length = _number(digits)
+    if length is None:
+        raise _Damaged(f"its length reads {digits[:_LENGTH_DIGITS]!r}")
+    return length
 
 
 def _begin(target: Path) -> None:
@@ -262,13 +339,7 @@ def _locked_length(target: Path) -> Iterator[int | None]:
 
 
 def _committed(lock: int) -> int:
-    return _number(os.pread(lock, _LENGTH_DIGITS, 0))
-
-
-def _number(digits: bytes) -> int:
-    if digits and not digits.isdigit():
-        raise _Damaged(f"its length reads {digits[:_LENGTH_DIGITS]!r}")
-    return int(digits or b"0")
+    return _length(os.pread(lock, _LENGTH_DIGITS, 0))
 
 
 def _commit(lock: int, length: int) -> None:

@@ -19,7 +19,6 @@ from remediations.proof.checkpoint import Head, Page
 
 _TRIES = 5
 _MOST_HEADS = 5_000  # of one line: about 1 MB, where an append takes 4 MiB
-_MOST_LINES = 1_000
 
 
 class Anchored(Struct, frozen=True, kw_only=True):
@@ -56,11 +55,13 @@ def anchor(store: Store, key: str, now: datetime) -> Anchored:
 
 
 def _anchor(store: Store, key: str, now: datetime) -> Anchored:
+    # The place comes first: if nothing was written there since, the heads are all that stand before it.
+    _, place = rolls.read(store, checkpoint.FOLDER, checkpoint.MOST_LINES)
     findings: list[Finding] = []
     heads = checking.heads_of(store, findings.append)
-    if findings:
+    if not checking.holds(findings):
         return Anchored(checkpoint=heads.last, is_new=False, findings=tuple(findings))
-    _, place = rolls.read(store, checkpoint.FOLDER, _MOST_LINES)
+    findings.clear()  # of clocks that once ran backwards verify tells; here each later anchor would, for ever
     moved = _moved(store, heads, findings.append)
     last, tree = heads.last, heads.tree
     known, records = set(heads.latest), 0 if last is None else last.records
@@ -73,7 +74,7 @@ def _anchor(store: Store, key: str, now: datetime) -> Anchored:
             tree.add(checkpoint.leaf_of(head))
         last = checkpoint.sign(_following(last, tree, len(known), records, now), key)
         line = codec.encode(Page(checkpoint=last, heads=part)) + b"\n"
-        place = rolls.append(store, checkpoint.FOLDER, line, place, _MOST_LINES)
+        place = rolls.append(store, checkpoint.FOLDER, line, place, checkpoint.MOST_LINES)
     return Anchored(checkpoint=last, is_new=bool(moved), findings=tuple(findings))
 
 
@@ -82,6 +83,8 @@ def _moved(store: Store, heads: Heads, report: Report) -> list[Head]:
     files: defaultdict[str, list[str]] = defaultdict(list)
     lengths: defaultdict[str, int] = defaultdict(int)
     for name, length in store.lengths("audit/"):
+        if not checking.is_audit(name):
+            continue  # verify tells of it
         incident = name.split("/")[1]
         files[incident].append(name)
         lengths[incident] += length
@@ -98,9 +101,9 @@ def _moved(store: Store, heads: Heads, report: Report) -> list[Head]:
             continue
         for finding in found:
             report(finding)
-        if not any(finding.what is not checking.Kind.CLOCK for finding in found) and held.good:
+        if checking.holds(found) and held.good > (0 if before is None else before.records):
             moved.append(Head(incident=incident, records=held.good, length=held.length, hash=held.hash))
-    for incident in heads.latest.keys() - files.keys():
+    for incident in sorted(heads.latest.keys() - files.keys()):
         report(checking.removed(incident, heads))
     return moved
 

@@ -8,9 +8,10 @@ checked byte for byte as it stands, and nobody has to write JSON the way we do. 
 
 import hashlib
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from remediations import codec
@@ -36,7 +37,7 @@ class Link(Struct, frozen=True):
     """What links a line to its neighbours, and to what stands beside it."""
 
     seq: int
-    at: datetime
+    at: Annotated[datetime, Meta(tz=True)]
     incident: str
     previous: str
     hash: str
@@ -59,8 +60,21 @@ def link(line: bytes) -> Link | None:
     Raises:
         ValueError: it is no line of a trail.
     """
-    found = _LINK.decode(line)
+    try:
+        found = _LINK.decode(line)
+    except RecursionError as error:
+        msg = "it is nested too deep"
+        raise ValueError(msg) from error
     if line[-_CUT : -_CUT + len(_OPENS)] != _OPENS:
         msg = "its hash is not its last member"
         raise ValueError(msg)
     return found if hashlib.sha256(line[:-_CUT] + b"}").hexdigest() == found.hash else None
+
+
+def is_canonical(line: bytes) -> bool:
+    """Tell whether a line that `link` has read is as `seal` writes it: no member twice, none out of order."""
+    body = line[:-_CUT] + b"}"
+    try:
+        return codec.encode(codec.parse_json(body)) == body
+    except ValueError:
+        return False

@@ -9,12 +9,11 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
 from typing import Protocol
 
-import msgspec
 from msgspec import Struct
 
 from remediations import codec, rolls
@@ -25,11 +24,11 @@ from remediations.proof.checkpoint import Head, Page
 from remediations.trail import is_ours
 
 _SKEW = timedelta(minutes=2)  # between the clocks of two instances, and while an append is tried again
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_FINDINGS = 100
 _HALF = "its last {} has no end: a writer died in the middle, or the copy was cut; those before it are whole"
 _REWRITTEN = "the chain holds, but a checkpoint was taken of other records: from here on they were rewritten"
-_AUDIT = re.compile(r"audit/[\w-]+/\d{4,}\.jsonl")
+_AUDIT = re.compile(r"audit/[\w-]{1,200}/\d{4,}\.jsonl", re.ASCII)
+_CHECKPOINTS = re.compile(r"checkpoints/\d{4,}\.jsonl", re.ASCII)
 
 
 class Kind(StrEnum):
@@ -38,7 +37,7 @@ class Kind(StrEnum):
     CHANGED = "changed"  # a record's bytes are not those of its hash
     BROKEN = "broken"  # a record does not follow the one before it: something was put in, taken out or moved
     CUT = "cut"  # a checkpoint knows of more records
-    REMOVED = "removed"  # a checkpoint knows of an incident that has no records
+    REMOVED = "removed"  # what has to be there is not: an incident, a file before another, a length
     REWRITTEN = "rewritten"  # the chain holds, and is not the one that a checkpoint was taken of
     HALF_WRITTEN = "half-written"  # the last line has no end
     UNREADABLE = "unreadable"  # what lies there is no record
@@ -70,7 +69,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     Attributes:
         incidents, records: That were found and read.
         anchored: Records that the last checkpoint proves, and `after_anchor` those that came after.
-        first_bad: The first finding; None if everything holds.
+        first_bad: The first finding, foreign files last; None if everything holds.
         findings: The first hundred, of the `found` that there are.
         checkpoints: That hold, and `last` the last of them; `keys` signed them.
     """
@@ -137,13 +136,11 @@ class Chain(Struct, frozen=True):
 
 type Report = Callable[[Finding], None]
 
-_PAGE = msgspec.json.Decoder(Page)
-
 
 def verify(
     copy: Copy,
     *,
-    torn: Iterable[tuple[str, int, int]] = (),
+    torn: Iterable[tuple[str, int | None, int]] = (),
     keys: Collection[str] = (),
     outside: Checkpoint | None = None,
     tell: Callable[[int], None] = lambda _: None,
@@ -151,7 +148,8 @@ def verify(
     """Give what of a trail holds.
 
     Args:
-        torn: Names of files that are not as long as their writer confirmed: that length, and the true one.
+        torn: Names of files that are not as long as their writer confirmed: that length, if it can be read, and the
+            true one.
         keys: Public keys that may have signed; none: any, of which `Verdict.keys` tells.
         outside: A checkpoint that was kept elsewhere: the trail must go on from it.
         tell: Is told how many incidents were read, from time to time.
@@ -160,8 +158,6 @@ def verify(
         StoreError: the trail cannot be read.
     """
     found = _Findings()
-    for name, confirmed, true in torn:
-        found.add(_torn(name, confirmed, true))
     heads = heads_of(copy, found.add, keys=keys, outside=outside)
     incidents = records = anchored = 0
     seen: set[str] = set()
@@ -175,14 +171,17 @@ def verify(
             tell(incidents)
     for incident in sorted(heads.latest.keys() - seen):
         found.add(removed(incident, heads))
+    for name, confirmed, true in torn:
+        if confirmed is not None or is_ours(name):  # else nothing was to be beside it
+            found.add(_torn(name, confirmed, true))
     return Verdict(
         ok=found.count == 0,
         incidents=incidents,
         records=records,
         anchored=anchored,
         after_anchor=records - anchored,
-        first_bad=found.kept[0] if found.kept else None,
-        findings=tuple(found.kept),
+        first_bad=next(iter(found.kept()), None),
+        findings=found.kept(),
         found=found.count,
         checkpoints=heads.pages,
         last=heads.last,
@@ -190,7 +189,20 @@ def verify(
     )
 
 
-def _torn(name: str, confirmed: int, length: int) -> Finding:
+def holds(findings: Iterable[Finding]) -> bool:
+    """Tell whether the records are what was written, whatever the clocks say."""
+    return all(finding.what is Kind.CLOCK for finding in findings)
+
+
+def is_audit(name: str) -> bool:
+    """Tell whether a file of such a name holds audit records."""
+    return _AUDIT.fullmatch(name) is not None
+
+
+def _torn(name: str, confirmed: int | None, length: int) -> Finding:
+    if confirmed is None:
+        words = "the hidden file beside it that holds its length is gone, or holds none: nothing can be appended to it"
+        return Finding(what=Kind.REMOVED, file=name, words=words)
     if length < confirmed:
         words = f"it has {length} bytes where its writer confirmed {confirmed}: its end was cut"
         return Finding(what=Kind.CUT, file=name, words=words)
@@ -199,16 +211,24 @@ def _torn(name: str, confirmed: int, length: int) -> Finding:
 
 
 class _Findings:
-    """The first findings, and how many there are: a copy that is all wrong would have one for each file."""
+    """The first findings, and how many there are: a copy that is all wrong would have one for each file.
+
+    Foreign files come last: any number of them hides nothing of what is wrong with the trail itself.
+    """
 
     def __init__(self) -> None:
-        self.kept: list[Finding] = []
+        self._own: list[Finding] = []
+        self._foreign: list[Finding] = []
         self.count = 0
 
     def add(self, finding: Finding) -> None:
         self.count += 1
-        if len(self.kept) < _MOST_FINDINGS:
-            self.kept.append(finding)
+        kind = self._foreign if finding.what is Kind.FOREIGN else self._own
+        if len(kind) < _MOST_FINDINGS:
+            kind.append(finding)
+
+    def kept(self) -> tuple[Finding, ...]:
+        return (*self._own, *self._foreign)[:_MOST_FINDINGS]
 
 
 # ------------------------------------------------------------------------------------------ checkpoints
@@ -227,12 +247,15 @@ def heads_of(copy: Copy, report: Report, *, keys: Collection[str] = (), outside:
         if bad is None:
             for head in page.heads:
                 tree.add(checkpoint.leaf_of(head))
-                if outside is not None and tree.size == outside.leaves:
-                    passed = tree.root().hex()
             bad = _why_not_of(page, tree, latest, records)
         if bad is not None:
             report(Finding(what=bad[0], file=name, record=note.number, words=f"checkpoint {note.number} {bad[1]}"))
             break
+        if last is not None and last.at - note.at > _SKEW:
+            words = f"checkpoint {note.number} was taken at {_time(note.at)}, before the one it follows"
+            report(Finding(what=Kind.CLOCK, file=name, record=note.number, words=f"{words}: a clock was wrong"))
+        if outside is not None and note.number == outside.number:
+            passed = note
         for number, head in enumerate(page.heads, at_leaf):
             before = latest.get(head.incident)
             records += head.records - (0 if before is None else before.records)
@@ -241,30 +264,51 @@ def heads_of(copy: Copy, report: Report, *, keys: Collection[str] = (), outside:
         last, count = note, count + 1
         signed_by[note.key] = None
     if outside is not None:
-        _compare(outside, passed, tree.size, keys, report)
+        _compare(outside, passed, count, keys, report)
     return Heads(marks=marks, latest=latest, place=place, tree=tree, pages=count, last=last, keys=tuple(signed_by))
 
 
 def pages(copy: Copy, report: Report) -> Iterator[tuple[str, Page]]:
     """Give the lines of the checkpoints' files, up to the first that cannot be read, which is reported."""
-    number = 0
-    while True:
-        name = rolls.file_of(checkpoint.FOLDER, number)
-        try:
-            content = copy.read(name)
-        except NotFound:
+    names = [name for name in copy.list(f"{checkpoint.FOLDER}/") if _CHECKPOINTS.fullmatch(name)]
+    for number, name in enumerate(names):
+        if name != rolls.file_of(checkpoint.FOLDER, number):
+            words = f"file {number} of the checkpoints is not there, and a later one is"
+            report(Finding(what=Kind.REMOVED, file=name, words=words))
             return
-        *lines, rest = content.split(b"\n")
+        *lines, rest = copy.read(name).split(b"\n")
         for line in lines:
-            try:
-                yield name, _PAGE.decode(line)
-            except ValueError:
-                report(Finding(what=Kind.UNREADABLE, file=name, words="a line of it is no checkpoint"))
+            page = _page(line)
+            if page is None:
+                report(Finding(what=Kind.UNREADABLE, file=name, words="a line of it is no checkpoint as we write it"))
                 return
+            yield name, page
         if rest:
             report(Finding(what=Kind.HALF_WRITTEN, file=name, words=_HALF.format("checkpoint")))
             return
-        number += 1
+        why = _why_not_full(len(lines), checkpoint.MOST_LINES, is_last=number == len(names) - 1)
+        if why is not None:
+            report(Finding(what=Kind.BROKEN, file=name, words=why))
+            return
+
+
+def _page(line: bytes) -> Page | None:
+    """Read a line of the checkpoints; None if it is none, or is not written as we write it, byte for byte."""
+    try:
+        page = codec.decode(Page, line)
+    except ValueError:
+        return None
+    is_utc = page.checkpoint.at.utcoffset() == timedelta()
+    return page if is_utc and codec.encode(page) == line else None
+
+
+def _why_not_full(lines: int, most: int, *, is_last: bool) -> str | None:
+    """Give why a file cannot have so many lines: the next one is begun when it is full, and not before."""
+    if lines > most:
+        return f"it has {lines} lines, where the {most} first are all that is written to a file"
+    if lines < most and not is_last:
+        return f"it has {lines} lines, and a later file follows that is begun after {most}: nobody reads that one"
+    return None
 
 
 def _why_not(note: Checkpoint, last: Checkpoint | None, keys: Collection[str]) -> tuple[Kind, str] | None:
@@ -277,17 +321,18 @@ def _why_not(note: Checkpoint, last: Checkpoint | None, keys: Collection[str]) -
     if keys and note.key not in keys:
         words = f"is signed by key {note.key}, which is none of those given"
         return Kind.KEY, f"{words}: give the public part of each key that was ever used, or somebody else signed it"
-    if last is not None and note.at < last.at - _SKEW:
-        return Kind.CLOCK, f"was taken at {note.at:%Y-%m-%d %H:%M:%S} UTC, before the one it follows: a clock was wrong"
     return None
 
 
 def _why_not_of(page: Page, tree: merkle.Tree, latest: dict[str, Head], records: int) -> tuple[Kind, str] | None:
     """Give why the heads of a checkpoint are not those that were signed."""
-    note, known = page.checkpoint, set(latest)
+    note, known = page.checkpoint, {incident: head.records for incident, head in latest.items()}
     for head in page.heads:
-        records += head.records - (latest[head.incident].records if head.incident in latest else 0)
-        known.add(head.incident)
+        before = known.get(head.incident, 0)
+        if head.records <= before:
+            return Kind.REWRITTEN, f"takes back records of {head.incident}: it knows of {head.records} of {before}"
+        records += head.records - before
+        known[head.incident] = head.records
     if (note.leaves, note.root) != (tree.size, tree.root().hex()):
         return Kind.CHANGED, "does not hold the heads that were signed: they were changed"
     if (note.incidents, note.records) != (len(known), records):
@@ -295,8 +340,12 @@ def _why_not_of(page: Page, tree: merkle.Tree, latest: dict[str, Head], records:
     return None
 
 
-def _compare(outside: Checkpoint, passed: str | None, leaves: int, keys: Collection[str], report: Report) -> None:
-    """Report if the trail does not go on from a checkpoint that was kept outside."""
+def _compare(outside: Checkpoint, passed: Checkpoint | None, count: int, keys: Collection[str], report: Report) -> None:
+    """Report if the trail does not go on from a checkpoint that was kept outside.
+
+    Args:
+        passed: The trail's own of that number, and `count` of them hold.
+    """
     name = f"checkpoint {outside.number}, which was kept outside,"
     if not checkpoint.is_signed(outside):
         words = f"{name} is not signed by the key that it names: take it from where it was kept once more"
@@ -304,10 +353,10 @@ def _compare(outside: Checkpoint, passed: str | None, leaves: int, keys: Collect
     elif keys and outside.key not in keys:
         words = f"{name} is signed by key {outside.key}, which is none of those given"
         report(Finding(what=Kind.KEY, record=outside.number, words=words))
-    elif leaves < outside.leaves:
-        words = f"{name} knows of {outside.leaves} heads, and the trail has {leaves}: its checkpoints were cut"
+    elif passed is None:
+        words = f"{name} is not on the trail, of which {count} checkpoints hold: those behind were cut, or do not hold"
         report(Finding(what=Kind.CUT, record=outside.number, words=words))
-    elif passed != outside.root:
+    elif passed != outside:
         words = f"{name} was taken of another trail: this one was rewritten, and its checkpoints were signed anew"
         report(Finding(what=Kind.REWRITTEN, record=outside.number, words=words))
 
@@ -318,9 +367,10 @@ def _compare(outside: Checkpoint, passed: str | None, leaves: int, keys: Collect
 def chain_of(copy: Copy, incident: str, files: list[str], heads: Heads, report: Report) -> Chain:
     """Give what one incident's records come to, by their chain and by what checkpoints know of them."""
     marks, head, last = heads.marks.get(incident, {}), heads.latest.get(incident), heads.last
-    known, since = (0 if head is None else head.records), (None if last is None else last.at - _SKEW)
+    known, since = (0 if head is None else head.records), (None if last is None else last.at)
     lines = length = good = proved = 0
-    digest, at, bad = chain.FIRST, _NEVER, False
+    digest, bad = chain.FIRST, False
+    before: datetime | None = None
     for number, name in enumerate(files):
         content = copy.read(name)
         length += len(content)
@@ -330,23 +380,22 @@ def chain_of(copy: Copy, incident: str, files: list[str], heads: Heads, report: 
         if name != rolls.file_of(f"audit/{incident}", number):
             why = Kind.REMOVED, f"file {number} of the incident's records is not there, and a later one is"
         for line in () if bad or why else found:
-            link, why = _link(line, incident, good, digest)
+            link, why = _link(line, incident, good, digest, is_new=good >= known)
             if link is None:
                 break
-            bound = since if good >= known else None
-            if (when := _why_late(link.at, at, bound, heads)) is not None:
-                report(_clock(name, incident, good, when))
+            when = _why_late(link.at, before, since if good >= known else None, heads)
+            if when is not None:
+                report(_clock(name, link, when))
                 since = None  # once for an incident
             if link.facts.beside is not None:
                 _look_beside(copy, incident, good, link.facts.beside, report)
-            good, digest, at = good + 1, link.hash, link.at
+            good, digest, before = good + 1, link.hash, link.at
             if good in marks:
                 if marks[good] != digest:
                     why, good = (Kind.REWRITTEN, _REWRITTEN), proved
                     break
                 proved = good
-        if rest and why is None:
-            why = Kind.HALF_WRITTEN, _HALF.format("record")
+        why = why or _why_not_ended(len(found), rest, is_last=number == len(files) - 1)
         if why is not None and not bad:
             report(Finding(what=why[0], file=name, incident=incident, record=good, words=why[1]))
             bad = True
@@ -369,37 +418,53 @@ def _look_beside(copy: Copy, incident: str, record: int, beside: chain.Beside, r
         report(Finding(what=Kind.CHANGED, file=beside.name, incident=incident, record=record, words=words))
 
 
-def _link(line: bytes, incident: str, seq: int, previous: str) -> tuple[chain.Link | None, tuple[Kind, str] | None]:
-    """Give what links a line, or why it is not the one that comes next."""
+def _link(
+    line: bytes, incident: str, seq: int, previous: str, *, is_new: bool
+) -> tuple[chain.Link | None, tuple[Kind, str] | None]:
+    """Give what links a line, or why it is not the one that comes next.
+
+    Args:
+        is_new: No checkpoint knows of it: then its form is looked at too, before one does.
+    """
     try:
         link = chain.link(line)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None, (Kind.UNREADABLE, "it is no audit record")
     if link is None:
         return None, (Kind.CHANGED, "its bytes are not those of its hash: it was changed after it was written")
     if link.incident != incident:
         return None, (Kind.BROKEN, f"it is a record of {link.incident}: it was moved here, or the file was swapped")
+    if is_new and not chain.is_canonical(line):
+        return None, (Kind.UNREADABLE, "it is not canonical JSON: Endpoint Medic writes no such line")
     if link.seq != seq or link.previous != previous:
         return None, (Kind.BROKEN, "it does not follow the one before it: one was put in, taken out or moved")
     return link, None
 
 
-def _why_late(at: datetime, before: datetime, since: datetime | None, heads: Heads) -> str | None:
+def _why_late(at: datetime, before: datetime | None, since: datetime | None, heads: Heads) -> str | None:
     """Give what is wrong with the time of a record: it lies before that of one that came before it.
 
     Args:
         since: When the last checkpoint was taken, for a record that it does not know of.
     """
-    if at < before - _SKEW:
-        return f"before that of the record before it, {before:%Y-%m-%d %H:%M:%S} UTC"
-    if since is not None and at < since:
+    if before is not None and before - at > _SKEW:
+        return f"before that of the record before it, {_time(before)}"
+    if since is not None and since - at > _SKEW:
         return f"before checkpoint {_number(heads)}, which does not know of it: it was put in later"
     return None
 
 
-def _clock(file: str, incident: str, record: int, words: str) -> Finding:
+def _why_not_ended(lines: int, rest: bytes, *, is_last: bool) -> tuple[Kind, str] | None:
+    """Give why a file of records cannot end as it does."""
+    if rest:
+        return Kind.HALF_WRITTEN, _HALF.format("record")
+    words = _why_not_full(lines, rolls.MOST_LINES, is_last=is_last)
+    return None if words is None else (Kind.BROKEN, words)
+
+
+def _clock(file: str, link: chain.Link, words: str) -> Finding:
     words = f"its time lies {words}, or a clock ran backwards"
-    return Finding(what=Kind.CLOCK, file=file, incident=incident, record=record, words=words)
+    return Finding(what=Kind.CLOCK, file=file, incident=link.incident, record=link.seq, words=words)
 
 
 def removed(incident: str, heads: Heads) -> Finding:
@@ -415,6 +480,10 @@ def _audit_names(copy: Copy, report: Report) -> Iterator[str]:
             yield name
         elif not is_ours(name):
             report(Finding(what=Kind.FOREIGN, file=name, words="Endpoint Medic writes no file of such a name here"))
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _number(heads: Heads) -> int:

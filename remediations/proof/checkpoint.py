@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FIRST = "0" * 64  # what the first checkpoint names as the one before it
 FOLDER = "checkpoints"
+MOST_LINES = 1_000  # of one of its files
 
 
 class Head(Struct, frozen=True, kw_only=True):
@@ -124,9 +125,12 @@ def _public(key: "Ed25519PrivateKey") -> str:
 
 def _decoded(text: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        content = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise ValueError("it is not base64") from error
+    if base64.b64encode(content).decode() != text:  # the last digit has bits that stand for nothing
+        raise ValueError("it is not base64 as anybody writes it")
+    return content
 
 
 # ---------------------------------------------------------------------------------------------- proofs

@@ -17,7 +17,7 @@ def prove(store: Store, incident: str, record: int) -> Proof | str:
     findings: list[Finding] = []
     heads = checking.heads_of(store, findings.append)
     head = heads.latest.get(incident)
-    if findings:
+    if not checking.holds(findings):
         return f"the checkpoints do not hold: {findings[0].words}"
     if heads.last is None or head is None:
         return f"no checkpoint knows of {incident} yet"

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import socket
 import threading
 import time
@@ -13,8 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import structlog
 from azure.core.exceptions import ClientAuthenticationError
+from structlog.testing import capture_logs
+from typer.testing import CliRunner
 
+from functions import timers
+from local.cli import app
 from remediations.adapters import topic as topics
 from remediations.adapters.outbox import FolderNotifier
 from remediations.adapters.teams import TeamsNotifier
@@ -22,7 +28,11 @@ from remediations.adapters.topic import TopicNotifier
 from remediations.adapters.webhook import WebhookNotifier
 from remediations.approval.notice import Kind
 from remediations.ports import Delivery, Message
+from remediations.proof import anchoring
+from remediations.trail import Trail
 from tests.builders import DEPLOYMENT, NOON, WORKSPACE
+from tests.commands import settle
+from tests.trails import CHECKPOINTS, KEY, make_record
 
 SECRET = "/workflows/0f1e2d/triggers/p4th-s3cret?api-version=1&sig=s1gn-s3cret"
 CARD = {
@@ -345,6 +355,62 @@ def test_an_event_is_named_in_pascal_case(kind):
 def test_a_source_is_a_uri_also_where_a_group_s_name_is_none():
     resource = DEPLOYMENT.replace("/resourceGroups/", "/resourceGroups/my (own) ")
     assert "/resourceGroups/my%20(own)%20" in topics.event_of(make_message(resource=resource)).source
+
+
+@pytest.fixture
+def signing(host, monkeypatch, tmp_path):
+    """A trail in a folder with something to sign, and the topic that is told of it."""
+    settings = {"MEDIC_ANCHOR_KEY": KEY, "MEDIC_OUTCOME_TOPIC": f"{host.url}/api/events"}
+    trail = settle(monkeypatch, tmp_path, **settings)
+    trail.append_record(make_record(0))
+    structlog.reset_defaults()
+    return trail
+
+
+def verdict_of(event, tmp_path, *, code):
+    """What the command says of the trail, beside an event that was kept."""
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    done = CliRunner().invoke(app, ["audit", "verify", "--checkpoint", str(tmp_path / "event.json"), "--json"])
+    assert done.exit_code == code, done.output
+    return json.loads(done.stdout)
+
+
+def test_the_timer_publishes_each_checkpoint_whole_and_verify_takes_the_event(host, signing, tmp_path):
+    host.status = 200
+    timers.anchor()
+    timers.anchor()
+    assert len(host.requests) == 1
+    (event,) = host.body
+    assert (event["type"], event["subject"]) == ("EndpointMedic.Audit.Checkpoint", "checkpoint 1")
+    line = json.loads(signing.store.read(CHECKPOINTS))
+    assert event["data"] == line["checkpoint"]
+    assert verdict_of(event, tmp_path, code=0)["last"] == event["data"]
+    shutil.rmtree(signing.store.root)
+    Trail(signing.store).append_record(make_record(0, facts={"cause": "forged"}))
+    anchoring.anchor(signing.store, KEY, NOON)
+    assert verdict_of(event, tmp_path, code=1)["first_bad"]["what"] == "rewritten"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 503])
+def test_a_topic_that_refuses_a_checkpoint_is_an_error_in_the_log_and_the_checkpoint_stands(host, signing, status):
+    host.status = status
+    with capture_logs() as logs:
+        timers.anchor()
+    assert [line["event"] for line in logs] == ["checkpoint.written", "checkpoint.untold"]
+    assert (logs[1]["log_level"], logs[1]["number"]) == ("error", 1)
+    assert str(status) in logs[1]["why"]
+    assert signing.store.read(CHECKPOINTS).count(b"\n") == 1
+
+
+@pytest.mark.usefixtures("signing")
+@pytest.mark.parametrize(("status", "code", "taken"), [(200, 0, True), (403, 1, None), (503, 1, False)])
+def test_the_command_says_whether_the_topic_took_it(host, status, code, taken):
+    host.status = status
+    done = CliRunner().invoke(app, ["audit", "anchor", "--json"])
+    assert done.exit_code == code, done.output
+    found = json.loads(done.stdout)
+    assert (found["is_new"], found["topic"]["taken"]) == (True, taken)
+    assert "secret" not in done.output
 
 
 def test_a_topic_without_a_token_is_tried_again():
