@@ -37,6 +37,7 @@ from remediations.catalogue import CAUSES
 from remediations.classification import classify, wanted
 from remediations.model import (
     Absent,
+    ActivityRow,
     Answer,
     Decision,
     End,
@@ -49,6 +50,7 @@ from remediations.model import (
     Outcome,
     Plan,
     ProvisioningState,
+    Reading,
     ResourceId,
     Status,
     Touch,
@@ -297,42 +299,54 @@ def decided(plan: Plan, seen: Situation) -> Decision:
     return guards.decide(plan, seen, ACTIONS[plan.action].guards, situation_digest="")
 
 
-def close_intents() -> list[tuple[str, Outcome]]:
-    """Close the intents that ended incidents left open, by reading the world; give the incidents and what it shows.
+def left_open() -> list[tuple[Intent, Outcome]]:
+    """Give the intents that ended incidents left open, with what the world shows of each; nothing is kept of it.
 
     Those of other incidents their own walks close.
     """
     own = services()
-    closed: list[tuple[str, Outcome]] = []
-    for intent in list(own.trail.open_intents()):
+    found: list[tuple[Intent, Outcome]] = []
+    for name in own.trail.open_intents():
         try:
-            outcome = _closed(own, intent) if own.trail.ended(intent.incident_id) is not None else None
-        except ValueError as error:
-            log.error("intent.unreadable", incident_id=intent.incident_id, why=str(error))  # noqa: TRY400
+            intent = own.trail.intent_named(name)
+            outcome = _seen(own, intent) if own.trail.ended(intent.incident_id) is not None else None
+        except ValueError as error:  # verify finds it as well
+            log.error("intent.unreadable", name=name, why=str(error))  # noqa: TRY400 - the record is at fault
             continue
-        closed += [] if outcome is None else [(intent.incident_id, outcome)]
-    return closed
+        found += [] if outcome is None else [(intent, outcome)]
+    return found
 
 
-def _closed(own: Services, intent: Intent) -> Outcome | None:
-    """Close an open intent by reading the world, and give what it says; None while its creator may still be sending."""
-    decision = own.evidence.find(Decision, intent.decision)
-    if decision is None:
-        outcome = _lost(own, intent) if own.clock() - intent.at > 2 * own.settings.send_within else None
-    else:
-        outcome = _found(own, decision.plan, intent.step, intent.attempt)
-    if outcome is None or outcome.status is Status.PENDING:
+def close_intent(intent: Intent, outcome: Outcome) -> None:
+    """Keep what came of an intent, by what the world shows."""
+    own = services()
+    own.journal.intended(intent)  # its creator may have died before it could
+    kept = execution.close(intent, outcome, trail=own.trail, journal=own.journal)
+    log.warning("intent.closed", incident_id=intent.incident_id, status=str(kept.status))
+
+
+def _seen(own: Services, intent: Intent) -> Outcome | None:
+    """Give what the world shows of an open intent; None while its creator may still be sending."""
+    if own.clock() - intent.at < 2 * own.settings.send_within:
         return None
-    log.warning("intent.closed", incident_id=intent.incident_id, status=str(outcome.status))
-    return outcome
+    why, decision = "is kept no more", None
+    try:
+        decision = own.evidence.find(Decision, intent.decision)
+    except ValueError:
+        why = "cannot be read any more"
+    if decision is None or decision.plan.action not in ACTIONS:
+        words = f"the answer was lost, and what was planned {why}: whether {intent.call} took effect is not known"
+        return Outcome(status=Status.UNCLEAR, words=words, request_id=intent.request_id)
+    plan = decision.plan
+    return execution.seen(intent, plan, ACTIONS[plan.action], _world(own, plan, intent.step))
 
 
-def _lost(own: Services, intent: Intent) -> Outcome:
-    """Close an intent of which nothing tells any more what was planned: a person has to look."""
-    own.journal.intended(intent)
-    words = f"the answer was lost, and what was planned is kept no more: whether {intent.call} took effect is not known"
-    outcome = Outcome(status=Status.UNCLEAR, words=words, request_id=intent.request_id)
-    return execution.close(intent, outcome, trail=own.trail, journal=own.journal)
+def _world(own: Services, plan: Plan, number: int) -> execution.World:
+    def log_of_it() -> Reading[tuple[ActivityRow, ...]]:
+        began = plan.diagnosis.incident.began_at  # before any of its calls
+        return enrichment.log_of(own.reads(), plan.calls[number].path, began, own.clock())
+
+    return execution.World(evidence=partial(_evidence_for, own, plan, number), log=log_of_it)
 
 
 def _found(own: Services, plan: Plan, number: int, attempt: int) -> Outcome | None:
@@ -344,7 +358,7 @@ def _found(own: Services, plan: Plan, number: int, attempt: int) -> Outcome | No
         action=ACTIONS[plan.action],
         trail=own.trail,
         journal=own.journal,
-        world=partial(_evidence_for, own, plan, number),
+        world=_world(own, plan, number),
         send_within=own.settings.send_within,
     )
 
@@ -353,8 +367,12 @@ def _closed_own(own: Services, incident: Incident) -> bool:
     """Close what an interrupted walk of this incident left open; False while that has to wait."""
     effects = own.trail.effects_on(incident.resource.key)
     mine = [effect for effect, outcome in effects if outcome is None and effect.incident_id == incident.id]
-    intents = [own.trail.intent(effect.plan, effect.step, effect.attempt) for effect in mine]
-    return all(_closed(own, intent) is not None for intent in intents if intent is not None)
+    opened = [own.trail.intent(effect.plan, effect.step, effect.attempt) for effect in mine]
+    seen = [(intent, _seen(own, intent)) for intent in opened if intent is not None]
+    for intent, outcome in seen:
+        if outcome is not None:
+            close_intent(intent, outcome)
+    return all(outcome is not None for _, outcome in seen)
 
 
 def check(step: Order) -> Order:

@@ -18,7 +18,7 @@ from remediations.audit import asked_about
 from remediations.model import Disposition, Incident, Json, Outcome, Reception, Status
 from remediations.proof import anchoring
 from remediations.services import Services, services
-from remediations.trail import Intake, Question
+from remediations.trail import Intake, Intent, Question
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ async def sweep(client: df.DurableFunctionsClient) -> None:
     own = await asyncio.to_thread(services)
     unfinished = await asyncio.to_thread(lambda: list(_unfinished(own)))
     restarted = [instance for instance, order in unfinished if await schedule(client, instance, order)]
-    closed = await asyncio.to_thread(activities.close_intents)
+    closed = await _close_intents(own, client)
     found = await asyncio.to_thread(lambda: list(_untold(own)))
     started = 0
     for reception, admitted in found:
@@ -45,11 +45,8 @@ async def sweep(client: df.DurableFunctionsClient) -> None:
     for incident_id, plan in unheard:
         await ring(client, incident_id, plan)
     untold = await asyncio.to_thread(lambda: list(_untold_ends(own)))
-    unclear = await asyncio.to_thread(lambda: list(_unclear(own, closed)))
-    told = [key for key, order in (*untold, *unclear) if await schedule(client, key, order, name="notify")]
-    log.info(
-        "sweep.done", restarted=len(restarted), closed=len(closed), started=started, told=len(told), rung=len(unheard)
-    )
+    told = [key for key, order in untold if await schedule(client, key, order, name="notify")]
+    log.info("sweep.done", restarted=len(restarted), closed=closed, started=started, told=len(told), rung=len(unheard))
 
 
 async def purge(client: df.DurableFunctionsClient) -> None:
@@ -168,12 +165,24 @@ def _untold_ends(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:
             yield f"tell-{order['key']}", order
 
 
-def _unclear(own: Services, closed: Iterable[tuple[str, Outcome]]) -> Iterator[tuple[str, dict[str, Json]]]:
-    """Give whom to tell of effects of which the world does not show what came of them: a person has to look."""
-    for incident_id, outcome in closed:
-        order = telling.order(own, incident_id, Kind.INCONCLUSIVE) if outcome.status is Status.UNCLEAR else None
-        if order is not None and {channel.name for channel in own.notifiers} - telling.done(own, order):
-            yield f"tell-{order['key']}", order
+async def _close_intents(own: Services, client: df.DurableFunctionsClient) -> int:
+    """Close what ended incidents left open; give how many. Who has to look is told before: a sweep that dies in
+    between finds the intent open, and tells again."""
+    found = await asyncio.to_thread(activities.left_open)
+    for intent, outcome in found:
+        order = await asyncio.to_thread(_unclear, own, intent, outcome)
+        if order is not None:
+            await schedule(client, f"tell-{order['key']}", order, name="notify")
+        await asyncio.to_thread(activities.close_intent, intent, outcome)
+    return len(found)
+
+
+def _unclear(own: Services, intent: Intent, outcome: Outcome) -> dict[str, Json] | None:
+    """Give what people are to be told of an effect that the world does not show; None if they know that it is so."""
+    order = telling.order(own, intent.incident_id, Kind.INCONCLUSIVE) if outcome.status is Status.UNCLEAR else None
+    if order is None or not {channel.name for channel in own.notifiers} - telling.done(own, order):
+        return None
+    return {**order, "since": outcome.words}
 
 
 def _listed[T](items: Callable[[], Iterable[T]]) -> Iterator[T]:

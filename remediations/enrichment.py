@@ -282,12 +282,22 @@ def _history(
     return Found((*rows.value, *above.value)) if isinstance(above, Found) else above
 
 
+def log_of(reads: Reads, path: str, since: datetime, now: datetime) -> Reading[tuple[ActivityRow, ...]]:
+    """Give what the Activity Log has about one resource since a time; it may be minutes behind."""
+    return _log(reads, path.split("/")[2], since, now + _LOOK_AHEAD, f"resourceUri eq '{path}'")
+
+
 def _rows(reads: Reads, incident: Incident, now: datetime, which: str) -> Reading[tuple[ActivityRow, ...]]:
-    start = incident.began_at - _LOOK_BACK
     end = max(now, incident.failed_at) + _LOOK_AHEAD
+    return _log(reads, incident.resource.subscription, incident.began_at - _LOOK_BACK, end, which)
+
+
+def _log(
+    reads: Reads, subscription: str, start: datetime, end: datetime, which: str
+) -> Reading[tuple[ActivityRow, ...]]:
     times = f"eventTimestamp ge '{start:%Y-%m-%dT%H:%M:%SZ}' and eventTimestamp le '{end:%Y-%m-%dT%H:%M:%SZ}'"
     path = (
-        f"/subscriptions/{incident.resource.subscription}/providers/Microsoft.Insights/eventtypes/management/values"
+        f"/subscriptions/{subscription}/providers/Microsoft.Insights/eventtypes/management/values"
         f"?api-version={ACTIVITY_API_VERSION}&$filter={times} and {which}"
     )
     reading = reads.get_all(path, most=_MAX_ROWS)

@@ -8,14 +8,30 @@ and then reads the world: done, not done (the next attempt may send), or unclear
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from remediations import codec
 from remediations.actions.action import Action, Changed, Kept, nothing_kept
 from remediations.audit import Journal
-from remediations.model import Evidence, Found, Incident, Outcome, Plan, Status
+from remediations.model import ActivityRow, Evidence, Found, Incident, Outcome, Plan, Reading, Status
 from remediations.ports import Reads, Reply, Writes
 from remediations.trail import Effect, Intent, Slot, Trail
+
+_SKEW = timedelta(minutes=1)  # between our clock and Azure's
+_TAKEN = frozenset({"Started", "Accepted", "Succeeded"})
+
+
+class World(Struct, frozen=True):
+    """How to read what became of a call.
+
+    Attributes:
+        evidence: Gives fresh evidence of what it touches.
+        log: Gives what the Activity Log has about that since the call was intended.
+    """
+
+    evidence: Callable[[], Evidence]
+    log: Callable[[], Reading[tuple[ActivityRow, ...]]]
 
 
 def found(
@@ -26,14 +42,14 @@ def found(
     action: Action,
     trail: Trail,
     journal: Journal,
-    world: Callable[[], Evidence],
+    world: World,
     send_within: timedelta,
 ) -> Outcome | None:
     """Give what came of an attempt at a step that somebody has begun; None if nobody has.
 
     Args:
         number: Of the step in the plan.
-        world: Reads fresh evidence; asked only when the answer was lost.
+        world: Asked only when the answer was lost.
         send_within: The longest that one send may take. After twice that, the creator cannot send any more.
     """
     intent = trail.intent(plan.digest, number, attempt)
@@ -48,18 +64,35 @@ def found(
     if wait > timedelta(0):
         words = "the call was begun a moment ago; its answer is not there"
         return Outcome(status=Status.PENDING, words=words, request_id=intent.request_id, retry_after=wait)
-    after = world()
+    return close(intent, seen(intent, plan, action, world), trail=trail, journal=journal)
+
+
+def seen(intent: Intent, plan: Plan, action: Action, world: World) -> Outcome:
+    """Give what the world shows of a call whose answer was lost; nothing is kept of it."""
+    number, after = intent.step, world.evidence()
     status = action.landed(plan, number, after)
     words = {
         Status.ACCEPTED: "the answer was lost; Azure shows that the call took effect",
         Status.NOT_DONE: "the answer was lost; Azure shows that nothing was done",
         Status.AGAIN: "the answer was lost; sending it again does no harm",
     }.get(status, "the answer was lost, and Azure does not show whether the call took effect")
+    if status is Status.ACCEPTED and plan.calls[number].method == "DELETE" and _is_anothers(intent, world.log()):
+        status = Status.UNCLEAR  # what is gone tells of itself not who took it away
+        words = (
+            "the answer was lost, and the Activity Log shows that somebody else deleted what this call was to delete"
+        )
     shown = after.resource.value if isinstance(after.resource, Found) else None
     is_shown = status is Status.ACCEPTED and plan.steps[number].is_rerun
     url = shown.operation_url if shown is not None and is_shown else None
-    read = Outcome(status=status, words=words, request_id=intent.request_id, operation_url=url)
-    return close(intent, read, trail=trail, journal=journal)
+    return Outcome(status=status, words=words, request_id=intent.request_id, operation_url=url)
+
+
+def _is_anothers(intent: Intent, log: Reading[tuple[ActivityRow, ...]]) -> bool:
+    """Tell whether the log has a deletion since the intent, and none of its own."""
+    rows = log.value if isinstance(log, Found) else ()
+    late = [row for row in rows if row.at > intent.at - _SKEW and row.status in _TAKEN]
+    deletions = [row for row in late if row.operation_name.lower().endswith("/delete")]
+    return bool(deletions) and all(row.client_request_id != intent.request_id for row in deletions)
 
 
 def execute(

@@ -7,6 +7,8 @@ meantime is asked of nobody any more.
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from remediations import codec
 from remediations.approval import card, token
 from remediations.approval.notice import Kind, Notice
@@ -16,7 +18,7 @@ from remediations.classification import classify
 from remediations.model import AuditRecord, Decision, Diagnosis, End, Evidence, Json
 from remediations.ports import Message
 from remediations.services import Services
-from remediations.trail import Ended, Question
+from remediations.trail import Question
 
 type Order = dict[str, Any]
 
@@ -72,6 +74,8 @@ def message(own: Services, order: Order) -> Message | None:
     found = notice(own, order["incident"], kind, plan=order["plan"])
     if found is None or (kind is Kind.ASKED and _is_answered(own, found.question)):
         return None
+    if "since" in order:  # what turned out about an effect once the incident had ended
+        found = replace(found, words=f"{found.words}. Since: {order['since']}")
     return Message(
         key=order["key"],
         kind=kind,
@@ -105,7 +109,7 @@ def notice(own: Services, incident_id: str, kind: Kind, *, plan: str | None = No
     if answered is not None:
         at, words = answered.at, answered.words
     elif ended is not None:
-        at, words = ended.at, f"{ended.words}{_since(records, ended)}"
+        at, words = ended.at, ended.words
     else:
         at, words = (own.clock() if question is None else question.at), ""
     evidence = _last(records, "diagnosis", "evidence")
@@ -121,12 +125,6 @@ def notice(own: Services, incident_id: str, kind: Kind, *, plan: str | None = No
         votes=() if question is None else own.trail.votes(question.plan),
         link=link(own, question) if kind is Kind.ASKED and question is not None else page(own, incident_id),
     )
-
-
-def _since(records: Sequence[AuditRecord], ended: Ended) -> str:
-    """Give what turned out about an effect once the incident had ended."""
-    late = [record for record in records if record.stage == "outcome" and record.at > ended.at]
-    return "".join(f". Since: {record.facts.get('words')}" for record in late)
 
 
 def _last(records: Sequence[AuditRecord], stage: str, name: str) -> str | None:

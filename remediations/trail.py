@@ -442,13 +442,15 @@ class Trail:
         outcomes = [outcome for effect, outcome in effects if effect.incident_id == incident.id]
         return any(outcome is None or outcome.status is Status.ACCEPTED for outcome in outcomes)
 
-    def open_intents(self) -> Iterator[Intent]:
-        """Give the intents without an outcome, found by their names alone."""
+    def open_intents(self) -> tuple[str, ...]:
+        """Give the names of the intents without an outcome."""
         names = [name.rpartition("/") for name in self.store.list("effects/")]
         closed = {base for base, _, last in names if last == "outcome"}
-        for base, _, last in names:
-            if last == "intent" and base not in closed:
-                yield codec.decode(Intent, self.store.read(f"{base}/intent"))
+        return tuple(f"{base}/{last}" for base, _, last in names if last == "intent" and base not in closed)
+
+    def intent_named(self, name: str) -> Intent:
+        """Give the intent of a name; raises ValueError if it cannot be read."""
+        return codec.decode(Intent, self.store.read(name))
 
     def intents(self) -> Iterator[tuple[Intent, Outcome | None]]:
         """Give every intent with its outcome, for the checkers."""

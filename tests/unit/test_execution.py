@@ -13,22 +13,27 @@ from remediations.actions.action import Body, Changed
 from remediations.actions.retry import RETRY
 from remediations.adapters.arm import NoWrites
 from remediations.errors import StoreUnavailable, WriteInDryRun
-from remediations.execution import execute, found, outcome_of, request_id_of
-from remediations.model import Absent, ErrorDetail, Found, Outcome, Status, Step, Unknown
+from remediations.execution import World, execute, found, outcome_of, request_id_of
+from remediations.execution import seen as seen_of
+from remediations.model import Absent, Call, ErrorDetail, Found, Outcome, Status, Step, Unknown
 from remediations.ports import Reply
 from remediations.trail import Slot
 from tests.builders import (
+    DELETE,
     DEPLOYMENT,
     FAILED_AT,
     NOON,
     SUBSCRIPTION,
+    WRITE,
     FakeReads,
     FakeWrites,
     make_call,
     make_evidence,
     make_incident,
+    make_intent,
     make_journal,
     make_plan,
+    make_row,
     make_state,
     make_trail,
     store_of,
@@ -68,6 +73,10 @@ def sent(trail, writes=None, *, clock=None, plan=None, number=0, attempt=1, budg
     )
 
 
+def world_of(evidence=None, log=None):
+    return World(evidence=lambda: evidence or make_evidence(), log=lambda: log or Unknown("no log in this test"))
+
+
 def seen(trail, *, clock=None, world=None, attempt=1):
     return found(
         make_plan(),
@@ -76,7 +85,7 @@ def seen(trail, *, clock=None, world=None, attempt=1):
         action=RETRY_AS_PLANNED,
         trail=trail,
         journal=make_journal(trail, clock or Clock()),
-        world=lambda: world or make_evidence(),
+        world=world_of(world),
         send_within=MINUTE,
     )
 
@@ -395,7 +404,7 @@ def test_while_the_creator_may_still_send_the_world_is_not_asked():
         action=RETRY_AS_PLANNED,
         trail=trail,
         journal=make_journal(trail, clock),
-        world=world,
+        world=World(evidence=world, log=world),
         send_within=MINUTE,
     )
     assert outcome is not None
@@ -480,3 +489,36 @@ def test_the_first_failure_of_an_incident_is_what_the_effect_is_counted_under():
     assert (effect.cause_id, effect.incident_id, effect.at) == ("canceled-higher-priority", make_incident().id, NOON)
     assert outcome is not None
     assert effect.at > FAILED_AT
+
+
+# ------------------------------------------------------------------- a deletion whose answer was lost, and others
+
+GONE = make_evidence(resource=Absent())
+OURS = "medic-request-1"
+CALL = Call(method="DELETE", path=DEPLOYMENT, api_version="v")
+DELETION = make_plan(steps=(Step(call=CALL, target=(DEPLOYMENT.lower(),), is_rerun=True),))
+
+
+@pytest.mark.parametrize(
+    ("rows", "status"),
+    [
+        pytest.param(None, Status.ACCEPTED, id="the log cannot be read"),
+        pytest.param([], Status.ACCEPTED, id="the log is behind"),
+        pytest.param([{"client_request_id": OURS}], Status.ACCEPTED, id="ours"),
+        pytest.param([{"client_request_id": "a-person"}], Status.UNCLEAR, id="somebody else's"),
+        pytest.param([{"client_request_id": None}], Status.UNCLEAR, id="of nobody that is known"),
+        pytest.param(
+            [{"client_request_id": "x"}, {"client_request_id": "medic-request-1"}], Status.ACCEPTED, id="both"
+        ),
+        pytest.param([{"client_request_id": "x", "status": "Failed"}], Status.ACCEPTED, id="another's that failed"),
+        pytest.param([{"client_request_id": "x", "operation_name": WRITE}], Status.ACCEPTED, id="another's write"),
+        pytest.param([{"client_request_id": "x", "at": NOON - 2 * MINUTE}], Status.ACCEPTED, id="before the intent"),
+    ],
+)
+def test_what_is_gone_was_deleted_by_us_unless_the_log_names_somebody_else(rows, status):
+    plain = {"at": NOON, "status": "Succeeded", "operation_name": DELETE}
+    log = None if rows is None else Found(tuple(make_row(**{**plain, **row}) for row in rows))
+    intent = make_intent(at=NOON, request_id=OURS)
+    outcome = seen_of(intent, DELETION, RETRY_AS_PLANNED, world_of(GONE, log))
+    assert outcome.status is status
+    assert ("somebody else deleted" in outcome.words) is (status is Status.UNCLEAR)

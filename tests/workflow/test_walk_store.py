@@ -1,21 +1,25 @@
 """A store that fails under the walk: no audit, no action; and what a lost record leaves behind."""
 
+import asyncio
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import grpc  # type: ignore[import-untyped]
 import pytest
 from durabletask.client import OrchestrationStatus
 from durabletask.entities import EntityInstanceId
 
 from functions import timers
 from local.arm.schema import Denial
-from remediations import desk, settings, telling
-from remediations.model import End, Status
+from remediations import desk, services, settings, telling
+from remediations.approval.notice import Kind
+from remediations.model import End
 from remediations.ports import Delivery
 from remediations.services import Services
 from remediations.trail import Ended
-from tests.builders import NOON, make_incident, make_intent, make_journal, make_outcome
+from tests.builders import NOON, make_effect, make_incident, make_intent, make_journal
 from tests.workflow.theatre import eventually
 
 HOUR = timedelta(hours=1)
@@ -169,16 +173,83 @@ def test_without_the_evidence_of_its_decision_an_intent_is_left_to_people(open_i
     assert words.startswith("the answer was lost, and what was planned is kept no more: whether PUT /subscriptions/")
 
 
-def test_people_are_told_of_an_unclear_effect_unless_they_were_told_that_the_end_is(tmp_path):
-    own = Services(settings.load({"MEDIC_STORE": str(tmp_path), "MEDIC_DEV_SIGN_IN": OID}), clock=lambda: NOON)
-    own.trail.open_incident(make_incident(), "n", NOON)
-    own.trail.end_incident(Ended(at=NOON - HOUR, end=End.REFUSED, words="paused", incident=make_incident()))
-    unclear, done = make_outcome(status=Status.UNCLEAR, words="nobody knows"), make_outcome()
-    make_journal(own.trail).came_of(make_intent(), unclear)
-    (key, order) = next(timers._unclear(own, [(make_incident().id, done), (make_incident().id, unclear)]))
-    assert (key, order["kind"]) == (f"tell-{order['key']}", "inconclusive")
+def test_a_decision_that_was_changed_leaves_its_intent_to_people_as_well(open_intent):
+    story = open_intent()
+    (intent, _) = story.intents()[0]
+    kept = story.theatre.folder / "evidence" / intent.decision[:2] / intent.decision
+    kept.write_bytes(kept.read_bytes() + b" ")
+    status, words = swept(story)
+    assert status == "unclear"
+    assert words.startswith("the answer was lost, and what was planned cannot be read any more: whether PUT /subs")
+
+
+def test_an_intent_that_cannot_be_read_stops_no_sweep(open_intent):
+    story = open_intent()
+    story.trail.store.create(f"effects/{'0' * 64}/0/1/intent", b"{}")
+    eventually(lambda: story.sweep() or story.records(stage="outcome"), "the sweep left the intent open")
+    assert [record.facts["status"] for record in story.records(stage="outcome")] == ["accepted"]
+
+
+class Hub:
+    """As much of a task hub's client as a sweep schedules with; it refuses what it is told to."""
+
+    def __init__(self) -> None:
+        self.refuses = False
+        self.scheduled: list[dict[str, Any]] = []
+
+    async def get_orchestration_state(self, *_: Any, **__: Any) -> None:
+        return None
+
+    async def schedule_new_orchestration(self, name: str, *, input: dict[str, Any], instance_id: str) -> None:  # noqa: A002
+        if self.refuses:
+            raise Refusing
+        assert (name, instance_id) == ("notify", f"tell-{input['key']}")
+        self.scheduled.append(input)
+
+    def close_intents(self, own: Services) -> int:
+        client: Any = self
+        return asyncio.run(timers._close_intents(own, client))
+
+
+class Refusing(grpc.RpcError):
+    """The hub does not answer."""
+
+
+@pytest.fixture
+def own(tmp_path):
+    """The services of an app with one incident that was refused, and whose intent nobody has closed."""
+    made = Services(settings.load({"MEDIC_STORE": str(tmp_path), "MEDIC_DEV_SIGN_IN": OID}), clock=lambda: NOON)
+    made.trail.open_incident(make_incident(), "n", NOON)
+    made.trail.open_intent(make_effect(at=NOON - HOUR), make_intent(at=NOON - HOUR), ("target",))
+    made.trail.end_incident(Ended(at=NOON - HOUR, end=End.REFUSED, words="paused", incident=make_incident()))
+    services.use(made)
+    yield made
+    services.use(None)
+
+
+def test_people_are_told_of_an_unclear_effect_before_it_is_closed(own):
+    hub = Hub()
+    hub.refuses = True
+    with pytest.raises(Refusing):  # the next sweep finds the intent as open as before
+        hub.close_intents(own)
+    assert len(own.trail.open_intents()) == 1
+    hub.refuses = False
+    assert hub.close_intents(own) == 1
+    assert own.trail.open_intents() == ()
+    (order,) = hub.scheduled
     message = telling.message(own, order)
     assert message is not None
-    assert message.facts["words"] == "paused. Since: nobody knows"
+    assert message.kind == "inconclusive"
+    assert str(message.facts["words"]).startswith("paused. Since: the answer was lost, and what was planned is kept no")
+    assert hub.close_intents(own) == 0
+
+
+def test_who_was_told_that_the_end_is_inconclusive_is_not_told_again(own):
+    order = telling.order(own, make_incident().id, Kind.INCONCLUSIVE)
+    assert order is not None
+    message = telling.message(own, order)
+    assert message is not None
     make_journal(own.trail).told(message, "folder", Delivery(taken=True, words="it did"), attempt=1)
-    assert list(timers._unclear(own, [(make_incident().id, unclear)])) == []
+    hub = Hub()
+    assert hub.close_intents(own) == 1
+    assert hub.scheduled == []
