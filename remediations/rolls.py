@@ -31,6 +31,11 @@ def file_of(folder: str, number: int) -> str:
     return f"{folder}/{number:04d}.jsonl"
 
 
+def is_first(name: str) -> bool:
+    """Tell whether a file is the first of its folder."""
+    return name.endswith("/0000.jsonl")
+
+
 def read(store: Store, folder: str, most: int = MOST_LINES) -> tuple[bytes, Place]:
     """Give all lines of a folder, and where the next one goes; raises StoreError."""
     parts: list[bytes] = []

@@ -45,11 +45,11 @@ from remediations.register import Kind, Line, Register
 
 _DAY, _KEY, _ID = r"\d{4}-\d{2}-\d{2}", r"[0-9a-f]{32}", r"[\w-]{1,200}"
 _OURS = re.compile(
-    rf"intake/{_DAY}/{_ID}|incidents/{_ID}/(?:opened|ended|joined/{_KEY})|audit/{_ID}/\d{{4,}}\.jsonl"
+    rf"intake/{_DAY}/{_ID}|incidents/{_ID}/(?:opened|ended|joined/{_KEY})|audit/{_ID}/\d{{4}}\.jsonl"
     rf"|resources/{_KEY}/{_ID}|targets/{_KEY}/{_ID}|effects/{_ID}/\d+/\d+/(?:intent|outcome|settled)|requests/{_ID}"
     rf"|budget/{_KEY}/{_ID}/\d{{8}}T\d{{2}}/\d{{4}}|results/{_KEY}/{_ID}/{_DAY}/{_ID}"
     rf"|approvals/{_ID}/(?:asked|decided|votes/{_KEY})|refused/{_DAY}/{_ID}|pauses/\d{{8}}T\d{{6}}Z-{_ID}"
-    rf"|days/{_DAY}/\d{{4,}}|checkpoints/\d{{4,}}\.jsonl",
+    rf"|days/{_DAY}/\d{{4,}}|checkpoints/\d{{4}}\.jsonl",
     re.ASCII,
 )
 _APPENDS = 20

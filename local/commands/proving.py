@@ -18,6 +18,7 @@ from remediations.proof.checkpoint import Proof
 from remediations.settings import Settings
 
 _ROOMS = ("audit", "checkpoints", "intake", "incidents")
+_LARGEST_PROOF = 256 * 1024 * 1024  # it holds every record of its incident from the one that it proves on
 type Rows = list[tuple[str, RenderableType]]
 
 
@@ -51,7 +52,7 @@ def verify(*, store: str | None, against: str | None, keys: list[str], as_json: 
 
 def _source(store: str) -> tuple[FolderCopy, Iterable[tuple[str, int | None, int]]] | None:
     """Give the files of a folder, and which of them are torn; None if the store is no folder."""
-    if store.startswith("http"):
+    if store.startswith(("http://", "https://")):
         return None
     folder = Path(store)
     root = folder / "trail" if (folder / "trail").is_dir() else folder
@@ -99,7 +100,8 @@ def _show_verdict(verdict: Verdict, store: str, *, is_pinned: bool, is_compared:
     console.print(head, Text(f" in {terminal.plain(store)}"), sep="", soft_wrap=True)
     last = verdict.last
     proved = (
-        "none: there is no checkpoint, and a chain alone can be rewritten whole"
+        f"none: {'no checkpoint holds' if verdict.found else 'there is no checkpoint'}, and a chain alone can be "
+        "rewritten whole"
         if last is None
         else f"{verdict.anchored:,}, by {terminal.counted(verdict.checkpoints, 'checkpoint')}, the last of "
         f"{terminal.moment_words(last.at)}"
@@ -109,7 +111,7 @@ def _show_verdict(verdict: Verdict, store: str, *, is_pinned: bool, is_compared:
         ("proved", proved),
         ("after it", f"{verdict.after_anchor:,}: chained, and proved by the next checkpoint")
         if verdict.ok
-        else ("not proved", f"{verdict.after_anchor:,}"),
+        else ("not proved", f"{verdict.records - verdict.anchored:,}"),
     ]
     for key in verdict.keys:
         rows.append(("signed by", key if is_pinned else f"{key}: no key was given to compare it with"))
@@ -189,7 +191,7 @@ def prove(name: str, *, record: int, output: str | None) -> int:
     own = terminal.own_services()
     found = proving.prove(own.trail.store, incident_named(own.trail, name), record)
     if isinstance(found, str):
-        raise terminal.CommandError(f"nothing proves it: {found}. `medic audit anchor` signs what there is now.")
+        raise terminal.CommandError(f"nothing proves it: {found}.")
     if output is None:
         terminal.say_json(found)
         return terminal.OK
@@ -200,7 +202,7 @@ def prove(name: str, *, record: int, output: str | None) -> int:
 def verify_proof(file: str, *, keys: list[str], as_json: bool) -> int:
     """Check a proof, without any trail."""
     try:
-        proof = codec.decode(Proof, terminal.read_input(file).encode())
+        proof = codec.decode(Proof, terminal.read_input(file, _LARGEST_PROOF).encode())
     except ValueError as error:
         fix = "Give what `medic audit prove` wrote."
         raise terminal.CommandError(f"{file} is no proof: {error}. {fix}") from error

@@ -180,22 +180,22 @@ def progress(words: str) -> Iterator[Callable[[str], None]]:
 # ---------------------------------------------------------------------------------------- what is asked
 
 
-def read_input(file: str) -> str:
-    """Give the text of a file, or of stdin for ``-``."""
+def read_input(file: str, most: int = _MOST_BYTES) -> str:
+    """Give the text of a file, or of stdin for ``-``; raises CommandError if it has more bytes than that."""
     if file == "-":
         if sys.stdin is None:  # its descriptor was closed
             return ""
         if sys.stdin.isatty():
             err().print("reading from the keyboard; end with Ctrl-D", style="dim")
-        return sys.stdin.buffer.read(_MOST_BYTES).decode(errors="replace")
+        return sys.stdin.buffer.read(most).decode(errors="replace")
     path = Path(file)
     try:
         with path.open("rb") as opened:
-            content = opened.read(_MOST_BYTES + 1)
+            content = opened.read(most + 1)
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}. Name a file, or - for stdin.") from error
-    if len(content) > _MOST_BYTES:
-        raise CommandError(f"{file} is larger than {_MOST_BYTES} bytes. Cut it to the error.")
+    if len(content) > most:
+        raise CommandError(f"{file} is larger than {most} bytes. Cut it to the error.")
     return content.decode(errors="replace")
 
 

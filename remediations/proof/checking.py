@@ -27,8 +27,8 @@ _SKEW = timedelta(minutes=2)  # between the clocks of two instances, and while a
 _MOST_FINDINGS = 100
 _HALF = "its last {} has no end: a writer died in the middle, or the copy was cut; those before it are whole"
 _REWRITTEN = "the chain holds, but a checkpoint was taken of other records: from here on they were rewritten"
-_AUDIT = re.compile(r"audit/[\w-]{1,200}/\d{4,}\.jsonl", re.ASCII)
-_CHECKPOINTS = re.compile(r"checkpoints/\d{4,}\.jsonl", re.ASCII)
+_AUDIT = re.compile(r"audit/[\w-]{1,200}/\d{4}\.jsonl", re.ASCII)
+_CHECKPOINTS = re.compile(r"checkpoints/\d{4}\.jsonl", re.ASCII)
 
 
 class Kind(StrEnum):
@@ -107,6 +107,7 @@ class Heads(Struct, frozen=True):
         tree: Of all heads.
         pages: How many checkpoints hold, and `last` the last of them.
         keys: That signed them.
+        goes_on: Whether the trail goes on from the checkpoint that was kept outside, if one was given.
     """
 
     marks: dict[str, dict[int, str]]
@@ -116,6 +117,7 @@ class Heads(Struct, frozen=True):
     pages: int
     last: Checkpoint | None
     keys: tuple[str, ...]
+    goes_on: bool = True
 
 
 class Chain(Struct, frozen=True):
@@ -159,27 +161,30 @@ def verify(
     """
     found = _Findings()
     heads = heads_of(copy, found.add, keys=keys, outside=outside)
-    incidents = records = anchored = 0
+    incidents = records = anchored = after = 0
     seen: set[str] = set()
     for incident, names in groupby(_audit_names(copy, found.add), key=lambda name: name.split("/")[1]):
         held = chain_of(copy, incident, list(names), heads, found.add)
         seen.add(incident)
         incidents += 1
         records += held.lines
-        anchored += held.proved
+        anchored += held.proved if heads.goes_on else 0
+        known = heads.latest.get(incident)
+        after += max(0, held.lines - (0 if known is None else known.records))
         if incidents % 100 == 0:
             tell(incidents)
     for incident in sorted(heads.latest.keys() - seen):
         found.add(removed(incident, heads))
     for name, confirmed, true in torn:
         if confirmed is not None or is_ours(name):  # else nothing was to be beside it
-            found.add(_torn(name, confirmed, true))
+            head = heads.latest.get(name.split("/")[1]) if is_audit(name) and rolls.is_first(name) else None
+            found.add(_torn(name, confirmed, true, proved=0 if head is None else min(true, head.length)))
     return Verdict(
         ok=found.count == 0,
         incidents=incidents,
         records=records,
         anchored=anchored,
-        after_anchor=records - anchored,
+        after_anchor=after,
         first_bad=next(iter(found.kept()), None),
         findings=found.kept(),
         found=found.count,
@@ -199,13 +204,18 @@ def is_audit(name: str) -> bool:
     return _AUDIT.fullmatch(name) is not None
 
 
-def _torn(name: str, confirmed: int | None, length: int) -> Finding:
+def _torn(name: str, confirmed: int | None, length: int, *, proved: int) -> Finding:
     if confirmed is None:
         words = "the hidden file beside it that holds its length is gone, or holds none: nothing can be appended to it"
         return Finding(what=Kind.REMOVED, file=name, words=words)
     if length < confirmed:
         words = f"it has {length} bytes where its writer confirmed {confirmed}: its end was cut"
         return Finding(what=Kind.CUT, file=name, words=words)
+    if confirmed < proved:
+        words = (
+            f"the hidden file beside it says {confirmed} bytes, where a checkpoint knows of {proved}: it was set back"
+        )
+        return Finding(what=Kind.CHANGED, file=name, words=f"{words}, and who reads by it does not see the others")
     words = f"{length - confirmed} bytes at its end no writer has confirmed: one died in the middle, or they were added"
     return Finding(what=Kind.HALF_WRITTEN, file=name, words=f"{words}; what is before them counts")
 
@@ -263,9 +273,17 @@ def heads_of(copy: Copy, report: Report, *, keys: Collection[str] = (), outside:
             latest[head.incident], place[head.incident] = head, number
         last, count = note, count + 1
         signed_by[note.key] = None
-    if outside is not None:
-        _compare(outside, passed, count, keys, report)
-    return Heads(marks=marks, latest=latest, place=place, tree=tree, pages=count, last=last, keys=tuple(signed_by))
+    goes_on = outside is None or _goes_on(outside, passed, count, keys, report)
+    return Heads(
+        marks=marks,
+        latest=latest,
+        place=place,
+        tree=tree,
+        pages=count,
+        last=last,
+        keys=tuple(signed_by),
+        goes_on=goes_on,
+    )
 
 
 def pages(copy: Copy, report: Report) -> Iterator[tuple[str, Page]]:
@@ -326,39 +344,43 @@ def _why_not(note: Checkpoint, last: Checkpoint | None, keys: Collection[str]) -
 
 def _why_not_of(page: Page, tree: merkle.Tree, latest: dict[str, Head], records: int) -> tuple[Kind, str] | None:
     """Give why the heads of a checkpoint are not those that were signed."""
-    note, known = page.checkpoint, {incident: head.records for incident, head in latest.items()}
+    note, grown = page.checkpoint, dict[str, int]()
     for head in page.heads:
-        before = known.get(head.incident, 0)
+        known = latest.get(head.incident)
+        before = grown.get(head.incident, 0 if known is None else known.records)
         if head.records <= before:
             return Kind.REWRITTEN, f"takes back records of {head.incident}: it knows of {head.records} of {before}"
         records += head.records - before
-        known[head.incident] = head.records
+        grown[head.incident] = head.records
+    incidents = len(latest) + sum(incident not in latest for incident in grown)
     if (note.leaves, note.root) != (tree.size, tree.root().hex()):
         return Kind.CHANGED, "does not hold the heads that were signed: they were changed"
-    if (note.incidents, note.records) != (len(known), records):
+    if (note.incidents, note.records) != (incidents, records):
         return Kind.CHANGED, f"tells of {note.records} records in {note.incidents} incidents, and its heads of others"
     return None
 
 
-def _compare(outside: Checkpoint, passed: Checkpoint | None, count: int, keys: Collection[str], report: Report) -> None:
-    """Report if the trail does not go on from a checkpoint that was kept outside.
+def _goes_on(outside: Checkpoint, passed: Checkpoint | None, count: int, keys: Collection[str], report: Report) -> bool:
+    """Tell whether the trail goes on from a checkpoint that was kept outside; report why not.
 
     Args:
         passed: The trail's own of that number, and `count` of them hold.
     """
     name = f"checkpoint {outside.number}, which was kept outside,"
+    what: Kind | None = None
     if not checkpoint.is_signed(outside):
-        words = f"{name} is not signed by the key that it names: take it from where it was kept once more"
-        report(Finding(what=Kind.SIGNATURE, record=outside.number, words=words))
+        what, words = Kind.SIGNATURE, "is not signed by the key that it names: take it from where it was kept once more"
     elif keys and outside.key not in keys:
-        words = f"{name} is signed by key {outside.key}, which is none of those given"
-        report(Finding(what=Kind.KEY, record=outside.number, words=words))
+        what, words = Kind.KEY, f"is signed by key {outside.key}, which is none of those given"
     elif passed is None:
-        words = f"{name} is not on the trail, of which {count} checkpoints hold: those behind were cut, or do not hold"
-        report(Finding(what=Kind.CUT, record=outside.number, words=words))
+        what = Kind.CUT
+        words = f"is not on the trail, of which {count} checkpoints hold: those behind were cut, or do not hold"
     elif passed != outside:
-        words = f"{name} was taken of another trail: this one was rewritten, and its checkpoints were signed anew"
-        report(Finding(what=Kind.REWRITTEN, record=outside.number, words=words))
+        what = Kind.REWRITTEN
+        words = "was taken of another trail: this one was rewritten, and its checkpoints were signed anew"
+    if what is not None:
+        report(Finding(what=what, record=outside.number, words=f"{name} {words}"))
+    return what not in {Kind.CUT, Kind.REWRITTEN}
 
 
 # ---------------------------------------------------------------------------------------------- records

@@ -20,9 +20,10 @@ def prove(store: Store, incident: str, record: int) -> Proof | str:
     if not checking.holds(findings):
         return f"the checkpoints do not hold: {findings[0].words}"
     if heads.last is None or head is None:
-        return f"no checkpoint knows of {incident} yet"
+        return f"no checkpoint knows of {incident} yet: `medic audit anchor` takes one"
     if not 0 <= record < head.records:
-        return f"checkpoint {heads.last.number} knows of records 0 to {head.records - 1} of {incident} alone"
+        known = f"checkpoint {heads.last.number} knows of records 0 to {head.records - 1} of {incident} alone"
+        return f"{known}; `medic audit anchor` takes the next one"
     leaves = [checkpoint.leaf_of(one) for _, page in checking.pages(store, findings.append) for one in page.heads]
     lines, _ = rolls.read(store, audit_folder(incident))
     proof = Proof(

@@ -422,8 +422,10 @@ def test_every_signed_record_is_proved_and_no_other(store):
             assert not isinstance(proof, str), proof
             assert checkpoint.why_unproved(proof) is None
             assert len(proof.lines) == records - record
-    assert proving.prove(store, "inc-a", 5) == "checkpoint 3 knows of records 0 to 4 of inc-a alone"
-    assert proving.prove(store, "inc-x", 0) == "no checkpoint knows of inc-x yet"
+    assert proving.prove(store, "inc-a", 5) == (
+        "checkpoint 3 knows of records 0 to 4 of inc-a alone; `medic audit anchor` takes the next one"
+    )
+    assert proving.prove(store, "inc-x", 0) == "no checkpoint knows of inc-x yet: `medic audit anchor` takes one"
 
 
 def test_a_proof_goes_through_a_clock_that_ran_backwards(store):
