@@ -14,7 +14,7 @@ from remediations.adapters.folder import FolderCopy
 from remediations.model import Checkpoint
 from remediations.proof import anchoring, chain, checking, checkpoint, proving
 from remediations.proof.checking import Finding, Verdict
-from remediations.proof.checkpoint import Proof
+from remediations.proof.proving import Proof
 from remediations.settings import Settings
 
 _ROOMS = ("audit", "checkpoints", "intake", "incidents")
@@ -207,7 +207,7 @@ def verify_proof(file: str, *, keys: list[str], as_json: bool) -> int:
         fix = "Give what `medic audit prove` wrote."
         raise terminal.CommandError(f"{file} is no proof: {error}. {fix}") from error
     pinned = _keys(keys, terminal.own_services().settings)
-    why = checkpoint.why_unproved(proof)
+    why = proving.why_unproved(proof)
     if why is None and pinned and proof.checkpoint.key not in pinned:
         why = f"its checkpoint is signed by key {proof.checkpoint.key}, which is none of those given"
     if as_json:

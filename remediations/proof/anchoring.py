@@ -45,13 +45,14 @@ def anchor(store: Store, key: str, now: datetime) -> Anchored:
         StoreError: the store does not answer; nothing is half written.
         ValueError: the key is none.
     """
-    conflict: AppendConflict | None = None
-    for _ in range(_TRIES):
+    left = _TRIES
+    while True:
         try:
             return _anchor(store, key, now)
-        except AppendConflict as error:  # somebody else has just anchored
-            conflict = error
-    raise conflict or ValueError
+        except AppendConflict:  # somebody else has just anchored
+            left -= 1
+            if left == 0:
+                raise
 
 
 def _anchor(store: Store, key: str, now: datetime) -> Anchored:

@@ -1,4 +1,4 @@
-"""What is signed: the heads of all incidents' trails in one tree, and the proof that one record is below it.
+"""What is signed: the heads of all incidents' trails in one tree.
 
 A *head* is the end of one incident's records at some time. Heads are leaves of one tree that only grows, so every
 checkpoint proves all that came before it, and any two show whether the later goes on from the earlier.
@@ -10,13 +10,12 @@ import binascii
 import secrets
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from remediations import codec
 from remediations.model import Checkpoint
-from remediations.proof import chain, merkle
+from remediations.proof import merkle
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -45,21 +44,6 @@ class Page(Struct, frozen=True, kw_only=True):
 
     checkpoint: Checkpoint
     heads: tuple[Head, ...]
-
-
-class Proof(Struct, frozen=True, kw_only=True):
-    """That one record stood on the trail when a checkpoint was taken.
-
-    Attributes:
-        lines: The record and all that followed it, up to the head.
-        leaf: Place of the head in the tree, and `path` its audit path, in hex.
-    """
-
-    lines: tuple[str, ...]
-    head: Head
-    leaf: int
-    path: tuple[str, ...]
-    checkpoint: Checkpoint
 
 
 def leaf_of(head: Head) -> bytes:
@@ -131,42 +115,3 @@ def _decoded(text: str) -> bytes:
     if base64.b64encode(content).decode() != text:  # the last digit has bits that stand for nothing
         raise ValueError("it is not base64 as anybody writes it")
     return content
-
-
-# ---------------------------------------------------------------------------------------------- proofs
-
-
-def why_unproved(proof: Proof) -> str | None:
-    """Give why a proof does not hold, in words; None if it does.
-
-    It holds if each line names the hash of the one before, the last is the head, the head is in the tree, and the
-    checkpoint of that tree is signed. Whether by the right key is for who knows it.
-    """
-    if not is_signed(proof.checkpoint):
-        return "the signature of its checkpoint is not that of the key which it names"
-    if not proof.lines:
-        return "it holds no record"
-    previous: chain.Link | None = None
-    for number, line in enumerate(proof.lines, 1):
-        try:
-            found = chain.link(line.encode())
-        except (ValueError, msgspec.DecodeError):
-            return f"line {number} is no audit record"
-        if found is None:
-            return f"line {number} was changed: its hash is another"
-        if previous is not None and (found.previous, found.seq) != (previous.hash, previous.seq + 1):
-            return f"line {number} does not follow the one before it"
-        previous = found
-    head = proof.head
-    if previous is None or (previous.incident, previous.seq + 1, previous.hash) != (
-        head.incident,
-        head.records,
-        head.hash,
-    ):
-        return "its last line is not the head that the checkpoint holds"
-    try:
-        steps = [bytes.fromhex(step) for step in proof.path]
-    except ValueError:
-        return "its path holds what is no hash"
-    root = merkle.root_from(leaf_of(head), proof.leaf, proof.checkpoint.leaves, steps)
-    return None if root is not None and root.hex() == proof.checkpoint.root else "its head is not below the checkpoint"

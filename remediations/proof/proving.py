@@ -1,11 +1,29 @@
 """Prove: a record of a trail -> `Proof`, which holds without the trail."""
 
+from msgspec import Struct
+
 from remediations import rolls
+from remediations.model import Checkpoint
 from remediations.ports import Store
-from remediations.proof import checking, checkpoint, merkle
+from remediations.proof import chain, checking, checkpoint, merkle
 from remediations.proof.checking import Finding
-from remediations.proof.checkpoint import Proof
+from remediations.proof.checkpoint import Head
 from remediations.trail import audit_folder
+
+
+class Proof(Struct, frozen=True, kw_only=True):
+    """That one record stood on the trail when a checkpoint was taken.
+
+    Attributes:
+        lines: The record and all that followed it, up to the head.
+        leaf: Place of the head in the tree, and `path` its audit path, in hex.
+    """
+
+    lines: tuple[str, ...]
+    head: Head
+    leaf: int
+    path: tuple[str, ...]
+    checkpoint: Checkpoint
 
 
 def prove(store: Store, incident: str, record: int) -> Proof | str:
@@ -33,5 +51,41 @@ def prove(store: Store, incident: str, record: int) -> Proof | str:
         path=tuple(step.hex() for step in merkle.path(heads.place[incident], leaves[: heads.last.leaves])),
         checkpoint=heads.last,
     )
-    why = checkpoint.why_unproved(proof)
+    why = why_unproved(proof)
     return proof if why is None else f"the records of {incident} do not hold: {why}"
+
+
+def why_unproved(proof: Proof) -> str | None:
+    """Give why a proof does not hold, in words; None if it does.
+
+    It holds if each line names the hash of the one before, the last is the head, the head is in the tree, and the
+    checkpoint of that tree is signed. Whether by the right key is for who knows it.
+    """
+    if not checkpoint.is_signed(proof.checkpoint):
+        return "the signature of its checkpoint is not that of the key which it names"
+    if not proof.lines:
+        return "it holds no record"
+    previous: chain.Link | None = None
+    for number, line in enumerate(proof.lines, 1):
+        try:
+            found = chain.link(line.encode())
+        except ValueError:
+            return f"line {number} is no audit record"
+        if found is None:
+            return f"line {number} was changed: its hash is another"
+        if previous is not None and (found.previous, found.seq) != (previous.hash, previous.seq + 1):
+            return f"line {number} does not follow the one before it"
+        previous = found
+    head = proof.head
+    if previous is None or (previous.incident, previous.seq + 1, previous.hash) != (
+        head.incident,
+        head.records,
+        head.hash,
+    ):
+        return "its last line is not the head that the checkpoint holds"
+    try:
+        steps = [bytes.fromhex(step) for step in proof.path]
+    except ValueError:
+        return "its path holds what is no hash"
+    root = merkle.root_from(checkpoint.leaf_of(head), proof.leaf, proof.checkpoint.leaves, steps)
+    return None if root is not None and root.hex() == proof.checkpoint.root else "its head is not below the checkpoint"

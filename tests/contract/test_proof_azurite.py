@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from local.cli import app
 from remediations.adapters.blobs import BlobStore
-from remediations.proof import anchoring, checking, checkpoint, proving
+from remediations.proof import anchoring, checking, proving
 from remediations.trail import Trail
 from tests.builders import NOON
 from tests.commands import settle
@@ -54,7 +54,7 @@ def test_a_container_and_a_copy_of_it_hold_as_a_folder_does(store, client, tmp_p
     assert not anchoring.anchor(store, KEY, NOON + 4 * QUARTER).findings
     proof = proving.prove(store, "inc-c", 1)
     assert not isinstance(proof, str), proof
-    assert checkpoint.why_unproved(proof) is None
+    assert proving.why_unproved(proof) is None
 
 
 def test_a_blob_that_was_replaced_removed_or_put_in_is_named(store, client):

@@ -420,7 +420,7 @@ def test_every_signed_record_is_proved_and_no_other(store):
         for record in range(records):
             proof = proving.prove(store, incident, record)
             assert not isinstance(proof, str), proof
-            assert checkpoint.why_unproved(proof) is None
+            assert proving.why_unproved(proof) is None
             assert len(proof.lines) == records - record
     assert proving.prove(store, "inc-a", 5) == (
         "checkpoint 3 knows of records 0 to 4 of inc-a alone; `medic audit anchor` takes the next one"
@@ -435,4 +435,4 @@ def test_a_proof_goes_through_a_clock_that_ran_backwards(store):
     anchoring.anchor(store, KEY, NOON - QUARTER)
     proof = proving.prove(store, "inc-a", 1)
     assert not isinstance(proof, str), proof
-    assert checkpoint.why_unproved(proof) is None
+    assert proving.why_unproved(proof) is None
