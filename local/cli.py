@@ -302,7 +302,7 @@ def replay(
         typer.Option(help="Decide as if MEDIC_MODE had been this; default: as it was."),
     ] = None,
     since: Since = "30d",
-    until: Annotated[str | None, typer.Option(help="Up to when: as for --since; default: now.")] = None,
+    until: Annotated[str | None, typer.Option(help="… and before: as for --since; default: now.")] = None,
     store: Annotated[
         str | None, typer.Option(metavar="DIR|URL", help="A folder or a blob endpoint; default: MEDIC_STORE.")
     ] = None,
@@ -312,7 +312,8 @@ def replay(
 ) -> None:
     """Decide again on stored incidents by another policy, and tell what changes and by which guard. Reads only.
 
-    Exit 1 if a decision changes or cannot be replayed: its evidence has expired, or an older version recorded it.
+    Exit 1 if a decision changes or cannot be replayed: its evidence has expired, or an older version recorded it; also
+    if there is none in that time.
     """
     from local.commands import replaying
     from remediations.model import Mode

@@ -315,12 +315,16 @@ def read_yaml(content: bytes, file: str = "policy.yaml") -> Json:
     return plain
 
 
-def load(path: Path) -> Policy:
-    """Give the policy in a file; raises PolicyError, also if the file cannot be read."""
+def load(path: Path, fix: str = "Name a readable file in MEDIC_POLICY.") -> Policy:
+    """Give the policy in a file; raises PolicyError, also if the file cannot be read.
+
+    Args:
+        fix: What to do if it cannot be read.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise PolicyError(str(path), "$", error.strerror, "Name a readable file in MEDIC_POLICY.") from error
+        raise PolicyError(str(path), "$", error.strerror, fix) from error
     return parse(content, str(path))
 
 

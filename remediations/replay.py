@@ -54,7 +54,7 @@ class WhatIf(Struct, frozen=True, kw_only=True):
 
     Attributes:
         mode: A ceiling in place of the recorded ``MEDIC_MODE``; None: the recorded one.
-        since, until: When what is replayed was decided, both included.
+        since, until: When what is replayed was decided: the first is inside, the second is not.
     """
 
     policy: Policy
@@ -221,7 +221,7 @@ class _Incident:
             elif record.stage == "diagnosis":
                 diagnosed = record.facts
             is_judged = record.stage == "decision" or (record.stage == "plan" and "none" in record.facts)
-            if is_judged and self._asked.since <= record.at <= self._asked.until:
+            if is_judged and self._asked.since <= record.at < self._asked.until:
                 facts = diagnosed if record.stage == "plan" else record.facts
                 base = Replayed(
                     incident=record.incident,

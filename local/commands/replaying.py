@@ -32,6 +32,7 @@ _NOT_TOLD = {
     Kind.UNREADABLE: "What cannot be read",
 }
 _ARROW = "\N{RIGHTWARDS ARROW}"
+_ROOMS = ("audit", "incidents")  # of a trail
 
 type _Group = tuple[str, ...]
 
@@ -41,9 +42,10 @@ def replay(
 ) -> int:
     """Decide again on what was decided, and tell what comes out otherwise."""
     path = Path(file)
-    policy = policies.load(path)
+    policy = policies.load(path, "Name a readable file with --policy.")
     policies.refuse_unknown_actions(policy, ACTIONS, str(path))
     own = _at(terminal.own_services(), store)
+    _refuse_without_trail(own.settings.store)
     now = own.clock()
     asked = WhatIf(
         policy=policy,
@@ -69,7 +71,7 @@ def replay(
     else:
         _show(terminal.out(), found, asked, path, own.settings.store, is_all=is_all)
     is_same = all(one.kind in {Kind.SAME, Kind.REWORDED} for one in found)
-    return terminal.OK if is_same else terminal.DIFFERS
+    return terminal.OK if found and is_same else terminal.DIFFERS
 
 
 def _at(own: Services, store: str | None) -> Services:
@@ -80,6 +82,19 @@ def _at(own: Services, store: str | None) -> Services:
         fix = "Name the folder, or the blob endpoint, that MEDIC_STORE names where the app runs."
         raise terminal.CommandError(f"--store {store!r} is no folder. {fix}")
     return Services(replace(own.settings, store=environment.load({"MEDIC_STORE": store}).store))
+
+
+def _refuse_without_trail(store: str) -> None:
+    """Raise CommandError if a folder holds no trail, or a trail without what its decisions rest on."""
+    folder = Path(store)
+    if store.startswith("http") or any((folder / "trail" / room).is_dir() for room in _ROOMS):
+        return
+    if any((folder / room).is_dir() for room in _ROOMS):
+        words = f"{store} is a copy of the container trail, and the evidence that its decisions rest on is missing"
+        fix = "Name a folder that holds copies of both containers: trail and evidence."
+        raise terminal.CommandError(f"{words}. {fix}")
+    words = f"no trail lies in {store}. Name the folder that MEDIC_STORE names, or one with copies of both containers"
+    raise terminal.CommandError(f"{words}: trail and evidence.")
 
 
 def replayed(asked: WhatIf, trail_store: Store, evidence_store: Store) -> tuple[Replayed, ...]:

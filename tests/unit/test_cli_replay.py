@@ -112,7 +112,6 @@ def test_only_the_time_that_was_asked_for_is_replayed(store):
     told = medic("--policy", "stricter.yaml", "--since", "90d", "--until", "30d")
     assert "inc-old" in told.stdout
     assert "inc-new" not in told.stdout
-    assert "holds no decision from" in medic("--policy", "same.yaml", "--since", "5m").stdout
 
 
 def test_another_ceiling_can_be_tried(store):
@@ -137,9 +136,38 @@ def test_nothing_in_the_store_is_touched(store):
     assert files(store) == before
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_time_without_decisions_proves_nothing_and_exits_1(store, options):
+    told = medic("--policy", "same.yaml", "--since", "5m", *options)
+    assert told.exit_code == 1
+    assert '"decisions": []' in told.stdout if options else "holds no decision from" in told.stdout
+
+
+@pytest.mark.parametrize("name", ["other", "empty"])
+def test_a_folder_without_a_trail_is_refused(store, tmp_path, name):
+    (tmp_path / "other" / "notes").mkdir(parents=True)
+    (tmp_path / "empty" / "trail").mkdir(parents=True)
+    told = medic("--policy", "same.yaml", "--store", name)
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert f"no trail lies in {name}. Name the folder that MEDIC_STORE names" in told.stderr
+
+
+def test_a_trail_without_its_evidence_is_refused(store):
+    told = medic("--policy", "same.yaml", "--store", str(store / "trail"))
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "is a copy of the container trail, and the evidence that its decisions rest on is missing" in told.stderr
+
+
+def test_a_policy_that_is_not_there_is_named_with_its_option(store):
+    told = medic("--policy", "nope.yaml")
+    assert told.exit_code == 2
+    assert "Name a readable file with --policy." in told.stderr
+    assert "MEDIC_POLICY" not in told.stderr
+
+
 def test_another_store_can_be_named(store, tmp_path, monkeypatch):
-    monkeypatch.setenv("MEDIC_STORE", str(tmp_path / "empty"))
-    assert "holds no decision" in medic("--policy", "same.yaml").stdout
+    monkeypatch.setenv("MEDIC_STORE", str(tmp_path / "gone"))
+    assert medic("--policy", "same.yaml").exit_code == 2
     assert "1 to the letter" in medic("--policy", "same.yaml", "--store", str(store)).stdout
 
 
