@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from remediations import codec, guards, idle, planning
 from remediations.actions.action import Action
+from remediations.approval import rules
 from remediations.hindsight import TrailThen
 from remediations.model import (
     Absent,
@@ -32,8 +33,9 @@ from remediations.model import (
     Plan,
     Step,
     Surroundings,
+    Verdict,
 )
-from remediations.policy import Pause, Policy
+from remediations.policy import Approvers, Pause, Policy
 from remediations.situation import Declined, Situation, survey, under
 from remediations.trail import Trail
 
@@ -122,6 +124,7 @@ class Replayed(Struct, frozen=True, kw_only=True):
         after: None if it could not be replayed; `words` then say why.
         guards: Those that answer otherwise, and those that do it in other words.
         plan: What is otherwise in the plan, in words.
+        asks: How many other people, or which others, are asked, in words.
     """
 
     incident: str
@@ -136,17 +139,19 @@ class Replayed(Struct, frozen=True, kw_only=True):
     after: Side | None = None
     guards: tuple[GuardChange, ...] = ()
     plan: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
     words: str = ""
 
     @property
     def by(self) -> tuple[str, ...]:
-        """What makes the difference: the guards that answer otherwise, ``mode`` and ``plan``."""
+        """What makes the difference: the guards that answer otherwise, ``mode``, ``plan`` and ``people``."""
         if self.kind is not Kind.CHANGED or self.before is None or self.after is None:
             return ()
         found = [one.guard for one in self.guards if one.is_another]
         is_planned = self.before.mode is not None and self.after.mode is not None
         found += ["mode"] * (is_planned and self.before.mode != self.after.mode)
         found += ["plan"] * bool(self.plan)
+        found += ["people"] * bool(self.asks)
         return tuple(found) or ("mode",)
 
 
@@ -288,10 +293,7 @@ class _Incident:
             return _not_told(base, seen)
         differences = _differences(plan, proposed)
         if isinstance(proposed, Plan) and proposed.steps == plan.steps:
-            same = replace(proposed, digest=plan.digest)  # effects on the trail, and the approval, name this one
-            decision = self._decide(same, self._seen_now(same, seen))
-            decision = replace(decision, plan=proposed)
-            return _compared(base, facts.guards, decision, differences)
+            return self._again(plan, proposed, seen, replace(base, plan=differences), facts.guards)
         if isinstance(proposed, NoPlan):
             return replace(base, kind=Kind.CHANGED, after=_side_of(proposed), plan=differences)
         if base.when != _DECIDING:
@@ -303,6 +305,33 @@ class _Incident:
         ceiling = self._asked.mode or seen.ceiling
         decision = self._surveyed(proposed, evidence, ceiling, now=seen.now, own=seen.own, pauses=seen.trail_pauses)
         return _changed(base, decision, differences, facts.guards)
+
+    def _again(
+        self, plan: Plan, proposed: Plan, seen: Situation, base: Replayed, answers: tuple[GuardAnswer, ...]
+    ) -> Replayed:
+        """Decide on the same steps, in the situation that was recorded."""
+        same = replace(proposed, digest=plan.digest)  # effects on the trail, and the approval, name this one
+        seen_now = self._seen_now(same, seen)
+        decision = replace(self._decide(same, seen_now), plan=proposed)
+        asks = self._asks(base, decision, seen, seen_now)
+        if isinstance(asks, _Lost):
+            return _not_told(replace(base, plan=()), asks)
+        return _compared(replace(base, asks=asks), answers, decision)
+
+    def _asks(self, base: Replayed, decision: Decision, old: Situation, new: Situation) -> tuple[str, ...] | _Lost:
+        """Give whom else a question is put to, in words; none if not both ask, or would without a ceiling."""
+        was_asked = base.before is not None and Verdict.ASK in {base.before.verdict, base.before.would}
+        is_asked = Verdict.ASK in {decision.verdict, decision.would}
+        if not (was_asked and is_asked) or (old.quorum, old.approvers) == (new.quorum, new.approvers):
+            return ()
+        evidence = self._evidence_of(decision.plan.diagnosis)
+        if isinstance(evidence, _Lost):
+            return evidence
+        callers = rules.callers_of(evidence)
+        were, are = (rules.quorum_of(decision.plan.risk, seen.quorum, callers) for seen in (old, new))
+        found = [f"asks {are} {'person' if are == 1 else 'people'} where {were} {'was' if were == 1 else 'were'} asked"]
+        found = found * (were != are) + ["asks other approvers"] * (_listed(old.approvers) != _listed(new.approvers))
+        return tuple(found)
 
     def _planned(self, digest: str, decision: object) -> tuple[Plan, Plan | NoPlan] | _Lost:
         """Give a recorded plan, and what is proposed in its place."""
@@ -423,19 +452,17 @@ def _changed(
     return replace(base, kind=Kind.CHANGED, after=_side(decision), guards=guards_now, plan=differences)
 
 
-def _compared(
-    base: Replayed, answers: tuple[GuardAnswer, ...], decision: Decision, differences: tuple[str, ...]
-) -> Replayed:
-    """Give what the same plan comes to."""
+def _compared(base: Replayed, answers: tuple[GuardAnswer, ...], decision: Decision) -> Replayed:
+    """Give what the same steps come to."""
     before, after = base.before, _side(decision)
     changes = () if answers == decision.answers else _guard_changes(answers, decision.answers)
     if before is not None and (before.verdict, before.would, before.mode) == (after.verdict, after.would, after.mode):
-        is_another = bool(differences) or any(one.is_another for one in changes)
+        is_another = bool(base.plan or base.asks) or any(one.is_another for one in changes)
         is_reworded = bool(changes) or before.mode_words != after.mode_words
         kind = Kind.CHANGED if is_another else Kind.REWORDED if is_reworded else Kind.SAME
     else:
         kind = Kind.CHANGED
-    return replace(base, kind=kind, after=after, guards=changes, plan=differences)
+    return replace(base, kind=kind, after=after, guards=changes)
 
 
 def _side(decision: Decision) -> Side:
@@ -484,6 +511,14 @@ def _differences(old: Plan, new: Plan | NoPlan) -> tuple[str, ...]:
     if not found and old.policy_version == new.policy_version:
         found.append(f"its digest is {new.digest[:12]}, not {old.digest[:12]}")
     return tuple(found)
+
+
+def _listed(approvers: Iterable[Approvers]) -> frozenset[object]:
+    """Give who is listed, whatever the order and the case."""
+    return frozenset(
+        (one.role, *(frozenset(name.lower() for name in names) for names in (one.users, one.groups)))
+        for one in approvers
+    )
 
 
 def _call(step: Step, others: tuple[Step, ...]) -> str:

@@ -230,8 +230,9 @@ def _coloured(words: str) -> Text:
 
 
 def _lines(one: Replayed) -> Iterator[str]:
-    """Give what is otherwise in a decision: the plan, the mode, and each guard's words before and after."""
+    """Give what is otherwise in a decision: the plan, who is asked, the mode, and each guard's words then and now."""
     yield from one.plan
+    yield from one.asks
     if one.after is not None and one.after.verdict == "not-reached":
         yield one.after.words
     if one.before is not None and one.after is not None and one.before.mode_words != one.after.mode_words:

@@ -11,6 +11,7 @@ from remediations.guards import decide
 from remediations.model import DesiredSpec, End, Found, Mode, NoPlan, Plan, Surroundings
 from remediations.policy import (
     ActionPolicy,
+    Approvers,
     DesiredSpecs,
     Freeze,
     Idle,
@@ -265,6 +266,58 @@ def test_a_longer_wait_is_a_change_of_the_plan(past):
     assert difference.startswith("waits ")
     assert difference.endswith(" s first, not 0 s")
     assert (deciding.kind, deciding.by, deciding.after.verdict) == (Kind.CHANGED, ("plan",), "run")
+
+
+# ------------------------------------------------------------------------------------------------- who is asked
+
+ANNA, BEN = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
+LISTED = Approvers(role="", users=(ANNA, BEN))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        pytest.param({"quorum": 2}, {"quorum": 3}, ("asks 3 people where 2 were asked",), id="more people"),
+        pytest.param({"quorum": 2}, {"quorum": 1}, ("asks 1 person where 2 were asked",), id="fewer people"),
+        pytest.param({}, {"approvers": LISTED}, ("asks other approvers",), id="other people"),
+        pytest.param(
+            {},
+            {"quorum": 2, "approvers": LISTED},
+            ("asks 2 people where 1 was asked", "asks other approvers"),
+            id="more and others",
+        ),
+    ],
+)
+def test_a_policy_that_asks_other_people_changes_the_decision(past, before, after, words):
+    past.judge(retry(mode=Mode.ASK, **before))
+    (deciding, _) = past.replay(retry(mode=Mode.ASK, **after))
+    assert (deciding.before.verdict, deciding.after.verdict) == ("ask", "ask")
+    assert (deciding.kind, deciding.asks, deciding.by) == (Kind.CHANGED, words, ("people",))
+
+
+@pytest.mark.parametrize(
+    "after", [{"quorum": 1}, {"approvers": Approvers(role="Medic.Approver", users=()), "quorum": None}]
+)
+def test_a_policy_that_asks_the_same_people_in_other_words_changes_nothing(past, after):
+    past.judge(retry(mode=Mode.ASK))
+    assert past.replay(retry(mode=Mode.ASK, **after))[0].kind is Kind.SAME
+
+
+def test_the_order_and_case_of_approvers_make_no_difference(past):
+    past.judge(retry(mode=Mode.ASK, approvers=LISTED))
+    turned = replace(LISTED, users=(BEN.upper(), ANNA))
+    assert past.replay(retry(mode=Mode.ASK, approvers=turned))[0].kind is Kind.SAME
+
+
+def test_whom_a_dry_run_would_ask_counts_too(past):
+    past.judge(retry(mode=Mode.ASK), ceiling=Mode.DRY_RUN)
+    (deciding, _) = past.replay(retry(mode=Mode.ASK, quorum=2))
+    assert (deciding.after.verdict, deciding.asks) == ("dry-run", ("asks 2 people where 1 was asked",))
+
+
+def test_who_would_be_asked_makes_no_difference_where_nobody_is(past):
+    past.judge()
+    assert past.replay(retry(quorum=2, approvers=LISTED))[0].kind is Kind.SAME
 
 
 # ------------------------------------------------------------------------------------------------- the breaker
