@@ -14,6 +14,8 @@
     │   ├── ArmThrottled       too many requests
     │   └── ArmUnavailable     no answer, or the service's own fault
     └── WriteInDryRun          a write was asked of a dry run
+    ValueError
+    └── RecordUnreadable       an audit record that is not as it was written
 
 Each keeps its facts as attributes and builds its text once: what, which, why, and what to do.
 """
@@ -50,6 +52,15 @@ class AppendConflict(StoreError):
         self.at = at
         self.length = length
         super().__init__(f"append to {name!r} at {at}: the record has {length} bytes. Read it again and append there.")
+
+
+class RecordUnreadable(ValueError):
+    """An audit record that is not as it was written, or that this version does not know."""
+
+    def __init__(self, incident: str, number: int, why: str) -> None:
+        self.incident = incident
+        self.number = number
+        super().__init__(f"record {number} of {incident} {why}: `medic audit verify` tells what else was changed")
 
 
 class NotFound(StoreError):

@@ -52,8 +52,8 @@ class TrailThen(Trail):
         wanted = [effect.plan, effect.step, effect.attempt]
         told = [
             record.at
-            for record in self.records(effect.incident_id)
-            if record.stage == "outcome" and [record.facts.get(name) for name in ("plan", "step", "attempt")] == wanted
+            for record in self.records(effect.incident_id, ("outcome",), is_checked=True)
+            if [record.facts.get(name) for name in ("plan", "step", "attempt")] == wanted
         ]
         return min(told, default=self._now) <= self._now
 
@@ -61,7 +61,7 @@ class TrailThen(Trail):
         """Tell whether a plan had sent something: right before its first call it takes its slot."""
         begun = [
             record.at
-            for record in self.records(incident_id)
-            if record.stage == "intent" and record.facts.get("plan") == plan
+            for record in self.records(incident_id, ("intent",), is_checked=True)
+            if record.facts.get("plan") == plan
         ]
         return min(begun, default=self._now) <= self._now

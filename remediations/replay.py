@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from remediations import codec, guards, idle, planning
 from remediations.actions.action import Action
 from remediations.approval import rules
+from remediations.errors import RecordUnreadable
 from remediations.hindsight import TrailThen
 from remediations.model import (
     Absent,
@@ -42,6 +43,7 @@ from remediations.trail import Trail
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DECIDING = "deciding"
 _NOT_REACHED = "not-reached"
+_UNTOLD = "the record does not say why"
 _STAGES = ("incident", "diagnosis", "plan", "decision")
 
 
@@ -144,7 +146,10 @@ class Replayed(Struct, frozen=True, kw_only=True):
 
     @property
     def by(self) -> tuple[str, ...]:
-        """What makes the difference: the guards that answer otherwise, ``mode``, ``plan`` and ``people``."""
+        """What makes the difference: the guards that answer otherwise, ``mode``, ``plan`` and ``people``.
+
+        A record whose verdict does not follow from what it says says nothing of it.
+        """
         if self.kind is not Kind.CHANGED or self.before is None or self.after is None:
             return ()
         found = [one.guard for one in self.guards if one.is_another]
@@ -152,7 +157,9 @@ class Replayed(Struct, frozen=True, kw_only=True):
         found += ["mode"] * (is_planned and self.before.mode != self.after.mode)
         found += ["plan"] * bool(self.plan)
         found += ["people"] * bool(self.asks)
-        return tuple(found) or ("mode",)
+        if not found and self.before.verdict == self.after.verdict and self.before.mode_words != self.after.mode_words:
+            found = ["mode"]  # without the ceiling, which is the same
+        return tuple(found) or (_UNTOLD,)
 
 
 class Totals(Struct, frozen=True, kw_only=True):
@@ -187,10 +194,9 @@ class _Lost(Struct, frozen=True):
 def replay(incident_id: str, asked: WhatIf, trail: Trail, kept: Kept) -> tuple[Replayed, ...]:
     """Give each decision of an incident as it would be; none if nothing was decided in that time."""
     try:
-        records = trail.records(incident_id, _STAGES)
-    except ValueError as error:
-        words = f"its records cannot be read: {error}"
-        return (Replayed(incident=incident_id, at=asked.since, kind=Kind.UNREADABLE, words=words),)
+        records = trail.records(incident_id, _STAGES, is_checked=True)
+    except RecordUnreadable as error:
+        return (Replayed(incident=incident_id, at=asked.since, kind=Kind.UNREADABLE, words=str(error)),)
     return tuple(_Incident(records, asked, trail, kept).replayed())
 
 
@@ -238,7 +244,10 @@ class _Incident:
                     action=_text(facts.get("action")),
                     policy_version=record.policy_version,
                 )
-                yield self._declined(record, base) if record.stage == "plan" else self._decided(record, base)
+                try:
+                    yield self._declined(record, base) if record.stage == "plan" else self._decided(record, base)
+                except RecordUnreadable as error:  # of another incident, that the trail of that time rests on
+                    yield _not_told(base, _Lost(Kind.UNREADABLE, str(error)))
 
     # --- nothing was planned ---
 

@@ -36,7 +36,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from remediations import codec, rolls
-from remediations.errors import AlreadyExists, AppendConflict, NotFound, StoreError
+from remediations.errors import AlreadyExists, AppendConflict, NotFound, RecordUnreadable, StoreError
 from remediations.model import AuditRecord, Caller, Disposition, End, Incident, Mode, Outcome, Status, Touch
 from remediations.policy import Approvers, Pause
 from remediations.ports import Store
@@ -371,18 +371,34 @@ class Trail:
                 end.hash = digest
                 return
 
-    def records(self, incident_id: str, stages: Collection[str] = ()) -> tuple[AuditRecord, ...]:
+    def records(
+        self, incident_id: str, stages: Collection[str] = (), *, is_checked: bool = False
+    ) -> tuple[AuditRecord, ...]:
         """Give an incident's records in order; none if there are none.
 
         Args:
             stages: Only those of these stages, found without reading the others; none: all.
+            is_checked: Only if each is as its hash says, in its place, and follows the record before it.
+
+        Raises:
+            RecordUnreadable: one cannot be read, or does not pass that check.
         """
         lines = self.record_lines(incident_id).splitlines()
-        if stages:
-            wanted = {stage.encode() for stage in stages}
-            lines = [line for line in lines if line.rpartition(_STAGE)[2].partition(b'"')[0] in wanted]
-        records = (codec.decode(AuditRecord, line) for line in lines)
-        return tuple(record for record in records if not stages or record.stage in stages)
+        wanted = {stage.encode() for stage in stages}
+        found: list[AuditRecord] = []
+        for number, line in enumerate(lines):
+            if stages and line.rpartition(_STAGE)[2].partition(b'"')[0] not in wanted:
+                continue
+            try:
+                is_held = not is_checked or _is_held(line, incident_id, number, lines[number - 1] if number else None)
+                record = codec.decode(AuditRecord, line)
+            except ValueError as error:
+                raise RecordUnreadable(incident_id, number, f"cannot be read ({error})") from error
+            if not is_held:
+                raise RecordUnreadable(incident_id, number, "was changed")
+            if not stages or record.stage in stages:
+                found.append(record)
+        return tuple(found)
 
     def digest(self, name: str) -> str | None:
         """Give the SHA-256 of what lies under a name, for the record that tells of it; None if nothing does."""
@@ -656,6 +672,14 @@ class _Keyed(Struct, frozen=True, gc=False):
 
 
 _KEYED = msgspec.json.Decoder(_Keyed)
+
+
+def _is_held(line: bytes, incident_id: str, number: int, before: bytes | None) -> bool:
+    """Tell whether a line is as its hash says, in its place, and names the hash that ends the line before it."""
+    link = chain.link(line)
+    if link is None or (link.incident, link.seq) != (incident_id, number):
+        return False
+    return link.previous == chain.FIRST if before is None else before.endswith(b'"%b"}' % link.previous.encode())
 
 
 def _line(kind: Kind, at: datetime, incident: Incident) -> Line:

@@ -29,6 +29,7 @@ from remediations.actions import ACTIONS
 from remediations.adapters.folder import FolderStore
 from remediations.model import AuditRecord, Decision, Evidence, Mode, Plan
 from remediations.policy import Policy
+from remediations.proof import chain
 from remediations.replay import Kind, Replayed, WhatIf, totals
 from remediations.services import EvidenceStore
 from remediations.situation import Declined, Situation
@@ -90,7 +91,17 @@ def copies(source: Path, target: Path, incident_id: str, ruled: Policy, count: i
         for path, content in files.items():
             place = target / "trail" / path.parent.parent.name / renamed[incident_id] / path.name
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(_renamed(content, renamed))
+            renewed = _renamed(content, renamed)
+            place.write_bytes(_sealed(renewed) if path.suffix == ".jsonl" else renewed)
+
+
+def _sealed(lines: bytes) -> bytes:
+    """Give lines with their hashes made anew."""
+    found, previous = b"", chain.FIRST
+    for line in lines.splitlines():
+        sealed, previous = chain.seal(codec.decode(AuditRecord, line), previous)
+        found += sealed
+    return found
 
 
 def _renamed(content: bytes, names: dict[str, str]) -> bytes:

@@ -7,12 +7,13 @@ import pytest
 from typer.testing import CliRunner
 
 from local.cli import app
-from remediations import planning
+from remediations import codec, planning
 from remediations.actions import ACTIONS
 from remediations.adapters.folder import FolderStore
 from remediations.guards import decide
-from remediations.model import Found, Mode, Plan
+from remediations.model import AuditRecord, Found, Mode, Plan
 from remediations.policy import ActionPolicy, Policy
+from remediations.proof import chain
 from remediations.services import EvidenceStore
 from remediations.situation import survey
 from tests.builders import US, make_diagnosis, make_evidence, make_incident, make_journal, make_state
@@ -192,7 +193,23 @@ def test_a_policy_that_cannot_be_used_is_named_as_the_check_does(store, tmp_path
 
 
 def test_a_resource_name_cannot_steer_the_terminal(store):
-    (audit,) = (store / "trail" / "audit" / "inc-new").glob("0000*")
-    content = audit.read_bytes()
-    audit.write_bytes(content.replace(b"mlw-prod", b"\\u001b[2J"))
-    assert "\x1b[2J" not in medic("--policy", "stricter.yaml").stdout
+    audit = store / "trail" / "audit" / "inc-new" / "0000.jsonl"
+    hostile, previous = b"", chain.FIRST
+    for line in audit.read_bytes().replace(b"mlw-prod", b"\\u001b[2J").splitlines():
+        sealed, previous = chain.seal(codec.decode(AuditRecord, line), previous)
+        hostile += sealed
+    audit.write_bytes(hostile)
+    audit.with_name(".0000.jsonl.length").unlink()
+    told = medic("--policy", "stricter.yaml").stdout
+    assert "\N{REPLACEMENT CHARACTER}[2J" in told
+    assert "\x1b[2J" not in told
+
+
+def test_an_incident_whose_record_was_changed_is_told_and_exits_1(store):
+    audit = store / "trail" / "audit" / "inc-new" / "0000.jsonl"
+    audit.write_bytes(audit.read_bytes().replace(b'"verdict":"run"', b'"verdict":"ask"'))
+    told = medic("--policy", "same.yaml")
+    assert told.exit_code == 1
+    words = " ".join(told.stdout.split())
+    assert "1 unreadable" in words
+    assert "record 3 of inc-new was changed: `medic audit verify` tells what else was changed" in words

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from remediations import codec, planning
 from remediations.actions import ACTIONS
 from remediations.guards import decide
-from remediations.model import DesiredSpec, End, Found, Mode, NoPlan, Plan, Surroundings
+from remediations.model import AuditRecord, DesiredSpec, End, Found, Mode, NoPlan, Plan, Surroundings
 from remediations.policy import (
     ActionPolicy,
     Approvers,
@@ -21,6 +21,7 @@ from remediations.policy import (
     Scope,
     Window,
 )
+from remediations.proof import chain
 from remediations.replay import Kind, Side, WhatIf, replay, totals
 from remediations.services import EvidenceStore
 from remediations.situation import Declined, survey
@@ -490,7 +491,83 @@ def test_records_that_cannot_be_read_are_told_and_stop_nothing(past):
     store_of(past.trail)._records[f"audit/{past.incident}/0000.jsonl"] = b'{"stage":"decision"}\n'
     (lost,) = past.replay()
     assert lost.kind is Kind.UNREADABLE
-    assert lost.words.startswith("its records cannot be read: Object missing required field")
+    assert lost.words == (
+        f"record 0 of {past.incident} cannot be read (Object missing required field `seq`): "
+        "`medic audit verify` tells what else was changed"
+    )
+
+
+def lines_of(past, incident=None):
+    return past.trail.record_lines(incident or past.incident).splitlines(keepends=True)
+
+
+def write_lines(past, lines, incident=None):
+    store_of(past.trail)._records[f"audit/{incident or past.incident}/0000.jsonl"] = b"".join(lines)
+
+
+def changed(lines, number, old, new):
+    assert old in lines[number]
+    return [line.replace(old, new) if place == number else line for place, line in enumerate(lines)]
+
+
+def test_a_record_that_was_changed_is_not_believed(past):
+    past.judge()
+    lines = lines_of(past)
+    write_lines(past, changed(lines, len(lines) - 1, b'"verdict":"run"', b'"verdict":"ask"'))
+    (lost,) = past.replay()
+    assert (lost.kind, lost.words) == (
+        Kind.UNREADABLE,
+        f"record 4 of {past.incident} was changed: `medic audit verify` tells what else was changed",
+    )
+
+
+def test_a_record_that_was_sealed_anew_does_not_fit_the_next(past):
+    past.judge()
+    lines = lines_of(past)
+    (before,) = (number for number, line in enumerate(lines) if b'"deciding"' in line)
+    forged = replace(codec.decode(AuditRecord, lines[before]), mode=Mode.OFF)
+    write_lines(past, [*lines[:before], chain.seal(forged, forged.previous)[0], *lines[before + 1 :]])
+    (lost,) = past.replay()
+    assert lost.words.startswith(f"record {before + 1} of {past.incident} was changed")
+
+
+def test_a_record_in_another_place_or_incident_is_not_believed(past):
+    past.judge()
+    lines = lines_of(past)
+    write_lines(past, lines[1:])
+    assert past.replay()[0].words.startswith(f"record 0 of {past.incident} was changed")
+    write_lines(past, lines, "inc-other")
+    asked = WhatIf(policy=POLICY, actions=ACTIONS, since=NOON - DAY, until=NOON + DAY)
+    (lost,) = replay("inc-other", asked, past.trail, past.evidence)
+    assert lost.words.startswith("record 0 of inc-other was changed")
+
+
+def test_a_verdict_that_does_not_follow_from_its_record_gets_no_invented_cause(past):
+    past.judge()
+    *others, last = lines_of(past)
+    record = codec.decode(AuditRecord, last)
+    forged = replace(record, facts={**record.facts, "verdict": "ask", "would": "ask"})
+    write_lines(past, [*others, chain.seal(forged, forged.previous)[0]])
+    _, before_call = past.replay()
+    assert (before_call.kind, before_call.by) == (Kind.CHANGED, ("the record does not say why",))
+
+
+def test_what_only_the_ceiling_holds_back_changes_by_mode(past):
+    past.judge(ceiling=Mode.DRY_RUN)
+    (deciding, _) = past.replay(retry(mode=Mode.ASK))
+    assert (deciding.before.would, deciding.after.would, deciding.by) == ("run", "ask", ("mode",))
+
+
+def test_a_changed_record_of_another_incident_stops_only_what_rests_on_it(past):
+    past.judge(evidence=quota_evidence(window=30 * DAY), policy=OTHER_TAG, **QUOTA)
+    key = make_incident().resource.key
+    past.trail.open_intent(make_effect(incident_id="inc-before"), make_intent(incident_id="inc-before"), (key,))
+    journal = make_journal(past.trail, lambda: NOON + HOUR)
+    journal.record("inc-before", "outcome", "o", plan="p" * 64, step=0, attempt=1)
+    write_lines(past, changed(lines_of(past, "inc-before"), 0, b'"attempt":1', b'"attempt":2'), "inc-before")
+    (lost,) = past.replay(POLICY)
+    assert (lost.kind, lost.cause) == (Kind.UNREADABLE, "quota-cpu")
+    assert lost.words.startswith("record 0 of inc-before was changed")
 
 
 def test_the_totals_count_decisions_by_kind_and_by_what_makes_the_difference(past):
