@@ -1,7 +1,6 @@
-"""``medic audit export``: what is on the trail, in a form for other programs."""
+"""``medic audit export --scenario``: one incident that has ended, as the scenario that rehearses it."""
 
 import sys
-from pathlib import Path
 
 from local.commands import terminal
 from local.commands.records import incident_named
@@ -21,13 +20,7 @@ def export_scenario(name: str, *, output: str | None) -> int:
     if output is None:
         sys.stdout.write(content)
         return terminal.OK
-    try:
-        with Path(output).open("x", encoding="utf-8", newline="\n") as file:
-            file.write(content)
-    except FileExistsError as error:
-        raise terminal.CommandError(f"{output} is there already. Name another file, or remove it.") from error
-    except OSError as error:
-        raise terminal.CommandError(f"{output} cannot be written: {error.strerror}. Name another file.") from error
+    terminal.write_new(output, content.encode())
     words = (
         f"{recorded.incident.id} is in {output}. Play it with `medic rehearse {output}`; its head says what differs."
     )

@@ -101,6 +101,8 @@ def _policy(recorded: Recorded, shipped: Policy, notes: list[str], *, has_spec: 
     policy: Plain = {}
     situation = recorded.situation
     action = next((str(one.facts["action"]) for one in recorded.records if one.stage == "decision"), None)
+    if situation is None and action is not None:
+        notes.append("what policy said is kept no more: the shipped policy is taken")
     if situation is not None and action is not None:
         held, usual = situation.permission, shipped.permission(action, recorded.incident.resource, situation.tags)
         names = [name for name in ActionPolicy.__struct_fields__ if name != "approvers"]

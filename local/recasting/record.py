@@ -63,7 +63,8 @@ class Recorded(Struct, frozen=True, kw_only=True):
 
     Attributes:
         evidence: What was judged first.
-        situation: What the guards saw when it was first decided; None if nothing was planned.
+        situation: What the guards saw when it was first decided, as far as it is kept; None if nothing was planned, or
+            nothing of it is kept any more.
         seen: What was read later, in order.
         answers: How people answered each question, in order; None for one that nobody answered in time.
         votes: How many people have approved anything.
@@ -141,7 +142,7 @@ def read(trail: Trail, evidence: EvidenceStore, incident_id: str) -> Recorded:
 
 
 def _situations(records: tuple[AuditRecord, ...], evidence: EvidenceStore) -> Mapping[int, Situation]:
-    """Give what each decision saw, by the number of its record."""
+    """Give what each decision saw, by the number of its record; without those whose time in the store is over."""
     digests = {record.seq: str(record.facts.get("situation")) for record in records if record.stage == "decision"}
     found = {seq: evidence.find(Situation, digest) for seq, digest in digests.items()}
     return {seq: situation for seq, situation in found.items() if situation is not None}

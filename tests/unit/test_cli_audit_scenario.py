@@ -51,7 +51,18 @@ def test_a_file_that_is_there_is_not_overwritten(incident, tmp_path):
     result = medic("audit", "export", "--scenario", incident.id, "--output", "mine.yaml")
 
     assert (result.exit_code, (tmp_path / "mine.yaml").read_text()) == (2, "mine")
-    assert "mine.yaml is there already" in result.stderr
+    assert "mine.yaml exists. Name a file that does not." in result.stderr
+
+
+def test_what_policy_said_is_told_to_be_missing_once_its_time_is_over(incident, tmp_path):
+    decided = {"action": "retry", "when": "deciding", "situation": "5" * 64}
+    make_journal(own_services().trail).record(incident.id, "decision", "k", **decided)
+
+    result = medic("audit", "export", "--scenario", incident.id)
+
+    assert result.exit_code == 0
+    head = result.stdout.partition("\nname:")[0]
+    assert "- what policy said is kept no more: the shipped policy is taken" in head
 
 
 def test_a_place_that_cannot_be_written_is_named(incident):
