@@ -4,7 +4,9 @@
 Thin: options and help stand here, what a command does stands in ``local.commands``.
 """
 
+import errno
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +15,7 @@ import typer
 import typer.core
 
 from local.commands import terminal
-from remediations.errors import MedicError
+from remediations.errors import MedicError, RecordUnreadable
 
 _EPILOG = (
     "Exit codes: 0 fine; 1 something was found, or is not as expected; 2 wrong usage, settings or policy; 3 Azure, or "
@@ -31,6 +33,9 @@ class _Group(typer.core.TyperGroup):
         except MedicError as error:
             terminal.complain(str(error))
             raise typer.Exit(terminal.exit_code_of(error)) from error
+        except RecordUnreadable as error:
+            terminal.complain(f"{error}.")
+            raise typer.Exit(terminal.MISUSED) from error
         except ValueError as error:
             if type(error).__module__ != "msgspec":
                 raise
@@ -59,6 +64,7 @@ _HERE = "On this machine, with a simulated Azure"
 _FAILURES = "Failures and what would be done"
 _TRAIL = "The trail"
 _SETUP = "Setting up"
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
 _LOCAL = "http://127.0.0.1:7071"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
@@ -288,7 +294,10 @@ def evaluate(
 
 @app.command(rich_help_panel=_TRAIL)
 def report(*, since: Since = "7d", as_json: AsJson = False) -> None:
-    """Tell what would have been done, asked and refused, and what was really done."""
+    """Tell what would have been done, asked and refused, and what was really done.
+
+    Exit 1 if an incident had to be left out because it cannot be read.
+    """
     from local.commands import records
 
     raise typer.Exit(records.report(since=since, as_json=as_json))
@@ -635,7 +644,20 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    app(prog_name="medic")
+    try:
+        try:
+            app(prog_name="medic")
+        finally:
+            if sys.stdout is not None:  # its descriptor was closed
+                sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:  # not about stdout
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or leaving would try to write the rest
+        if isinstance(error, BrokenPipeError):  # whoever read it has enough
+            sys.exit(terminal.DIFFERS)
+        terminal.complain(f"the answer cannot be written: {error.strerror}.")
+        sys.exit(terminal.MISUSED)
 
 
 if __name__ == "__main__":

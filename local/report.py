@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from remediations.errors import RecordUnreadable
 from remediations.model import AuditRecord
 from remediations.trail import Ended, Opened, Trail
 
@@ -66,6 +67,13 @@ class Unfinished(Struct, frozen=True, kw_only=True):
     opened_at: datetime
 
 
+class Unreadable(Struct, frozen=True, kw_only=True):
+    """An incident that the report leaves out, and why."""
+
+    incident: str
+    words: str
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """What happened from `since` until `until`.
 
@@ -80,6 +88,7 @@ class Report(Struct, frozen=True, kw_only=True):
     done: tuple[Done, ...]
     ends: tuple[Ends, ...]
     unfinished: tuple[Unfinished, ...]
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 def build(trail: Trail, *, since: datetime, until: datetime) -> Report:
@@ -87,11 +96,20 @@ def build(trail: Trail, *, since: datetime, until: datetime) -> Report:
     records: list[AuditRecord] = []
     ends: list[Ended] = []
     unfinished: list[Unfinished] = []
+    unreadable: list[Unreadable] = []
     for incident_id in trail.incidents():
-        ended, opened = trail.ended(incident_id), trail.opened(incident_id)
-        if (ended is not None and ended.at < since) or opened is None or opened.at > until:
+        try:
+            ended, opened = trail.ended(incident_id), trail.opened(incident_id)
+            if (ended is not None and ended.at < since) or opened is None or opened.at > until:
+                continue
+            records += [record for record in trail.records(incident_id) if since <= record.at <= until]
+        except RecordUnreadable as error:
+            unreadable.append(Unreadable(incident=incident_id, words=str(error)))
             continue
-        records += (record for record in trail.records(incident_id) if since <= record.at <= until)
+        except ValueError as error:
+            words = f"how {incident_id} opened or ended cannot be read ({error}): `medic audit verify`"
+            unreadable.append(Unreadable(incident=incident_id, words=f"{words} tells what was changed"))
+            continue
         if ended is None:
             unfinished.append(_unfinished(incident_id, opened))
         elif ended.at <= until:
@@ -104,6 +122,7 @@ def build(trail: Trail, *, since: datetime, until: datetime) -> Report:
         done=_done(records),
         ends=_ends(ends),
         unfinished=tuple(sorted(unfinished, key=lambda one: one.opened_at)),
+        unreadable=tuple(unreadable),
     )
 
 

@@ -14,7 +14,11 @@ from remediations import policy
 def export_scenario(name: str, *, output: str | None) -> int:
     """Write an incident that has ended as the scenario that rehearses it."""
     own = terminal.own_services()
-    recorded = read(own.trail, own.evidence, incident_named(own.trail, name))
+    incident_id = incident_named(own.trail, name)
+    try:
+        recorded = read(own.trail, own.evidence, incident_id)
+    except ValueError as error:
+        raise terminal.CommandError(f"{incident_id} cannot be rebuilt: {error}.") from error
     made = recast(recorded, policy.load(SHIPPED_POLICY))
     content = write(recorded, made)
     if output is None:

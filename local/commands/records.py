@@ -43,12 +43,14 @@ def report(*, since: str, as_json: bool) -> int:
         terminal.say_json(built)
     else:
         _show_report(terminal.out(), built, own.settings.store)
-    return terminal.OK
+    return terminal.DIFFERS if built.unreadable else terminal.OK
 
 
 def _show_report(console: Console, built: Report, store: str) -> None:
     span = f"{terminal.moment_words(built.since)} to {terminal.moment_words(built.until)}"
     console.print(f"From {span}", style="bold")
+    for lost in built.unreadable:
+        console.print(Text.assemble(("left out: ", "red"), terminal.plain(lost.words)), soft_wrap=True)
     if not (built.events or built.decisions or built.ends or built.unfinished or built.done):
         console.print(f"The trail in {store} holds nothing of this time.", soft_wrap=True)
         return

@@ -212,9 +212,11 @@ def new_file(file: str) -> Iterator[BinaryIO]:
     It is written aside, as ``<name>.<8 digits>.part``, and takes its name when it is whole.
     """
     path = Path(file)
-    aside = path.with_name(f"{path.name or 'export'}.{secrets.token_hex(4)}.part")
+    if not file:
+        raise CommandError("--output is empty. Name a file that is not there yet, or - for stdout.")
     if os.path.lexists(path):
         raise CommandError(_EXISTS.format(file))
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         try:
             with aside.open("xb") as opened:
@@ -262,7 +264,7 @@ def past(text: str, now: datetime) -> datetime:
             return now - duration(text)
         except OverflowError:
             return datetime.min.replace(tzinfo=UTC)
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return _in_utc(moment, text) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def future(text: str, now: datetime) -> datetime:
@@ -281,7 +283,14 @@ def future(text: str, now: datetime) -> datetime:
         raise typer.BadParameter(f"{text!r} names no time zone. End it with Z, or with an offset such as +01:00.")
     if moment <= now:
         raise typer.BadParameter(f"{text!r} is over: now is {moment_words(now)}.")
-    return moment.astimezone(UTC)
+    return _in_utc(moment, text)
+
+
+def _in_utc(moment: datetime, text: str) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise typer.BadParameter(f"{text!r} lies outside the years 1 to 9999 of UTC.") from error
 
 
 # ------------------------------------------------------------------------------------ what is worked with

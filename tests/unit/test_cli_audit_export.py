@@ -76,6 +76,21 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(command, env=environment, check=False, timeout=60, **options)
 
 
+@pytest.mark.parametrize(("name", "words"), [(".", ". exists."), ("", "--output is empty."), ("/", "/ exists.")])
+def test_a_name_that_is_no_file_is_refused(trail, name, words):
+    told = medic("--output", name)
+    assert told.exit_code == 2
+    assert words in told.stderr
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_a_full_disk_behind_stdout_is_told_in_one_line(trail, form):
+    with Path("/dev/full").open("wb") as full:
+        told = run("--format", form, stdout=full, stderr=subprocess.PIPE)
+    assert told.returncode == 2
+    assert told.stderr == b"medic: the answer cannot be written: No space left on device.\n"
+
+
 # --------------------------------------------------------------------------------------------- JSON Lines
 
 

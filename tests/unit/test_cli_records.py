@@ -78,6 +78,58 @@ def walk(trail, name: str, *, at: datetime, would=Verdict.RUN, end=End.DRY_RUN) 
     trail.end_incident(Ended(at=at, end=end, words="so it ended", incident=incident, cause_id=cause, action="retry"))
 
 
+# ------------------------------------------------------------------------------------ what cannot be read
+
+DEEP = b'{"x":' + b"[" * 100_000
+
+
+def spoil(trail, name: str, number: int) -> None:
+    """Put something that is no record in the place of one."""
+    audit = trail.store.root / "audit" / name / "0000.jsonl"
+    lines = audit.read_bytes().splitlines(keepends=True)
+    lines[number] = DEEP + b"\n"
+    audit.write_bytes(b"".join(lines))
+    audit.with_name(".0000.jsonl.length").unlink()
+
+
+@pytest.mark.parametrize(
+    "command", [("audit", "show", "inc-aaa1"), ("audit", "export", "--scenario", "inc-aaa1")], ids=["show", "scenario"]
+)
+def test_a_record_that_cannot_be_read_is_named_with_what_to_do(trail, command) -> None:
+    walk(trail, "inc-aaa1", at=NOW - MINUTE)
+    spoil(trail, "inc-aaa1", 2)
+    told = medic(*command)
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "record 2 of inc-aaa1 cannot be read (the JSON is nested too deep): `medic audit verify`" in told.stderr
+
+
+def test_a_report_goes_on_past_an_incident_that_cannot_be_read(trail) -> None:
+    walk(trail, "inc-aaa1", at=NOW - MINUTE)
+    walk(trail, "inc-bbb2", at=NOW - MINUTE)
+    spoil(trail, "inc-aaa1", 2)
+    told = medic("report", "--json")
+    report = json.loads(told.stdout)
+    assert told.exit_code == 1
+    assert [one["incidents"] for one in report["decisions"]] == [["inc-bbb2"]]
+    ((name, words),) = ((one["incident"], one["words"]) for one in report["unreadable"])
+    assert name == "inc-aaa1"
+    assert words.startswith("record 2 of inc-aaa1 cannot be read (the JSON is nested too deep)")
+    shown = medic("report")
+    assert shown.exit_code == 1
+    assert "left out: record 2 of inc-aaa1 cannot be read" in " ".join(shown.stdout.split())
+
+
+def test_a_report_goes_on_past_an_end_that_cannot_be_read(trail) -> None:
+    walk(trail, "inc-aaa1", at=NOW - MINUTE)
+    (trail.store.root / "incidents" / "inc-aaa1" / "ended").write_bytes(DEEP)
+    (one,) = json.loads(medic("report", "--json").stdout)["unreadable"]
+    assert one["incident"] == "inc-aaa1"
+    assert one["words"] == (
+        "how inc-aaa1 opened or ended cannot be read (the JSON is nested too deep): "
+        "`medic audit verify` tells what was changed"
+    )
+
+
 # ----------------------------------------------------------------------------------------------- report
 
 
@@ -88,7 +140,7 @@ def test_the_report_counts_what_would_have_been_done_with_the_exact_calls(trail)
     result = medic("report", "--json")
     assert result.exit_code == 0
     report = json.loads(result.stdout)
-    assert sorted(report) == ["decisions", "done", "ends", "events", "since", "unfinished", "until"]
+    assert sorted(report) == ["decisions", "done", "ends", "events", "since", "unfinished", "unreadable", "until"]
     kind = {"cause": "canceled-higher-priority", "action": "retry", "count": 1, "calls": [CALL]}
     assert report["decisions"] == [
         {"would": "run", "verdict": "dry-run", "incidents": ["inc-aaa1"], "guards": {}, **kind},

@@ -44,6 +44,12 @@ def test_a_past_time_is_read(text, moment) -> None:
     assert past(text, NOON) == moment
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_past_time_that_utc_cannot_name_is_refused(text) -> None:
+    with pytest.raises(typer.BadParameter, match="lies outside the years 1 to 9999 of UTC"):
+        past(text, NOON)
+
+
 @pytest.mark.parametrize(
     ("text", "moment"),
     [
@@ -64,6 +70,7 @@ def test_a_future_time_is_read(text, moment) -> None:
         ("2026-11-23T08:00", "names no time zone"),
         ("2026-11-22T11:59Z", "is over"),
         ("+9000000d", "too far ahead"),
+        ("9999-12-31T23:59:59-14:00", "lies outside the years 1 to 9999 of UTC"),
     ],
 )
 def test_what_is_no_future_time_is_refused_with_the_reason(text, words) -> None:
