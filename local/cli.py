@@ -387,7 +387,7 @@ def audit_export(
         Literal["jsonl", "csv"], typer.Option("--format", help="The trail's own lines, or rows for a spreadsheet.")
     ] = "jsonl",
     output: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Where to write it; never over a file. Default: stdout.")
+        str | None, typer.Option(metavar="FILE", help="Where to write it; never over a file. - is stdout, the default.")
     ] = None,
     scenario: Annotated[
         str | None,
@@ -418,8 +418,13 @@ def audit_export(
 
         if given != Given() or form != "jsonl":
             raise typer.BadParameter("--scenario writes one incident as YAML: it takes --output, and nothing else.")
-        raise typer.Exit(audit_scenario.export_scenario(scenario, output=output))
-    raise typer.Exit(exporting.export(given, form=form, output=output))
+        raise typer.Exit(audit_scenario.export_scenario(scenario, output=_file(output)))
+    raise typer.Exit(exporting.export(given, form=form, output=_file(output)))
+
+
+def _file(output: str | None) -> str | None:
+    """Give the file to write; None for stdout, which is ``-`` too."""
+    return None if output == "-" else output
 
 
 @audit.command("show")
@@ -472,12 +477,14 @@ def audit_anchor(*, as_json: AsJson = False) -> None:
 def audit_prove(
     incident: Annotated[str, typer.Argument(help="An incident's id, or the beginning of it.")],
     record: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Of the record: `audit show --json` has it.")],
-    output: Annotated[str | None, typer.Option(metavar="FILE", help="Where to write it. Default: stdout.")] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where to write it; - is stdout, the default.")
+    ] = None,
 ) -> None:
     """Write a proof that one record was there when the last checkpoint was taken; it holds without the trail."""
     from local.commands import proving
 
-    raise typer.Exit(proving.prove(incident, record=record, output=output))
+    raise typer.Exit(proving.prove(incident, record=record, output=_file(output)))
 
 
 @audit.command("key")

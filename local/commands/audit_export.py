@@ -132,7 +132,8 @@ def _as_csv(rows: Iterable[tuple[str, ...]]) -> bytes:
 
 def _cell(text: str) -> str:
     clean = terminal.plain(text)
-    return f"'{clean}" if clean.lstrip().startswith(_FORMULA) or clean[:1] in {"\t", "\n"} else clean
+    seen = clean.replace("\N{REPLACEMENT CHARACTER}", "").lstrip()
+    return f"'{clean}" if seen.startswith(_FORMULA) or clean[:1] in {"\t", "\n"} else clean
 
 
 # ------------------------------------------------------------------------------------------ where it goes

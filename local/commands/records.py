@@ -211,6 +211,9 @@ def _actor_words(actor: Actor) -> str:
 def incident_named(trail: Trail, name: str) -> str:
     """Give the id of the incident that begins so; raises CommandError unless exactly one does."""
     wanted = selecting.beginning(name)
+    if wanted in {"inc-", "inc-inc"}:
+        words = f"{name!r} names no incident. Give its id, or its beginning with a character or more after inc-"
+        raise terminal.CommandError(f"{words}: `medic audit list` shows them.")
     found = [incident_id for incident_id in trail.incidents() if incident_id.startswith(wanted)]
     if wanted in found:
         return wanted

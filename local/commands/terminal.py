@@ -27,7 +27,7 @@ OK, DIFFERS, MISUSED, UNREADABLE, INTERRUPTED = 0, 1, 2, 3, 130
 _MOST_BYTES = 4 * 1024 * 1024
 _EXISTS = "{} exists. Name a file that does not."
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([wdhms])")
 _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
@@ -99,7 +99,7 @@ def escaped(json_text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Give a text without the characters that steer a terminal: error texts are written by anyone."""
+    """Give a text without the characters that steer a terminal, or hide in it: error texts are written by anyone."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 

@@ -86,6 +86,12 @@ def test_what_steers_a_terminal_does_not_reach_it() -> None:
     assert terminal.plain("a\x1b[31mred\x07\x9b\r\nb\tc") == "a\ufffd[31mred\ufffd\ufffd\nb\tc"
 
 
+@pytest.mark.parametrize("hidden", ["\u061c", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff"])
+def test_what_hides_in_a_text_is_marked(hidden):
+    assert terminal.plain(f"mlw{hidden}-prod") == "mlw\ufffd-prod"
+    assert terminal.escaped(f'"mlw{hidden}-prod"') == f'"mlw\\u{ord(hidden):04x}-prod"'
+
+
 def test_a_terminal_that_knows_only_ascii_is_no_error() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "local.cli", "classify"],

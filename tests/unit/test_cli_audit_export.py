@@ -91,6 +91,17 @@ def test_a_full_disk_behind_stdout_is_told_in_one_line(trail, form):
     assert told.stderr == b"medic: the answer cannot be written: No space left on device.\n"
 
 
+def test_a_dash_is_stdout(trail, tmp_path):
+    assert medic("--output", "-").stdout_bytes == medic().stdout_bytes != b""
+    assert not (tmp_path / "-").exists()
+
+
+@pytest.mark.parametrize("hidden", ["\u061c", "\u200b", "\u200d", "\u2060", "\ufeff"])
+def test_a_formula_behind_what_cannot_be_seen_is_none(trail, hidden):
+    say(trail, f"{hidden}=1+1")
+    assert "'\ufffd=1+1" in [row["words"] for row in rows(medic("--format", "csv").stdout_bytes)]
+
+
 # --------------------------------------------------------------------------------------------- JSON Lines
 
 
@@ -178,7 +189,7 @@ def test_a_row_tells_a_record_with_who_made_it_and_what_it_says(trail) -> None:
         ("\t=1", "'\t=1"),
         ("\n=1", "'\n=1"),
         ("\uff1d1+1", "'\uff1d1+1"),
-        ("\r=1", "\N{REPLACEMENT CHARACTER}=1"),
+        ("\r=1", "'\N{REPLACEMENT CHARACTER}=1"),
         ("\x1b[2Jgone", "\N{REPLACEMENT CHARACTER}[2Jgone"),
         ("a\u202eb\x9bc\x00d", "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c\N{REPLACEMENT CHARACTER}d"),
         ('one, "two"\nthree;=four', 'one, "two"\nthree;=four'),

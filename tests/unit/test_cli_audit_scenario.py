@@ -45,6 +45,13 @@ def test_an_incident_is_written_to_a_file(incident, tmp_path):
     assert rehearsal.load(tmp_path / "last-night.yaml").expect.cause == "canceled-higher-priority"
 
 
+def test_a_dash_is_stdout(incident, tmp_path):
+    result = medic("audit", "export", "--scenario", incident.id, "--output", "-")
+
+    assert result.stdout.startswith(f"# Incident {incident.id}")
+    assert not (tmp_path / "-").exists()
+
+
 def test_a_file_that_is_there_is_not_overwritten(incident, tmp_path):
     (tmp_path / "mine.yaml").write_text("mine")
 

@@ -130,6 +130,20 @@ def test_a_report_goes_on_past_an_end_that_cannot_be_read(trail) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["", " ", "inc", "inc-", "INC-"])
+def test_a_name_that_names_no_incident_is_refused(trail, name) -> None:
+    walk(trail, "inc-aaa1", at=NOW - MINUTE)
+    told = medic("audit", "show", name)
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert f"{name!r} names no incident. Give its id, or its beginning with a character or more" in told.stderr
+
+
+def test_one_character_of_an_id_is_enough(trail) -> None:
+    walk(trail, "inc-aaa1", at=NOW - MINUTE)
+    assert medic("audit", "show", "inc-a").stdout.startswith("inc-aaa1")
+    assert medic("audit", "show", "a").stdout.startswith("inc-aaa1")
+
+
 # ----------------------------------------------------------------------------------------------- report
 
 
@@ -304,13 +318,14 @@ def test_a_full_id_is_itself_also_when_others_begin_with_it(trail) -> None:
     ("name", "words"),
     [
         ("zzz", "no incident on the trail begins with 'zzz'. `medic audit list` shows them."),
-        ("inc-", "'inc-' is the beginning of 2 incidents: inc-aaa1, inc-bbb2. Write more of it."),
+        ("inc-c", "'inc-c' is the beginning of 2 incidents: inc-ccc1, inc-ccc2. Write more of it."),
         ("../x", "no incident on the trail begins with '../x'. `medic audit list` shows them."),
     ],
 )
 def test_what_names_no_one_incident_is_wrong_usage(name, words, trail) -> None:
     walk(trail, "inc-aaa1", at=NOW)
-    walk(trail, "inc-bbb2", at=NOW)
+    walk(trail, "inc-ccc1", at=NOW)
+    walk(trail, "inc-ccc2", at=NOW)
     result = medic("audit", "show", name)
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"medic: {words}\n")
 
