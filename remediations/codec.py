@@ -36,7 +36,7 @@ def decode[T](type_: type[T], content: bytes) -> T:
     try:
         return msgspec.json.decode(content, type=type_)
     except RecursionError as error:
-        raise ValueError(_TOO_DEEP) from error
+        raise msgspec.DecodeError(_TOO_DEEP) from error
 
 
 def parse_json(content: bytes | str) -> Json:
@@ -44,7 +44,7 @@ def parse_json(content: bytes | str) -> Json:
     try:
         plain: Json = msgspec.json.decode(content)
     except RecursionError as error:
-        raise ValueError(_TOO_DEEP) from error
+        raise msgspec.DecodeError(_TOO_DEEP) from error
     return plain
 
 

@@ -330,9 +330,10 @@ def test_what_names_no_one_incident_is_wrong_usage(name, words, trail) -> None:
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"medic: {words}\n")
 
 
-def test_a_damaged_record_is_told_without_a_traceback(trail, tmp_path) -> None:
+@pytest.mark.parametrize("content", [b"{", DEEP], ids=["malformed", "deep"])
+def test_a_damaged_record_is_told_without_a_traceback(trail, tmp_path, content) -> None:
     walk(trail, "inc-aaa1", at=NOW)
-    (tmp_path / "store/trail/incidents/inc-aaa1/opened").write_text("{")
+    (tmp_path / "store/trail/incidents/inc-aaa1/opened").write_bytes(content)
     result = medic("audit", "list")
     assert result.exit_code == 2
     assert "a record on the trail cannot be read" in result.stderr
