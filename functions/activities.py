@@ -137,9 +137,9 @@ def judge(step: Order) -> Order:
         journal.planned(plan, declined=_declined(own, plan, step["try"]))
         judged = {**step, "cause": diagnosis.cause_id, "action": diagnosis.action}
         if isinstance(plan, NoPlan):
-            end = End.REPAIRED if _stands_by_us(own, evidence) else End(plan.end)
-            log.info("plan.none", end=str(end), words=plan.words)
-            return {**judged, "verdict": "none", "end": str(end), "words": plan.words}
+            end, words = _end_unplanned(own, plan, evidence)
+            log.info("plan.none", end=str(end), words=words)
+            return {**judged, "verdict": "none", "end": str(end), "words": words}
         seen = _survey(own, plan, evidence)
         decision = _decide(own, plan, seen)
         if decision.verdict is Verdict.ASK:  # nobody is to approve what cannot be done
@@ -598,14 +598,32 @@ def _declined(own: Services, plan: Plan | NoPlan, try_number: int) -> str | None
     return own.evidence.put(declined)
 
 
-def _stands_by_us(own: Services, evidence: Evidence) -> bool:
+def _end_unplanned(own: Services, plan: NoPlan, evidence: Evidence) -> tuple[End, str]:
+    """Give how an incident ends for which nothing is planned, in words.
+
+    What an earlier, interrupted walk of it sent may stand by now. Of an undo its action tells, as after any send.
+    """
+    incident = evidence.incident
+    if not incident.is_undo:
+        return (End.REPAIRED if _stands_by_us(evidence) else End(plan.end)), plan.words
+    taken = [
+        effect
+        for effect, outcome in own.trail.effects_on(incident.resource.key)
+        if effect.incident_id == incident.id and outcome is not None and outcome.status is Status.ACCEPTED
+    ]
+    if not taken:
+        return End(plan.end), plan.words
+    last = taken[-1]
+    intent = own.trail.intent(last.plan, last.step, last.attempt)
+    decision = None if intent is None else own.evidence.find(Decision, intent.decision)
+    if decision is None:
+        return End.INCONCLUSIVE, f"what was planned is kept no more, so what came of it is not known. Now: {plan.words}"
+    end, words = ACTIONS[last.action].verify(decision.plan, last.step, evidence)
+    return (End.INCONCLUSIVE if end is None else end), words
+
+
+def _stands_by_us(evidence: Evidence) -> bool:
     """Tell whether what an earlier, interrupted walk of this incident sent has succeeded."""
-    if evidence.incident.is_undo:
-        effects = own.trail.effects_on(evidence.incident.resource.key)
-        took = {Status.ACCEPTED} & {
-            outcome.status for effect, outcome in effects if outcome and effect.incident_id == evidence.incident.id
-        }
-        return bool(took) and undone.is_done(evidence)
     if not isinstance(evidence.resource, Found) or evidence.incident.sent_digest is None:
         return False
     state = evidence.resource.value

@@ -110,7 +110,8 @@ def is_settled(evidence: Evidence) -> bool:
     Of requests that fail it is enough to know what the deployment and the endpoint are.
     """
     if evidence.missing_permissions or evidence.incident.is_undo:
-        return True  # of an undo nobody waits for rows to come: what cannot be read now keeps it from being done
+        # Of an undo nobody waits for rows to come: what cannot be read now keeps it from being done.
+        return bool(evidence.missing_permissions) or not _is_created_by_us(evidence)
     if isinstance(evidence.resource, Unknown) or isinstance(evidence.endpoint, Unknown):
         return False  # a read that failed now may succeed at the next poll
     if evidence.incident.is_scoring:
@@ -130,6 +131,14 @@ def is_settled(evidence: Evidence) -> bool:
 
 
 # ------------------------------------------------------------------------------------------- the ladder
+
+
+def _is_created_by_us(evidence: Evidence) -> bool:
+    """Tell whether an interrupted walk of this undo has begun to create the deployment again, and it is not over."""
+    undoes = evidence.incident.undoes
+    state = evidence.resource.value if isinstance(evidence.resource, Found) else None
+    is_ours = state is not None and state.is_running and state.modified_by_us is True
+    return is_ours and undoes is not None and undoes.action == "delete-idle"
 
 
 def _of_requests(

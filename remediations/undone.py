@@ -16,12 +16,10 @@ from remediations.model import (
     Assignment,
     Call,
     Caller,
-    Evidence,
     Found,
     Grant,
     Incident,
     Json,
-    ProvisioningState,
     Reading,
     Receipt,
     ResourceId,
@@ -54,20 +52,6 @@ def read(
     if undoes.action == "grant-roles":
         return _of_grant(undoes, intent, trail, reads, own)
     return _of_deletion(incident.resource, intent, kept, reads)
-
-
-def is_done(evidence: Evidence) -> bool:
-    """Tell whether what an undo is for is so: the deployment stands as its receipt says, or the assignment is gone."""
-    undone = evidence.undone
-    if undone is None:
-        return False
-    if isinstance(undone.grant, Found):
-        return isinstance(undone.assignment, Absent)
-    if not isinstance(undone.receipt, Found) or not isinstance(evidence.resource, Found):
-        return False
-    state = evidence.resource.value
-    is_ours = state.modified_by_us is True and state.provisioning_state == ProvisioningState.SUCCEEDED
-    return is_ours and not undone.receipt.value.differs
 
 
 def body_in(kept: Json) -> Mapping[str, Json]:

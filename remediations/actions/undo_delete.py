@@ -186,9 +186,14 @@ def verify(plan: Plan, _number: int, after: Evidence) -> tuple[End, str]:
     if differs:
         words = f"{label} is Succeeded, but differs from its receipt: {', '.join(differs[:5])}"
         return End.INCONCLUSIVE, words
-    if not isinstance(weights, Found) or weights.value != (0, 0):
-        return End.INCONCLUSIVE, f"{label} is Succeeded, and that it gets no traffic is not shown"
+    if not isinstance(weights, Found):
+        words = f"{label} is Succeeded as its receipt says, and what traffic it gets is {reading_words(weights)}"
+        return End.INCONCLUSIVE, words
     names = receipt.value.environment_names if isinstance(receipt, Found) else ()
+    if weights.value != (0, 0):
+        missing = f", without {_variables(names)}, which a person has to supply" if names else ""
+        words = f"{label} is Succeeded as its receipt says, but it gets {_shares(weights.value)}{missing}"
+        return End.INCONCLUSIVE, words
     missing = f". Before it gets any, a person has to supply {_variables(names)}" if names else ""
     return End.REPAIRED, f"{label} is Succeeded as its receipt says, with traffic 0{missing}"
 
@@ -235,6 +240,12 @@ def _receipt(undone: Undone | None) -> Reading[Receipt]:
 
 def _weights(undone: Undone | None) -> Reading[tuple[int, int]]:
     return (undone or Undone()).weights
+
+
+def _shares(weights: tuple[int, int]) -> str:
+    """Give the weights that are not 0, of the traffic and of the mirror traffic."""
+    named = zip(weights, ("of the traffic", "of the mirrored traffic"), strict=True)
+    return " and ".join(f"{share} % {kind}" for share, kind in named if share)
 
 
 def _variables(names: tuple[str, ...]) -> str:

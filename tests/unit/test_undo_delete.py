@@ -316,8 +316,23 @@ def after(**changes):
         pytest.param(
             after(undone={"weights": Found((5, 0))}),
             End.INCONCLUSIVE,
-            "mlw-prod/credit-scoring/green is Succeeded, and that it gets no traffic is not shown",
+            "mlw-prod/credit-scoring/green is Succeeded as its receipt says, but it gets 5 % of the traffic, without "
+            "the environment variables FEATURE_STORE_URL, MODEL_THRESHOLD, which a person has to supply",
             id="it got traffic",
+        ),
+        pytest.param(
+            after(undone={"weights": Found((10, 3)), "receipt": Found(make_receipt(environment_names=()))}),
+            End.INCONCLUSIVE,
+            "mlw-prod/credit-scoring/green is Succeeded as its receipt says, but it gets 10 % of the traffic and 3 % "
+            "of the mirrored traffic",
+            id="it got both",
+        ),
+        pytest.param(
+            after(undone={"weights": UNREAD}),
+            End.INCONCLUSIVE,
+            "mlw-prod/credit-scoring/green is Succeeded as its receipt says, and what traffic it gets is unknown "
+            "(answered 503)",
+            id="its traffic is unknown",
         ),
         pytest.param(
             after(resource=Found(make_state(provisioning_state="Failed", modified_by_us=True))),

@@ -28,6 +28,7 @@ from tests.builders import (
     make_intent,
     make_journal,
     make_outcome,
+    make_state,
     make_trail,
 )
 from tests.undos import (
@@ -310,6 +311,20 @@ def test_the_evidence_of_an_undo_is_not_waited_for():
     evidence = enrich(incident, reads, now=NOON, own=US)
     assert is_settled(evidence)
     assert not any("correlationId" in url or "getLogs" in url for url in reads.asked)
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "by_us", "settled"),
+    [
+        ("undo-delete", "Creating", True, False),
+        ("undo-delete", "Creating", False, True),
+        ("undo-delete", "Succeeded", True, True),
+        ("undo-grant", "Updating", True, True),
+    ],
+)
+def test_only_what_the_undo_itself_creates_is_waited_for(action, state, by_us, settled):
+    shown = Found(make_state(provisioning_state=state, modified_by_us=by_us))
+    assert is_settled(make_undo_evidence(action, resource=shown)) is settled
 
 
 def test_the_diagnosis_is_made_of_the_evidence_and_not_of_the_catalogue():

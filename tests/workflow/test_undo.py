@@ -108,6 +108,12 @@ def undo_of(story: Story, incident: str) -> str:
     return str(record.facts["undo"])
 
 
+def traffic_of(story: Story, endpoint: str) -> Any:
+    body = story.world.endpoint(endpoint)
+    assert body is not None
+    return body["properties"]["traffic"]
+
+
 def end_of(story: Story, incident: str) -> tuple[str, str]:
     ended = eventually(lambda: story.trail.ended(incident), lambda: f"{incident} did not end:\n{story.said()}")
     assert ended is not None
@@ -230,6 +236,53 @@ def test_an_undo_that_was_claimed_and_not_scheduled_is_begun_by_the_sweep(tell):
     story.host.backend.on_hand_out = None
     story.sweep()
     assert story.question().incident_id == undo
+
+
+@pytest.mark.parametrize(
+    ("weight", "end"),
+    [
+        (
+            10,
+            (
+                "inconclusive",
+                "mlw-demo/fraud/old is Succeeded as its receipt says, but it gets 10 % of the traffic",
+            ),
+        ),
+        (
+            0,
+            (
+                "repaired",
+                "mlw-demo/fraud/old is Succeeded as its receipt says, with traffic 0",
+            ),
+        ),
+    ],
+)
+def test_an_undo_that_was_interrupted_ends_as_one_that_was_not(tell, weight, end):
+    story, incident = deleted(tell)
+    story.world.delete_deployment("person", "credit-scoring", "green")  # makes room
+    undo = answering.undo(story.http, incident, oid=ASKER).json()["incident"]
+    question, lost = story.question(), story.lose_hub_at("verify")
+    assert story.answer(question, oid=APPROVER).status_code == 200
+    eventually(lambda: lost, "the hub was not lost")
+    story.host.backend.on_hand_out = None
+    split = {"live": 100 - weight, "old": weight}
+    story.world.put_endpoint("person", "fraud", {"properties": {"traffic": split}})
+    eventually(lambda: traffic_of(story, "fraud") == split, "the traffic was not set")
+    story.sweep()
+    assert end_of(story, undo) == end
+    assert len([one for one in story.effects() if one == "PUT old"]) == 1
+
+
+def test_the_end_of_an_interrupted_undo_of_a_grant_is_what_its_action_says(tell):
+    story, incident = granted(tell)
+    undo = answering.undo(story.http, incident, oid=ASKER).json()["incident"]
+    question, lost = story.question(), story.lose_hub_at("verify")
+    assert story.answer(question, oid=APPROVER).status_code == 200
+    eventually(lambda: lost, "the hub was not lost")
+    story.host.backend.on_hand_out = None
+    story.sweep()
+    warning = "Deployments that use this identity may fail to pull or to read at their next restart or scale-out."
+    assert end_of(story, undo) == ("repaired", f"the role assignment is gone. {warning}")
 
 
 # ---------------------------------------------------------------------------------------- what no request can do
