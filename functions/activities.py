@@ -544,7 +544,7 @@ def _evidence(own: Services, incident: Incident, reads: Reads, *, wants_logs: bo
     )
     if not incident.is_undo:
         return evidence
-    found = undone.read(incident, own.trail, own.evidence.reading, reads, own=own.own)
+    found = undone.read(incident, own.trail, own.evidence.reading, reads, own=own.own, now=own.clock())
     return replace(evidence, undone=found, missing_permissions=reads.refused())
 
 

@@ -690,6 +690,7 @@ class Undone(Struct, frozen=True, kw_only=True):
     Attributes:
         receipt: What the deletion kept; absent once its time in the evidence store is over.
         weights: What the endpoint gives a deployment of that name, in percent: its traffic, and its mirror traffic.
+        rewritten: Rows of others' writes and deletions of that deployment since its receipt was taken, oldest first.
         grant: What we granted, by the trail.
         assignment: The same as Azure shows it now.
         may_delete: Whether our identity may delete it.
@@ -697,6 +698,7 @@ class Undone(Struct, frozen=True, kw_only=True):
 
     receipt: Reading[Receipt] = Unknown()
     weights: Reading[tuple[int, int]] = Unknown()
+    rewritten: Reading[tuple[ActivityRow, ...]] = Unknown()
     grant: Reading[Grant] = Unknown()
     assignment: Reading[Assignment] = Unknown()
     may_delete: Reading[bool] = Unknown()

@@ -4,15 +4,20 @@ Nothing here rests on the incident alone: that a call was ours, and that Azure t
 hub only names it.
 
 https://learn.microsoft.com/rest/api/authorization/role-assignments/get
+https://learn.microsoft.com/azure/azure-monitor/platform/activity-log (its rows are kept for 90 days)
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from remediations import codec, preflight, spec
 from remediations.codec import mapping, moment, text
-from remediations.enrichment import API_VERSION
+from remediations.enrichment import API_VERSION, log_of
 from remediations.model import (
     Absent,
+    ActivityRow,
     Assignment,
     Call,
     Caller,
@@ -33,11 +38,18 @@ from remediations.surroundings import ROLES_API_VERSION
 from remediations.trail import Intent, Trail
 
 _ASSIGNMENTS = "/providers/Microsoft.Authorization/roleAssignments/"
+_LOG_KEPT = timedelta(days=90)
 _NOT_OURS = "the trail has no such call of ours that Azure took"
 
 
 def read(
-    incident: Incident, trail: Trail, kept: Callable[[str], Reading[Json]], reads: Reads, *, own: Caller | None
+    incident: Incident,
+    trail: Trail,
+    kept: Callable[[str], Reading[Json]],
+    reads: Reads,
+    *,
+    own: Caller | None,
+    now: datetime,
 ) -> Undone:
     """Give what undoing a call rests on.
 
@@ -51,7 +63,11 @@ def read(
         return Undone(receipt=Unknown(_NOT_OURS), grant=Unknown(_NOT_OURS))
     if undoes.action == "grant-roles":
         return _of_grant(undoes, intent, trail, reads, own)
-    return _of_deletion(incident.resource, intent, kept, reads)
+    found = _of_deletion(incident.resource, intent, kept, reads)
+    if not isinstance(found.receipt, Found):
+        return found
+    rewritten = _rewritten(incident.resource, found.receipt.value, intent, trail, reads, now=now)
+    return replace(found, rewritten=rewritten)
 
 
 def body_in(kept: Json) -> Mapping[str, Json]:
@@ -106,6 +122,39 @@ def _receipt(digest: str, plain: Json, shown: Reading[Json], resource: ResourceI
             differs=tuple(spec.differences(dict(body), shown.value)) if isinstance(shown, Found) else (),
         )
     )
+
+
+def _rewritten(
+    resource: ResourceId, receipt: Receipt, intent: Intent, trail: Trail, reads: Reads, *, now: datetime
+) -> Reading[tuple[ActivityRow, ...]]:
+    """Give who else wrote or deleted a deployment since its receipt was taken: then it is not its last state.
+
+    What we sent is known by its request id on our trail, and by the correlation id of such a row or of the deletion's
+    outcome. Who deletes what an undo of ours created leaves the receipt its last state.
+    """
+    if now - receipt.taken_at > _LOG_KEPT:
+        return Unknown(f"the Activity Log reaches back {_LOG_KEPT.days} days, and the receipt is older")
+    read = log_of(reads, resource.path, receipt.taken_at, now)
+    if not isinstance(read, Found):
+        return read
+    rows = sorted((row for row in read.value if row.at > receipt.taken_at and _verb(row)), key=lambda row: row.at)
+    outcome = trail.outcome(intent.plan, intent.step, intent.attempt)
+    sent = {row.correlation_id.lower() for row in rows if trail.request(row.client_request_id or "") is not None}
+    if outcome is not None and outcome.correlation_id:
+        sent.add(outcome.correlation_id.lower())
+    created, found = False, []
+    for row in rows:
+        if row.correlation_id.lower() in sent:
+            created = created or _verb(row) == "write"
+        elif not (created and _verb(row) == "delete"):
+            found.append(row)
+    return Found(tuple(found))
+
+
+def _verb(row: ActivityRow) -> str:
+    """Give whether a row is of a ``write`` or a ``delete``; nothing for any other."""
+    verb = row.operation_name.lower().rsplit("/", 1)[-1]
+    return verb if verb in {"write", "delete"} else ""
 
 
 def _weights(above: Reading[Json], name: str) -> Reading[tuple[int, int]]:

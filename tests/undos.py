@@ -157,7 +157,7 @@ def make_undo_evidence(action: str = "undo-delete", **changes: Any) -> Evidence:
     fields: dict[str, Any] = {"operation": nothing, "activity": nothing, "history": Found(())}
     fields["endpoint"] = Found(make_endpoint_state(traffic={"live": 100}))
     if action == "undo-delete":
-        undone = Undone(receipt=Found(make_receipt()), weights=Found((0, 0)))
+        undone = Undone(receipt=Found(make_receipt()), weights=Found((0, 0)), rewritten=Found(()))
         fields |= {"incident": make_undo_incident(), "resource": Absent(), "undone": undone}
     else:
         undone = Undone(grant=Found(make_grant()), assignment=Found(make_assignment()), may_delete=Found(True))
@@ -167,7 +167,9 @@ def make_undo_evidence(action: str = "undo-delete", **changes: Any) -> Evidence:
     return make_evidence(**{**fields, **changes})
 
 
-def put_on_trail(trail: Trail, action: str = "delete-idle", *, is_over: bool = True, **changes: Any) -> Incident:
+def put_on_trail(
+    trail: Trail, action: str = "delete-idle", *, is_over: bool = True, receipt: str = RECEIPT, **changes: Any
+) -> Incident:
     """Put the incident on the trail whose call is to be undone: its intent, what came of it, and its end.
 
     ``changes`` are those of the outcome.
@@ -203,7 +205,7 @@ def put_on_trail(trail: Trail, action: str = "delete-idle", *, is_over: bool = T
         action=action,
         call=str(call),
         body_digest=digest,
-        receipt=RECEIPT if is_deletion else None,
+        receipt=receipt if is_deletion else None,
         request_id="medic-00000000000000000000000000000001",
     )
     effect = make_effect(at=TAKEN_AT, incident_id=ORIGINAL, action=action, plan=PLAN)

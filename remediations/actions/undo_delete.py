@@ -135,6 +135,19 @@ def receipt_is_kept(plan: Plan, situation: Situation) -> GuardAnswer:
     return allow(name, f"taken at {known.taken_at:%Y-%m-%d %H:%M:%S} UTC, and whole")
 
 
+def receipt_is_last_state(_plan: Plan, situation: Situation) -> GuardAnswer:
+    """Nobody created and removed it again since: the receipt would bring back what is out of date."""
+    name, rows = "receipt-is-last-state", (situation.undone or Undone()).rewritten
+    if not isinstance(rows, Found):
+        return unknown(name, f"whether somebody wrote it since we deleted it is {reading_words(rows)}")
+    if rows.value:
+        row = rows.value[-1]
+        did = "deleted" if row.operation_name.lower().endswith("/delete") else "written"
+        at = f"{row.at:%Y-%m-%d %H:%M:%S} UTC"
+        return deny(name, f"it was {did} again at {at}, after we deleted it: its receipt is not its last state")
+    return allow(name, "nobody else wrote or deleted it since its receipt was taken")
+
+
 def within_receipt(plan: Plan, _situation: Situation) -> GuardAnswer:
     """The blast radius: one PUT, of the deployment that the receipt is about, and nothing else."""
     name, resource = "within-receipt", plan.diagnosis.incident.resource
@@ -280,6 +293,7 @@ UNDO_DELETE = Action(
         endpoint_is_there,
         gets_no_traffic,
         receipt_is_kept,
+        receipt_is_last_state,
         within_receipt,
     ),
     propose=propose,

@@ -192,6 +192,7 @@ def test_all_guards_allow_what_is_as_it_should_be():
             "deny",
             id="another body",
         ),
+        pytest.param({"undone": {"rewritten": UNREAD}}, "receipt-is-last-state", "unknown", id="since unknown"),
         pytest.param(
             {"history": Found((make_row(at=NOON.replace(minute=1), status="Succeeded", correlation_id="x"),))},
             "nobody-intervened",
@@ -213,6 +214,15 @@ def test_all_guards_allow_what_is_as_it_should_be():
 )
 def test_it_is_refused(changes, guard, answer):
     assert refusals(make_undo_evidence(**changes))[guard][0] == answer
+
+
+@pytest.mark.parametrize(("verb", "did"), [("write", "written"), ("delete", "deleted")])
+def test_a_receipt_that_is_not_the_last_state_brings_nothing_back(verb, did):
+    row = make_row(at=NOON, operation_name=f"Microsoft.MachineLearningServices/x/deployments/{verb}")
+    assert refusals(make_undo_evidence(undone={"rewritten": Found((row,))}))["receipt-is-last-state"] == (
+        "deny",
+        f"it was {did} again at 2026-11-22 12:00:00 UTC, after we deleted it: its receipt is not its last state",
+    )
 
 
 def test_traffic_that_came_since_voids_an_approval():

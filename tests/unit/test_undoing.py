@@ -38,6 +38,7 @@ from tests.undos import (
     ORIGINAL,
     RECEIPT,
     SHOWN_ASSIGNMENT,
+    TAKEN_AT,
     make_assignment,
     make_grant,
     make_receipt,
@@ -185,7 +186,7 @@ def test_its_incident_says_who_asked_when_and_about_what():
 # -------------------------------------------------------------------------------------------- what it rests on
 
 
-def read(action="delete-idle", *, kept=None, trail=None, answers=None, **undoes):
+def read(action="delete-idle", *, kept=None, trail=None, answers=None, now=NOON, **undoes):
     if trail is None:
         trail = make_trail()
         put_on_trail(trail, action)
@@ -195,9 +196,10 @@ def read(action="delete-idle", *, kept=None, trail=None, answers=None, **undoes)
         DEPLOYMENT: Absent(),
         ASSIGNMENT: Found(SHOWN_ASSIGNMENT),
         PERMISSIONS: ALL,
+        "log": Found(()),
     }
     reads = FakeReads({**shown, **(answers or {})})
-    return undone.read(incident, trail, kept or {RECEIPT: Found(KEPT)}.__getitem__, reads, own=US)
+    return undone.read(incident, trail, kept or {RECEIPT: Found(KEPT)}.__getitem__, reads, own=US, now=now)
 
 
 def test_the_receipt_is_read_without_its_body():
@@ -265,6 +267,53 @@ def test_what_is_there_is_compared_with_the_receipt():
 )
 def test_a_weight_that_is_no_number_does_not_pass_for_none(properties, weights):
     assert read(answers={ENDPOINT: Found({"properties": properties})}).weights == weights
+
+
+def logged(minutes, verb="write", correlation="c-other", request=None):
+    """A row of the Activity Log so many minutes after the receipt was taken."""
+    return {
+        "eventTimestamp": (TAKEN_AT + timedelta(minutes=minutes)).isoformat(),
+        "operationName": {"value": f"Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/{verb}"},
+        "status": {"value": "Succeeded"},
+        "resourceId": DEPLOYMENT,
+        "correlationId": correlation,
+        "httpRequest": {"clientRequestId": request},
+    }
+
+
+OWN_REQUEST = "medic-00000000000000000000000000000001"
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        pytest.param([logged(1), logged(2, "delete")], [1, 2], id="created and removed again"),
+        pytest.param([logged(-1)], [], id="before"),
+        pytest.param([logged(1, "delete", request=OWN_REQUEST), logged(2, "delete")], [], id="our deletion, by our id"),
+        pytest.param([logged(1, "delete", CORRELATION)], [], id="our deletion, by what came of it"),
+        pytest.param([logged(1, "listKeys/action")], [], id="no write"),
+        pytest.param(
+            [logged(1, "write", "c-ours", OWN_REQUEST), logged(2, "delete")], [], id="what an undo created, removed"
+        ),
+        pytest.param(
+            [logged(1, "write", "c-ours", OWN_REQUEST), logged(2, "write")], [2], id="what an undo created, overwritten"
+        ),
+    ],
+)
+def test_who_wrote_it_since_its_receipt_was_taken_is_read(rows, found):
+    trail = make_trail()
+    put_on_trail(trail, correlation_id=CORRELATION)
+    rewritten = read(trail=trail, answers={"log": Found(tuple(rows))}).rewritten
+    assert isinstance(rewritten, Found)
+    assert [round((row.at - TAKEN_AT).total_seconds() / 60) for row in rewritten.value] == found
+
+
+def test_a_log_that_does_not_reach_back_as_far_tells_nothing():
+    days = timedelta(days=90)
+    assert read(now=TAKEN_AT + days).rewritten == Found(())
+    old = read(now=TAKEN_AT + days + timedelta(seconds=1)).rewritten
+    assert old == Unknown("the Activity Log reaches back 90 days, and the receipt is older")
+    assert read(answers={"log": Unknown("answered 503")}).rewritten == Unknown("answered 503")
 
 
 def test_a_grant_is_known_from_the_trail_and_read_from_azure():

@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +15,7 @@ from functions import undo as undos
 from functions.limits import Limit
 from local import answering
 from local.arm.models import World
+from remediations import codec
 from remediations.adapters.folder import FolderStore
 from remediations.approval import token
 from remediations.model import Actor, Person
@@ -106,6 +108,11 @@ def undo_of(story: Story, incident: str) -> str:
     """The id of the only undo of an incident."""
     (record,) = story.records(incident, "undo")
     return str(record.facts["undo"])
+
+
+def state_of(story: Story, endpoint: str = "fraud", name: str = "old") -> str | None:
+    body = story.world.deployment(endpoint, name)
+    return None if body is None else str(body["properties"]["provisioningState"])
 
 
 def traffic_of(story: Story, endpoint: str) -> Any:
@@ -236,6 +243,20 @@ def test_an_undo_that_was_claimed_and_not_scheduled_is_begun_by_the_sweep(tell):
     story.host.backend.on_hand_out = None
     story.sweep()
     assert story.question().incident_id == undo
+
+
+def test_what_somebody_created_and_removed_since_is_not_brought_back_as_it_was_before(tell):
+    story, incident = deleted(tell)
+    story.world.delete_deployment("person", "credit-scoring", "green")  # makes room
+    eventually(lambda: state_of(story, "credit-scoring", "green") is None, "it was not deleted")
+    story.world.put_deployment("person", "fraud", "old")
+    eventually(lambda: state_of(story) == "Succeeded", "it was not created")
+    story.world.delete_deployment("person", "fraud", "old")
+    eventually(lambda: state_of(story) is None, "it was not deleted")
+    refusals = eventually(lambda: shown(story, incident)["calls"][0]["refusals"], "nothing would refuse it")
+    (why,) = [one["words"] for one in refusals if one["guard"] == "receipt-is-last-state"]
+    assert why.startswith("it was deleted again at ")
+    assert why.endswith(", after we deleted it: its receipt is not its last state")
 
 
 @pytest.mark.parametrize(
@@ -407,8 +428,9 @@ def test_in_a_dry_run_it_says_what_it_would_do_and_writes_nothing(tmp_path):
             {"workspaces": [{"name": "mlw-prod", "endpoints": endpoints}], "subscription": SUBSCRIPTION}
         )
         dry.server.show(world)
-        original = put_on_trail(story.trail)
-        EvidenceStore(FolderStore(dry.folder / "evidence")).put(KEPT)
+        kept = {**KEPT, "taken_at": datetime.now(UTC).isoformat()}
+        original = put_on_trail(story.trail, receipt=codec.digest_of(kept))
+        EvidenceStore(FolderStore(dry.folder / "evidence")).put(kept)
         page = shown(story, original.id)
         assert (page["mode"], page["calls"][0]["verdict"]) == ("dry-run", "dry-run")
         undo = answering.undo(story.http, original.id, oid=ASKER).json()["incident"]
