@@ -28,7 +28,7 @@ from remediations.approval.notice import Kind, Notice
 from remediations.approval.token import Token
 from remediations.approval.view import Change, View
 from remediations.literal import literal
-from remediations.model import Absent, Caller, Found, Json, Person, Plan, ResourceId, reading_words
+from remediations.model import Absent, Caller, Found, Incident, Json, Person, Plan, ResourceId, reading_words
 from remediations.services import Services, services
 from remediations.situation import Situation
 from remediations.trail import Answered, Question, Refusal, Vote
@@ -347,10 +347,20 @@ def _summary(own: Services, question: Question, person: Person) -> dict[str, Jso
         "effect": None if plan is None else plan.effect,
         "calls": [] if plan is None else [str(call) for call in plan.calls],
         "undo": None if plan is None else plan.undo,
+        "asked_for": None if notice is None else _asked_for(notice.incident),
         "quorum": question.quorum,
         "approvals": 0 if notice is None else notice.approvals,
         "link": link,
     }
+
+
+def _asked_for(incident: Incident) -> Json:
+    """Give who asked for an undo, why, and of what; None for a repair, which nobody asked for."""
+    undoes = incident.undoes
+    if undoes is None:
+        return None
+    named = {name: getattr(undoes, name) for name in ("incident", "action", "path", "comment")}
+    return {**named, "by": incident.caller.oid, "at": codec.dump(incident.began_at)}
 
 
 def _view_json(own_view: View) -> dict[str, Json]:
@@ -367,6 +377,7 @@ def _view_json(own_view: View) -> dict[str, Json]:
         "effect": None if plan is None else plan.effect,
         "calls": [] if plan is None else [str(call) for call in plan.calls],
         "undo": None if plan is None else plan.undo,
+        "asked_for": _asked_for(own_view.notice.incident),
         "why": None if decision is None else decision.mode_words,
         "guards": [] if decision is None else codec.dump(decision.answers),
         "question": codec.dump(question),

@@ -35,6 +35,17 @@ _MARKS = {
 type Rows = list[tuple[str, RenderableType]]
 
 
+class AskedFor(Struct, frozen=True, kw_only=True):
+    """Who asked for an undo, when and why, and which call of which incident is to be undone."""
+
+    incident: str
+    action: str
+    path: str
+    comment: str
+    at: datetime
+    by: str | None = None
+
+
 class Summary(Struct, frozen=True, kw_only=True):
     """One open question, as the app lists it.
 
@@ -51,6 +62,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     effect: str | None = None
     calls: tuple[str, ...] = ()
     undo: str | None = None
+    asked_for: AskedFor | None = None
     quorum: int = 1
     approvals: int = 0
     link: str | None = None
@@ -80,6 +92,7 @@ class Page(Struct, frozen=True, kw_only=True):
     effect: str | None = None
     calls: tuple[str, ...] = ()
     undo: str | None = None
+    asked_for: AskedFor | None = None
     why: str | None = None
     guards: tuple[GuardAnswer, ...] = ()
     read_at: datetime | None = None
@@ -330,10 +343,22 @@ def _show_summary(console: Console, one: Summary, look: str | None = None) -> No
 def _plan_rows(one: Summary | Page) -> Rows:
     """Give what would be done, to what and why: the rows of a list and of a page alike."""
     rows: Rows = [("resource", terminal.Exact(api.line(one.resource)))] if one.resource is not None else []
+    rows += _wish_rows(one.asked_for)
     if one.action is None:
         return [*rows, ("would", "what would be done cannot be read any more; do not approve it")]
     rows += [("cause", api.line(one.cause or "unknown")), ("would", api.line(f"{one.action}: {one.effect}"))]
     return rows + [("call", terminal.Exact(api.line(call))) for call in one.calls]
+
+
+def _wish_rows(asked: AskedFor | None) -> Rows:
+    """Give who asked for an undo and why, and what it undoes; nothing for a repair."""
+    if asked is None:
+        return []
+    return [
+        ("asked by", api.line(f"{asked.by or 'nobody known'}, at {terminal.moment_words(asked.at)}")),
+        ("because", api.line(asked.comment)),
+        ("undoes", terminal.Exact(api.line(f"{asked.action} in {asked.incident}: {asked.path}"))),
+    ]
 
 
 def _show_page(console: Console, page: Page) -> None:

@@ -24,12 +24,14 @@ from remediations.model import (
     Diagnosis,
     Finding,
     GuardAnswer,
+    Incident,
     Json,
     Operation,
     Plan,
     ResourceId,
     Risk,
     Touch,
+    Undoes,
 )
 from remediations.trail import Question, Vote
 
@@ -195,9 +197,20 @@ def _failure(notice: Notice) -> _Section:
             _run("Its undo was asked for" if incident.is_undo else _OPERATIONS[incident.operation]), _run(f"{since}.")
         ),
     ]
+    if incident.undoes is not None:
+        lines += _wish(incident, incident.undoes)
     if incident.failed_at > incident.began_at:
         lines.append(_line(_run(f"It failed again at {_time(incident.failed_at)}.")))
     return _Section(fixed=lines)
+
+
+def _wish(incident: Incident, undoes: Undoes) -> list[_Element]:
+    """Give who asked for an undo, of which incident's call, and why."""
+    by, of = incident.caller.oid or "somebody", undoes.incident
+    return [
+        _line(_run("Asked for by "), _mono(by, most=_ID), _run(", who says: "), _run(undoes.comment, most=_CALL)),
+        _line(_run(f"{undoes.action} did it in "), _mono(of, most=_ID), _run(".")),
+    ]
 
 
 def _cause(diagnosis: Diagnosis) -> Iterable[_Section]:

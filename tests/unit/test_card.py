@@ -207,6 +207,14 @@ def test_no_run_holds_two_braces_that_teams_would_read_a_function_in(words):
     assert any(line.endswith(f"UTC: {words}") for line in lines(card))
 
 
+@pytest.mark.parametrize(("action", "did"), [("undo-delete", "delete-idle"), ("undo-grant", "grant-roles")])
+def test_who_asked_for_an_undo_of_what_and_why_is_told(action, did):
+    text = shown(make_notice(action=action))
+    assert f"Asked for by {SOMEBODY.oid}, who says: the fraud team needs it" in text
+    assert f"{did} did it in inc-0123456789abcdef01234567." in text
+    assert "Asked for by" not in shown(make_notice())
+
+
 def test_evidence_against_and_rivals_are_told():
     text = shown(make_notice(action="grant-roles"))
     assert "role assignments: one was made a minute ago, and may be effective soon" in text

@@ -183,6 +183,36 @@ def test_the_open_questions_are_listed(command, api) -> None:
     assert "authorization" not in headers
 
 
+ASKED_FOR = {
+    "incident": "inc-ccc333333333333333333333",
+    "action": "delete-idle",
+    "path": f"{TARGET}/deployments/old",
+    "comment": "fraud needs it\x1b[2J",
+    "by": "o-7",
+    "at": "2026-11-23T07:00:00Z",
+}
+
+
+@pytest.mark.parametrize("command", ["list", "show"])
+def test_who_asked_for_an_undo_of_what_and_why_is_shown(command, api) -> None:
+    api.summaries = [{**SUMMARY, "asked_for": ASKED_FOR}]
+    api.page = {**PAGE, "asked_for": ASKED_FOR}
+    result = medic(api, command, *([INCIDENT] if command == "show" else []))
+    assert (result.exit_code, result.stderr) == (0, "")
+    shown = [line.rstrip() for line in result.stdout.splitlines()]
+    assert shown[2:5] == [
+        "asked by   o-7, at 2026-11-23 07:00:00 UTC",
+        "because    fraud needs it\N{REPLACEMENT CHARACTER}[2J",
+        f"undoes     delete-idle in inc-ccc333333333333333333333: {TARGET}/deployments/old",
+    ]
+    assert "asked by" not in medic_of_a_repair(api)
+
+
+def medic_of_a_repair(api: Api) -> str:
+    api.summaries = [{**SUMMARY, "asked_for": None}]
+    return medic(api, "list").stdout
+
+
 def test_a_path_in_front_of_the_api_is_kept(api) -> None:
     medic(api, "list", "--to", f"{api.url}/behind/")
     CliRunner().invoke(app, ["approvals", "list", "--to", f"{api.url}/behind/"])

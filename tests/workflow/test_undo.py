@@ -146,6 +146,11 @@ def test_a_deletion_is_undone_once_somebody_else_approves(tell):
     undo = asked.json()["incident"]
     question = story.question()
     assert (question.incident_id, question.callers) == (undo, (ASKER,))
+    path = call["calls"][0].removeprefix("PUT ").partition("?")[0]
+    wish = {"incident": incident, "action": "delete-idle", "path": path, "comment": "fraud needs it", "by": ASKER}
+    (listed,) = story.http.get("/api/approvals", headers=headers(APPROVER)).json()["questions"]
+    page = story.http.get(story.link(question), headers=headers(APPROVER)).json()
+    assert [{**one["asked_for"], "at": None} for one in (listed, page)] == [{**wish, "at": None}] * 2
     own = story.answer(question, oid=ASKER)
     assert (own.status_code, own.json()["error"]) == (403, "you asked for this undo; somebody else has to approve it")
     assert story.answer(question, oid=APPROVER).status_code == 200
