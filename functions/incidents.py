@@ -24,7 +24,7 @@ from remediations.actions import ACTIONS
 from remediations.approval import rules
 from remediations.audit import asked_about
 from remediations.errors import MedicError, NotFound
-from remediations.model import AuditRecord, End, Evidence, Json, Mode, Person, ResourceId, Unknown
+from remediations.model import AuditRecord, End, Evidence, Found, Json, Mode, Person, ResourceId, Unknown
 from remediations.policy import ActionPolicy, Pause, Policy
 from remediations.register import Case, State
 from remediations.services import Services, services
@@ -502,7 +502,7 @@ def _may_undo(own: Services, told: Told, person: Person) -> bool:
     if person.is_app or not any(action in undoing.ACTION_FOR for action in sends):
         return False  # without a further read: most incidents have nothing to undo
     try:
-        sent = undoing.sent(own.trail, told.opened.incident, told.records, lambda _: True)
+        sent = undoing.sent(own.trail, told.opened.incident, told.records, lambda _: Found({}))
     except ValueError:
         return False  # what cannot be read is told on the page of the undo
     return any(one.state == "can" and undoing.why_not_approver(own.policy, one, person, {}) is None for one in sent)

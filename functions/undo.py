@@ -14,6 +14,7 @@ import azure.functions as func
 import grpc  # type: ignore[import-untyped]
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from functions import activities, forms, incidents, pages, signin
 from functions.activities import Foreseen
@@ -23,7 +24,7 @@ from functions.limits import Limit
 from functions.recent import Recent
 from remediations import codec, undoing
 from remediations.actions import undo_delete, undo_grant
-from remediations.approval import token
+from remediations.approval import rules, token
 from remediations.errors import MedicError
 from remediations.literal import literal
 from remediations.model import (
@@ -34,11 +35,15 @@ from remediations.model import (
     GuardAnswer,
     Incident,
     Json,
+    Mode,
     NoPlan,
     Person,
+    Risk,
     Touch,
     Unknown,
+    Verdict,
 )
+from remediations.policy import Approvers
 from remediations.services import Services, services
 from remediations.situation import known_tags
 from remediations.trail import Refusal
@@ -67,6 +72,8 @@ class Offer(Struct, frozen=True, kw_only=True):
         commands: What a person types: for those, or in place of the undo.
         undo: How the undo itself would be undone.
         may_ask: Why this person may not ask for it; None if they may.
+        why_not_now: Why nobody can ask for it as things stand; None if one can, and then `comes_to` what that leads to.
+        approvers: Who may approve it by policy, in words, and `quorum` how many of them have to.
     """
 
     sent: Sent
@@ -82,6 +89,10 @@ class Offer(Struct, frozen=True, kw_only=True):
     commands: tuple[str, ...] = ()
     undo: str | None = None
     may_ask: str | None = None
+    why_not_now: str | None = None
+    comes_to: str = ""
+    approvers: str = ""
+    quorum: int | None = None
 
 
 class Begun(Struct, frozen=True, kw_only=True):
@@ -177,7 +188,7 @@ def _sent(own: Services, told: incidents.Told) -> tuple[Sent, ...]:
             own.trail,
             original,
             told.records,
-            lambda digest: not isinstance(own.evidence.reading(digest), Absent),
+            own.evidence.reading,
         )
     except ValueError as error:
         raise Unreadable(f"a record about {original.id} or its undo cannot be read: {error}") from error
@@ -189,16 +200,23 @@ def _offer(own: Services, sent: Sent, person: Person) -> Offer:
         return Offer(sent=sent)
     judged = _judged(own, sent)
     evidence, plan, decision = judged.evidence, judged.plan, judged.decision
-    may_ask = _why_not_asker(own, sent, evidence, person)
-    commands = _commands(evidence)
-    if isinstance(plan, NoPlan) or decision is None:
-        words = plan.words if isinstance(plan, NoPlan) else ""
-        return Offer(sent=sent, read_at=judged.at, words=words, commands=commands, may_ask=may_ask)
-    undone = evidence.undone
-    receipt = undone.receipt if undone is not None else Unknown()
-    return Offer(
+    prospect = _prospect(own, sent, judged, person)
+    offer = Offer(
         sent=sent,
         read_at=judged.at,
+        commands=_commands(evidence),
+        may_ask=_why_not_asker(own, sent, evidence, person),
+        why_not_now=prospect.why_not,
+        comes_to=prospect.comes_to,
+        approvers=prospect.approvers,
+        quorum=prospect.quorum,
+    )
+    if isinstance(plan, NoPlan) or decision is None:
+        return replace(offer, words=plan.words if isinstance(plan, NoPlan) else "")
+    undone = evidence.undone
+    receipt = undone.receipt if undone is not None else Unknown()
+    return replace(
+        offer,
         effect=plan.effect,
         calls=tuple(str(call) for call in plan.calls),
         verdict=str(decision.verdict),
@@ -206,10 +224,53 @@ def _offer(own: Services, sent: Sent, person: Person) -> Offer:
         refusals=decision.refusals,
         touches=judged.touches,
         environment_names=receipt.value.environment_names if isinstance(receipt, Found) else (),
-        commands=commands,
         undo=plan.undo,
-        may_ask=may_ask,
     )
+
+
+class _Prospect(Struct, frozen=True, kw_only=True):
+    """What asking for an undo leads to as things stand, or why nobody can; the rest as for an `Offer`."""
+
+    approvers: str
+    quorum: int
+    comes_to: str = ""
+    why_not: str | None = None
+
+
+def _prospect(own: Services, sent: Sent, judged: Foreseen, person: Person) -> _Prospect:
+    """Give what asking for an undo leads to. Nobody is to wait for an approval that would come to nothing."""
+    plan, decision = judged.plan, judged.decision
+    resource = judged.evidence.incident.resource
+    permission = own.policy.permission(sent.undo_action or "", resource, known_tags(judged.evidence))
+    quorum = rules.quorum_of(Risk.REVERSIBLE, (permission.quorum,), (person.oid,))
+    found = _Prospect(approvers=_approvers_words(permission.approvers), quorum=quorum)
+    if own.settings.mode is Mode.OFF:
+        return replace(found, why_not="MEDIC_MODE is off: Endpoint Medic does nothing, and asks nobody")
+    if permission.mode is Mode.OFF:
+        return replace(found, why_not=f"policy says off for {sent.undo_action} there")
+    if isinstance(plan, NoPlan) or decision is None:
+        words = plan.words if isinstance(plan, NoPlan) else "nothing is planned"
+        if sent.undo_action == "undo-grant" and _commands(judged.evidence) and words:
+            return replace(found, comes_to="it ends as advice, with the command for a person")
+        return replace(found, why_not=f"nothing would be done: {words}")
+    match decision.verdict:
+        case Verdict.ASK:
+            needed = f"{quorum} approval{' is' if quorum == 1 else 's are'} needed, by {found.approvers}"
+            return replace(found, comes_to=f"somebody else has to approve it: {needed}")
+        case Verdict.DRY_RUN:
+            return replace(found, comes_to="it ends as a dry run, and changes nothing")
+        case _:
+            refusals = "; ".join(f"{one.guard}: {one.words}" for one in decision.refusals)
+            return replace(found, why_not=f"it would be refused: {refusals or decision.mode_words}")
+
+
+def _approvers_words(approvers: Approvers) -> str:
+    """Give who may approve by policy."""
+    named = [f"whoever has the app role {approvers.role}"] if approvers.role else []
+    named += [
+        f"{kind} {', '.join(ids)}" for kind, ids in (("user", approvers.users), ("group", approvers.groups)) if ids
+    ]
+    return " or ".join(named) or "nobody, by policy"
 
 
 _recent = Recent[Foreseen](_JUDGED_MOST)
@@ -249,7 +310,7 @@ def _why_not_asker(own: Services, sent: Sent, evidence: Evidence, person: Person
 def _offer_json(offer: Offer) -> dict[str, Json]:
     sent = offer.sent
     own_fields = ("read_at", "effect", "calls", "words", "verdict", "mode_words", "refusals", "touches")
-    more = ("environment_names", "commands", "undo", "may_ask")
+    more = ("environment_names", "commands", "undo", "may_ask", "why_not_now", "comes_to", "approvers", "quorum")
     return {
         **{name: codec.dump(getattr(sent, name)) for name in ("number", "call", "action", "at", "state")},
         "why_not": sent.words,
@@ -313,7 +374,10 @@ def _ask(own: Services, told: incidents.Told, person: Person, fields: Fields) ->
     keys = own.settings.approval_keys
     if not token.is_form_value(fields.text("antiforgery"), person, _purpose(original.id), keys):
         raise Refused(403, "the page was not shown to you, or long ago: open it again and ask there")
-    comment = literal(fields.text("comment").strip(), most=forms.LONGEST_COMMENT).strip()
+    written = fields.text("comment").replace("\r\n", "\n").strip()
+    if len(written) > forms.LONGEST_COMMENT:
+        raise Refused(400, f"the comment has {len(written)} characters: say it in {forms.LONGEST_COMMENT} at most")
+    comment = literal(written, most=forms.LONGEST_COMMENT).strip()
     if not comment:
         raise Refused(400, "say why it is to be undone: whoever approves it reads that")
     number = str(fields.plain.get("call", ""))
@@ -321,18 +385,23 @@ def _ask(own: Services, told: incidents.Told, person: Person, fields: Fields) ->
     if sent is None:
         raise Refused(400, f"this incident has no call {literal(number, most=20)!r}: name one by its number")
     if sent.state == "under-way" and sent.undo is not None:
-        _check_asker(own, sent, person)
-        return _found(own, sent.undo, sent.call)
+        return _found(own, sent.undo, sent.call)  # whoever sees incidents may see which one it is
     if sent.state != "can":
         raise Refused(409, f"call {sent.number} cannot be undone: {sent.words}")
-    _check_asker(own, sent, person)
+    judged = _judged(own, sent)
+    why = _why_not_asker(own, sent, judged.evidence, person)
+    if why is not None:
+        raise Refused(403, why)
+    prospect = _prospect(own, sent, judged, person)
+    if prospect.why_not is not None:
+        raise Refused(409, f"the undo of call {sent.number} is not asked for: {prospect.why_not}")
     now = own.clock()
     incident, nonce = undoing.incident_of(sent, by=person.caller, comment=comment, at=now), uuid.uuid4().hex
     if not own.trail.open_incident(incident, nonce, now, mode=own.settings.mode):
         return _found(own, incident.id, sent.call)  # somebody else asked at the same time
     own.journal.undo_asked(incident, sent.call)
     log.info("undo.asked", incident_id=incident.id, of=original.id, call=sent.number)
-    words = f"the undo of call {sent.number} is asked for as {incident.id}: somebody else has to approve it"
+    words = f"the undo of call {sent.number} is asked for as {incident.id}: {prospect.comes_to}"
     return Begun(incident=incident, words=words, nonce=nonce)
 
 
@@ -343,15 +412,6 @@ def _found(own: Services, undo: str, call: str) -> Begun:
         raise Refused(409, "it was asked for a moment ago, and cannot be read: try again")
     own.journal.undo_asked(opened.incident, call)
     return Begun(incident=opened.incident, words=f"its undo is under way in {undo}")
-
-
-def _check_asker(own: Services, sent: Sent, person: Person) -> None:
-    if sent.state == "can":
-        why = _why_not_asker(own, sent, _judged(own, sent).evidence, person)
-    else:
-        why = undoing.why_not_approver(own.policy, sent, person, {})
-    if why is not None:
-        raise Refused(403, why)
 
 
 def _purpose(incident_id: str) -> str:

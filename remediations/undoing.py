@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from remediations import intake
 from remediations.model import (
+    Absent,
     AuditRecord,
     Caller,
     Diagnosis,
@@ -21,19 +22,23 @@ from remediations.model import (
     Finding,
     Found,
     Incident,
+    Json,
     Level,
     Operation,
     Person,
+    Reading,
     ResourceId,
     Status,
     Undoes,
 )
 from remediations.policy import Policy
 from remediations.trail import Intent, Trail, counts_as_attempt
+from remediations.undone import CREATED_NOTHING, RECEIPT_GONE
 
 CAUSE, CODE, SOURCE = "undo-requested", "UndoRequested", "undo"
 ACTION_FOR = {"delete-idle": "undo-delete", "grant-roles": "undo-grant"}
-_EXPIRED = "its receipt is gone: evidence is deleted after 90 days. Create it again from its pipeline"
+_NO_RECEIPT = "its deletion kept no receipt. Create it again from its pipeline"
+_CHANGED = "its receipt was changed since it was taken: nothing is created from it. Create it again from its pipeline"
 _SOURCES = {
     "delete-idle": "https://learn.microsoft.com/azure/machine-learning/how-to-deploy-online-endpoints",
     "grant-roles": "https://learn.microsoft.com/azure/role-based-access-control/role-assignments-remove",
@@ -74,7 +79,7 @@ class Sent(Struct, frozen=True, kw_only=True):
 
 
 def sent(
-    trail: Trail, original: Incident, records: Iterable[AuditRecord], is_kept: Callable[[str], bool]
+    trail: Trail, original: Incident, records: Iterable[AuditRecord], kept: Callable[[str], Reading[Json]]
 ) -> tuple[Sent, ...]:
     """Give the calls that an incident sent, in order, each with what undoing it would be.
 
@@ -82,7 +87,7 @@ def sent(
 
     Args:
         records: Of the incident.
-        is_kept: Tells whether the evidence store still has something.
+        kept: Gives what lies in the evidence store under a digest.
     """
     named = [
         (str(record.facts.get("plan")), record.facts.get("step"), record.facts.get("attempt"))
@@ -99,7 +104,7 @@ def sent(
     ]
     has_ended = trail.ended(original.id) is not None
     return tuple(
-        _sent(trail, original, number, intent, is_kept, has_ended=has_ended)
+        _sent(trail, original, number, intent, kept, has_ended=has_ended)
         for number, intent in enumerate(intents, start=1)
     )
 
@@ -184,7 +189,7 @@ def _sent(
     original: Incident,
     number: int,
     intent: Intent,
-    is_kept: Callable[[str], bool],
+    kept: Callable[[str], Reading[Json]],
     *,
     has_ended: bool,
 ) -> Sent:
@@ -195,6 +200,8 @@ def _sent(
     if why is None and (outcome is None or outcome.status is not Status.ACCEPTED):
         came = "what came of it is not known" if outcome is None else outcome.words
         why = f"it is not known to have been done: {came}"
+    if why is None and outcome is not None and CREATED_NOTHING in outcome.codes:
+        why = f"nothing of ours was created there: {outcome.words}"
     if why is not None:
         return replace(plain, words=why)
     resource = ResourceId.parse(path) if intent.action == "delete-idle" else original.resource
@@ -222,10 +229,23 @@ def _sent(
         ended += 1
     if not has_ended:
         return replace(known, words="its incident has not ended yet")
-    if intent.action == "delete-idle" and (intent.receipt is None or not is_kept(intent.receipt)):
-        return replace(known, words=_EXPIRED)
+    if intent.action == "delete-idle" and (why := _why_no_receipt(intent, kept)) is not None:
+        return replace(known, words=why)
     named = f"undo {original.id} {intent.plan} {intent.step} {intent.attempt} {ended}"
     return replace(known, state="can", undo=intake.incident_id(resource, named))
+
+
+def _why_no_receipt(intent: Intent, kept: Callable[[str], Reading[Json]]) -> str | None:
+    """Give why a deletion's receipt brings nothing back; None if it does."""
+    if intent.receipt is None:
+        return _NO_RECEIPT
+    match kept(intent.receipt):
+        case Found():
+            return None
+        case Absent():
+            return RECEIPT_GONE
+        case _:
+            return _CHANGED
 
 
 def _is_of(other: Undoes | None, undoes: Undoes) -> bool:

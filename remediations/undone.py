@@ -38,6 +38,8 @@ from remediations.surroundings import ROLES_API_VERSION
 from remediations.trail import Intent, Trail
 
 _ASSIGNMENTS = "/providers/Microsoft.Authorization/roleAssignments/"
+RECEIPT_GONE = "its receipt is gone: evidence is deleted after 90 days. Create it again from its pipeline"
+CREATED_NOTHING = "RoleAssignmentExists"  # of a grant that was taken: another assignment gave the role already
 _LOG_KEPT = timedelta(days=90)
 _NOT_OURS = "the trail has no such call of ours that Azure took"
 
@@ -81,6 +83,8 @@ def _intent(undoes: Undoes, trail: Trail) -> Intent | None:
     outcome = trail.outcome(undoes.plan, undoes.step, undoes.attempt)
     if intent is None or outcome is None or outcome.status is not Status.ACCEPTED:
         return None
+    if CREATED_NOTHING in outcome.codes:
+        return None
     verb = {"delete-idle": "DELETE", "grant-roles": "PUT"}.get(undoes.action, "")
     is_it = (intent.incident_id, intent.action, intent.receipt) == (undoes.incident, undoes.action, undoes.receipt)
     return intent if is_it and intent.call.partition("?")[0] == f"{verb} {undoes.path}" else None
@@ -96,7 +100,8 @@ def _of_deletion(resource: ResourceId, intent: Intent, kept: Callable[[str], Rea
         return Undone(receipt=Unknown("the deletion of this deployment kept no receipt"), weights=weights)
     plain = kept(intent.receipt)
     if not isinstance(plain, Found):
-        return Undone(receipt=plain, weights=weights)
+        is_gone = isinstance(plain, Absent)
+        return Undone(receipt=plain if is_gone else Unknown("it was changed since it was taken"), weights=weights)
     shown = reads.get(f"{resource.path}?api-version={API_VERSION}")
     return Undone(receipt=_receipt(intent.receipt, plain.value, shown, resource), weights=weights)
 

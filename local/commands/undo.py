@@ -30,6 +30,7 @@ _STATES = {
     "under-way": ("undo under way", "yellow"),
     "undone": ("undone", "green"),
 }
+_NOT_NOW = ("not to be undone now", "yellow")
 
 
 class Wish(Struct, frozen=True, kw_only=True):
@@ -71,6 +72,10 @@ class Offer(Struct, frozen=True, kw_only=True):
     commands: tuple[str, ...] = ()
     undo: str | None = None
     may_ask: str | None = None
+    why_not_now: str | None = None
+    comes_to: str = ""
+    approvers: str = ""
+    quorum: int | None = None
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -110,6 +115,9 @@ def undo(name: str, wish: Wish, *, to: str, scope: str | None, as_json: bool) ->
             if as_json:
                 terminal.say_json(plain)
             return _looked(page, offer)
+        if offer.why_not_now is not None:
+            terminal.complain(f"it was not asked for: {api.line(offer.why_not_now)}.")
+            return terminal.DIFFERS
         if offer.may_ask is not None:
             terminal.complain(f"you may not ask for it: {api.line(offer.may_ask)}.")
             return terminal.DIFFERS
@@ -137,7 +145,7 @@ def _looked(page: Page, offer: Offer | None) -> int:
         return terminal.DIFFERS
     if offer.state == "under-way":
         return terminal.OK
-    would = offer.state == "can" and offer.effect is not None and not offer.refusals and offer.verdict != "refuse"
+    would = offer.state == "can" and offer.effect is not None and offer.why_not_now is None
     if offer.state != "can":
         terminal.complain(f"call {offer.number} cannot be undone: {api.line(offer.why_not)}.")
     return terminal.OK if would else terminal.DIFFERS
@@ -241,7 +249,7 @@ def _show(console: Console, page: Page, offers: Sequence[Offer]) -> None:
         console.print("It sent nothing to Azure: there is nothing to undo.")
     for one in offers:
         console.print()
-        words, style = _STATES[one.state]
+        words, style = _STATES[one.state] if one.why_not_now is None else _NOT_NOW
         console.print(Text.assemble((f"call {one.number}  ", "bold"), (words, style)), soft_wrap=True)
         terminal.show(console, *_rows(one))
 
@@ -266,6 +274,12 @@ def _rows(one: Offer) -> Rows:
         rows += guard_rows("now", one.refusals) or [("now", "no guard would refuse it")]
         rows.append(("why", api.line(one.mode_words)))
         rows.append(("undo", terminal.Exact(api.line(one.undo or "unknown"))))
+    if one.quorum is not None:
+        rows.append(("approval", api.line(f"{one.quorum} needed, by {one.approvers}; not by who asks")))
+    if one.why_not_now is not None:
+        rows.append(("not now", api.line(one.why_not_now)))
+    elif one.comes_to:
+        rows.append(("asking", api.line(one.comes_to)))
     if one.read_at is not None:
         rows.append(("read at", terminal.moment_words(one.read_at)))
     rows.append(("you", "may ask for it" if one.may_ask is None else api.line(f"may not ask for it: {one.may_ask}")))

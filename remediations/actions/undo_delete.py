@@ -37,10 +37,9 @@ from remediations.model import (
 from remediations.policy import Policy
 from remediations.ports import Reads
 from remediations.situation import Situation
-from remediations.undone import body_in
+from remediations.undone import RECEIPT_GONE, body_in
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_EXPIRED = "its receipt is gone: evidence is deleted after 90 days. Create it again from its pipeline"
 
 
 def propose(diagnosis: Diagnosis, evidence: Evidence, _policy: Policy) -> Proposal | NoPlan:
@@ -48,7 +47,7 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, _policy: Policy) -> Propos
     resource, receipt = evidence.incident.resource, _receipt(evidence.undone)
     label = resource.label
     if isinstance(receipt, Absent):
-        return _none(diagnosis, f"{label} cannot be created again: {_EXPIRED}")
+        return _none(diagnosis, f"{label} cannot be created again: {RECEIPT_GONE}")
     if not isinstance(receipt, Found):
         return _none(diagnosis, f"the receipt of {label} is {reading_words(receipt)}")
     if isinstance(evidence.resource, Found):
@@ -126,7 +125,7 @@ def receipt_is_kept(plan: Plan, situation: Situation) -> GuardAnswer:
     """The receipt lies in the evidence store, is what the deletion's intent names, and holds the planned body."""
     name, receipt = "receipt-is-kept", _receipt(situation.undone)
     if isinstance(receipt, Absent):
-        return deny(name, _EXPIRED)
+        return deny(name, RECEIPT_GONE)
     if not isinstance(receipt, Found):
         return unknown(name, f"the receipt is {reading_words(receipt)}")
     known, planned = receipt.value, plan.parameters.get("receipt")

@@ -43,6 +43,10 @@ CAN: dict[str, Any] = {
     "commands": ["az ml online-deployment update --set environment_variables.KEY=VALUE"],
     "undo": "az ml online-deployment delete",
     "may_ask": None,
+    "why_not_now": None,
+    "comes_to": "somebody else has to approve it",
+    "approvers": "whoever has the app role Medic.Approver",
+    "quorum": 1,
 }
 CANNOT = {
     **CAN,
@@ -140,20 +144,22 @@ SHOWN = [
     "mode      auto",
     "",
     "call 1  can be undone",
-    f"sent     DELETE {TARGET}/deployments/old?api-version=2024-10-01",
-    "by       delete-idle, at 2026-11-23 08:00:00 UTC",
-    "would    undo-delete: create w/e/old again from its receipt, with traffic 0",
-    f"call     PUT {TARGET}/deployments/old?api-version=2024-10-01",
-    "supply   KEY",
-    "         URL",
-    "with     az ml online-deployment update --set environment_variables.KEY=VALUE",
-    f"touches  {TARGET}/deployments/old",
-    "         It is created again.",
-    "now      no guard would refuse it",
-    "why      policy says ask for undo-delete",
-    "undo     az ml online-deployment delete",
-    "read at  2026-11-23 09:00:00 UTC",
-    "you      may ask for it",
+    f"sent      DELETE {TARGET}/deployments/old?api-version=2024-10-01",
+    "by        delete-idle, at 2026-11-23 08:00:00 UTC",
+    "would     undo-delete: create w/e/old again from its receipt, with traffic 0",
+    f"call      PUT {TARGET}/deployments/old?api-version=2024-10-01",
+    "supply    KEY",
+    "          URL",
+    "with      az ml online-deployment update --set environment_variables.KEY=VALUE",
+    f"touches   {TARGET}/deployments/old",
+    "          It is created again.",
+    "now       no guard would refuse it",
+    "why       policy says ask for undo-delete",
+    "undo      az ml online-deployment delete",
+    "approval  1 needed, by whoever has the app role Medic.Approver; not by who asks",
+    "asking    somebody else has to approve it",
+    "read at   2026-11-23 09:00:00 UTC",
+    "you       may ask for it",
 ]
 
 
@@ -239,11 +245,15 @@ def test_an_undo_under_way_is_shown(api) -> None:
     ("changes", "line"),
     [
         (
-            {"refusals": [{"guard": "gets-no-traffic", "answer": "deny", "words": "it has 5 %"}], "verdict": "refuse"},
-            "now      \N{BALLOT X} gets-no-traffic: it has 5 %",
+            {
+                "refusals": [{"guard": "gets-no-traffic", "answer": "deny", "words": "it has 5 %"}],
+                "verdict": "refuse",
+                "why_not_now": "it would be refused: gets-no-traffic: it has 5 %",
+            },
+            "now       \N{BALLOT X} gets-no-traffic: it has 5 %",
         ),
-        ({"verdict": "refuse", "mode_words": "policy says off"}, "why      policy says off"),
-        ({"effect": None, "words": "do it by hand"}, "advice   do it by hand"),
+        ({"verdict": "refuse", "why_not_now": "policy says off"}, "not now   policy says off"),
+        ({"effect": None, "words": "do it by hand"}, "advice    do it by hand"),
     ],
 )
 def test_a_dry_run_of_what_would_not_be_done_is_exit_1(changes, line, api) -> None:
@@ -251,6 +261,14 @@ def test_a_dry_run_of_what_would_not_be_done_is_exit_1(changes, line, api) -> No
     result = medic(api, INCIDENT, "--dry-run")
     assert result.exit_code == 1
     assert line in lines(result.stdout)
+
+
+def test_what_would_be_refused_is_not_asked_for(api) -> None:
+    api.page = {**PAGE, "calls": [{**CAN, "why_not_now": "it would be refused: gets-no-traffic: it has 5 %"}]}
+    result = medic(api, INCIDENT, "--comment", "x", "--yes")
+    assert (result.exit_code, api.wishes) == (1, [])
+    assert result.stderr == "medic: it was not asked for: it would be refused: gets-no-traffic: it has 5 %.\n"
+    assert "call 1  not to be undone now" in lines(result.stdout)
 
 
 def test_who_may_not_ask_is_told_before_anything_is_sent(api) -> None:

@@ -939,13 +939,29 @@ def test_the_page_of_an_undo_holds_all_that_one_asks_on():
     assert shown.count("<form") == 1
 
 
-def test_what_would_be_refused_is_said_and_may_be_asked_for_all_the_same():
+def test_what_would_be_refused_is_said_and_cannot_be_asked_for():
     refusal = GuardAnswer(guard="gets-no-traffic", answer=Answer.DENY, words="5 %")
-    shown = undo_page(offer={"refusals": (refusal,), "verdict": "refuse"})
+    why = "it would be refused: gets-no-traffic: 5 %"
+    shown = undo_page(offer={"refusals": (refusal,), "verdict": "refuse", "why_not_now": why})
     assert "It would be refused as things stand now" in shown
-    assert "gets-no-traffic" in shown
-    off = undo_page(offer={"verdict": "refuse", "mode_words": "policy says off for undo-delete"})
-    assert "policy says off for undo-delete" in off
+    assert "Nobody can ask for it now:" in shown
+    assert why in shown
+    assert ("<form" in shown, "can be undone</span>" in shown, "not to be undone now" in shown) == (False, False, True)
+    off = undo_page(offer={"verdict": "refuse", "why_not_now": "policy says off for undo-delete there"})
+    assert "policy says off for undo-delete there" in off
+    assert "No guard would refuse it now" not in off
+
+
+def test_a_page_says_what_asking_comes_to_and_who_may_approve():
+    words = "it ends as a dry run, and changes nothing"
+    shown = undo_page(
+        offer={"comes_to": words, "quorum": 2, "approvers": "whoever has the app role X", "verdict": "dry-run"}
+    )
+    told = Parsed(shown).words
+    assert f"If it is asked for, {words}" in told
+    assert "By policy it needs 2 approvals, by whoever has the app role X" in told
+    assert "no undo can be asked for" in undo_page(mode=Mode.OFF)
+    assert "ends as a dry run" not in undo_page(mode=Mode.OFF)
 
 
 def test_who_may_not_ask_gets_no_form():

@@ -52,8 +52,8 @@ PERMISSIONS = f"{REGISTRY}/providers/Microsoft.Authorization/permissions"
 ALL = Found(({"actions": ["*"], "notActions": []},))
 
 
-def sent(trail, original, is_kept=lambda _: True):
-    return undoing.sent(trail, original, trail.records(original.id), is_kept)
+def sent(trail, original, kept=Found({})):  # noqa: B008 - a frozen value
+    return undoing.sent(trail, original, trail.records(original.id), lambda _: kept)
 
 
 def asked(trail, original, *, at=NOON):
@@ -129,10 +129,28 @@ def test_an_incident_under_way_is_not_undone():
 
 def test_a_deletion_whose_receipt_is_gone_says_so_and_a_grant_needs_none():
     trail, other = make_trail(), make_trail()
-    (deletion,) = sent(trail, put_on_trail(trail), lambda _: False)
-    (grant,) = sent(other, put_on_trail(other, "grant-roles"), lambda _: False)
+    (deletion,) = sent(trail, put_on_trail(trail), Absent())
+    (grant,) = sent(other, put_on_trail(other, "grant-roles"), Absent())
     assert (deletion.state, grant.state) == ("cannot", "can")
     assert deletion.words.startswith("its receipt is gone: evidence is deleted after 90 days")
+
+
+def test_a_receipt_that_was_changed_is_told_in_words():
+    trail = make_trail()
+    (deletion,) = sent(trail, put_on_trail(trail), Unknown(f"what lies under {RECEIPT} has another digest"))
+    assert (deletion.state, deletion.words) == (
+        "cannot",
+        "its receipt was changed since it was taken: nothing is created from it. Create it again from its pipeline",
+    )
+
+
+def test_a_grant_that_created_nothing_is_not_undone():
+    trail = make_trail()
+    words = "the identity has this role already, by another assignment"
+    original = put_on_trail(trail, "grant-roles", words=words, codes=("RoleAssignmentExists",))
+    (grant,) = sent(trail, original)
+    assert (grant.state, grant.words) == ("cannot", f"nothing of ours was created there: {words}")
+    assert read("grant-roles", trail=trail).grant == Unknown("the trail has no such call of ours that Azure took")
 
 
 def test_an_undo_under_way_is_found():
@@ -235,7 +253,7 @@ def test_a_call_that_azure_did_not_take_rests_on_nothing():
     ("kept", "receipt"),
     [
         pytest.param(Absent(), Absent(), id="expired"),
-        pytest.param(Unknown("changed"), Unknown("changed"), id="changed"),
+        pytest.param(Unknown("changed"), Unknown("it was changed since it was taken"), id="changed"),
         pytest.param(Found({}), Unknown("what was kept is no receipt of this deployment"), id="no receipt"),
         pytest.param(
             Found({**KEPT, "receipt": {**KEPT["receipt"], "id": ENDPOINT}}),
