@@ -465,6 +465,7 @@ def finish(step: Order) -> Order:
             log.warning("incident.left", words=words)  # nothing was done yet: the sweep goes on with it
             return {"again": None, "end": "left to the sweep"}
         own.journal.ended(incident.id, end, words)
+        own.journal.undo_ended(incident, end, words)
         own.trail.end_incident(
             Ended(
                 at=own.clock(),

@@ -66,6 +66,7 @@ STAGES = (
     "told",
     "not-told",
     "undo",
+    "undo-ended",
     "undo-refused",
 )
 
@@ -326,6 +327,11 @@ class Journal(Struct, frozen=True):
         if undo.undoes is not None:
             of, by = undo.undoes, undo.caller
             self.record(of.incident, "undo", undo.id, by, undo=undo.id, call=call, comment=of.comment)
+
+    def undo_ended(self, undo: Incident, end: End, words: str) -> None:
+        """Keep on an incident's trail how an undo of a call of it ended."""
+        if undo.undoes is not None:
+            self.record(undo.undoes.incident, "undo-ended", undo.id, undo=undo.id, end=end, words=words)
 
     def undo_refused(self, incident_id: str, why: str, by: Caller, nonce: str) -> None:
         """Keep an attempt to have a call undone that was not taken, and why."""

@@ -49,6 +49,8 @@ def _of_people(record: AuditRecord, facts: dict[str, str]) -> str:  # noqa: PLR0
         case "undo":
             asked = f"asked by {_by(record)}: {facts.get('comment')}"
             return f"{facts.get('call')} is to be undone, in {facts.get('undo')}; {asked}"
+        case "undo-ended":
+            return f"{facts.get('undo')} ended, {facts.get('end')}: {facts.get('words')}"
         case "linked-event":
             return f"{facts.get('event_type')} {facts.get('event_id')}"
         case "end":

@@ -38,6 +38,7 @@ from remediations.undone import CREATED_NOTHING, RECEIPT_GONE
 CAUSE, CODE, SOURCE = "undo-requested", "UndoRequested", "undo"
 ACTION_FOR = {"delete-idle": "undo-delete", "grant-roles": "undo-grant"}
 _NO_RECEIPT = "its deletion kept no receipt. Create it again from its pipeline"
+_BY_HAND_FIRST = "If a failed deployment of that name is there, it has to be deleted by hand first"
 _CHANGED = "its receipt was changed since it was taken: nothing is created from it. Create it again from its pipeline"
 _SOURCES = {
     "delete-idle": "https://learn.microsoft.com/azure/machine-learning/how-to-deploy-online-endpoints",
@@ -61,7 +62,7 @@ class Sent(Struct, frozen=True, kw_only=True):
     Attributes:
         number: 1 for the first call of the incident.
         action: What sent it; `undo_action` what would undo it, None if nothing does.
-        words: Why it cannot be undone, or where that is under way or done.
+        words: Why it cannot be undone, or where that is under way or done; or how the last undo of it failed.
         resource: What the undo would be about.
         undo: Id of the incident of the undo: the one to come, the one that runs, or the one that did it.
     """
@@ -216,7 +217,7 @@ def _sent(
     )
     known = replace(plain, undo_action=ACTION_FOR[intent.action], resource=resource, undoes=undoes)
     earlier = [other for other in trail.incidents_on(resource.key) if _is_of(other.undoes, undoes)]
-    ended = 0
+    ended, before = 0, ""
     for other in earlier:
         if trail.opened(other.id) is None:
             continue  # nobody claimed it: it never began
@@ -227,12 +228,14 @@ def _sent(
             words = f"it is undone already, by {other.id} at {end.at:%Y-%m-%d %H:%M:%S} UTC"
             return replace(known, state="undone", words=words, undo=other.id)
         ended += 1
+        failed = end.end is End.NOT_REPAIRED and intent.action == "delete-idle"
+        before = f"{other.id} ended as {end.end}: {end.words}. {_BY_HAND_FIRST}" if failed else ""
     if not has_ended:
         return replace(known, words="its incident has not ended yet")
     if intent.action == "delete-idle" and (why := _why_no_receipt(intent, kept)) is not None:
         return replace(known, words=why)
     named = f"undo {original.id} {intent.plan} {intent.step} {intent.attempt} {ended}"
-    return replace(known, state="can", undo=intake.incident_id(resource, named))
+    return replace(known, state="can", words=before, undo=intake.incident_id(resource, named))
 
 
 def _why_no_receipt(intent: Intent, kept: Callable[[str], Reading[Json]]) -> str | None:

@@ -53,6 +53,7 @@ _TITLES = {
     "not-told": "People could not be told",
     "void": "The approval is void",
     "undo": "An undo was asked for",
+    "undo-ended": "An undo ended",
     "undo-refused": "An undo was not begun",
 }
 _WISH = "Somebody's wish"  # in the place of the failure
@@ -144,6 +145,7 @@ def _block(record: AuditRecord, began_at: datetime, lend: Lend, question_of: Cal
             | "answer-refused"
             | "incident"
             | "undo"
+            | "undo-ended"
             | "undo-refused"
         ):
             parts = tuple(_of_ids(record))

@@ -260,6 +260,8 @@ def _rows(one: Offer) -> Rows:
     if one.state != "can":
         rows.append(("why not" if one.undo_incident is None else "undo", api.line(one.why_not)))
         return rows
+    if one.why_not:
+        rows.append(("before", api.line(one.why_not)))
     if one.effect is None:
         rows.append(("advice", api.line(one.words)))
     else:

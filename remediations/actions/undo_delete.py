@@ -53,6 +53,8 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, _policy: Policy) -> Propos
     if isinstance(evidence.resource, Found):
         state = evidence.resource.value.provisioning_state
         words = f"{label} is there, and is {state}: nothing is created over it"
+        if state in {ProvisioningState.FAILED, ProvisioningState.CANCELED}:
+            words = f"{words}. Delete it by hand first: {_deletion(resource)}"
         end = "nothing-to-do" if state == ProvisioningState.SUCCEEDED else "advised"
         return NoPlan(diagnosis=diagnosis, end=end, words=words)
     if not isinstance(evidence.resource, Absent):
@@ -70,7 +72,7 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, _policy: Policy) -> Propos
             **{f"command {number}": command for number, command in enumerate(commands(resource, names), start=1)},
         },
         effect=f"create {label} again from its receipt{_size(known)}, with traffic 0{missing}",
-        undo=f"az ml online-deployment delete {_named(resource)} --yes",
+        undo=_deletion(resource),
         needs_person="an undo is never done without a person",
     )
 
@@ -266,6 +268,10 @@ def _variables(names: tuple[str, ...]) -> str:
 
 def _size(receipt: Receipt) -> str:
     return "" if receipt.instance_type is None else f" ({receipt.capacity or 1} of {receipt.instance_type})"
+
+
+def _deletion(resource: ResourceId) -> str:
+    return f"az ml online-deployment delete {_named(resource)} --yes"
 
 
 def _named(resource: ResourceId) -> str:

@@ -11,6 +11,7 @@ from remediations.admission import admit
 from remediations.catalogue import CAUSES
 from remediations.classification import classify
 from remediations.enrichment import enrich, is_settled
+from remediations.headline import headline
 from remediations.model import Absent, Caller, Disposition, End, Found, Level, Reception, Status, Unknown
 from remediations.trail import Ended
 from tests.builders import (
@@ -169,6 +170,18 @@ def test_an_undo_that_did_not_undo_it_can_be_asked_for_again_under_another_id(en
     ended(trail, first, end)
     (one,) = sent(trail, original)
     assert (one.state, one.undo == first.id) == ("can", False)
+
+
+def test_an_undo_that_failed_tells_what_has_to_be_done_before_another():
+    trail = make_trail()
+    original = put_on_trail(trail)
+    first = asked(trail, original)
+    ended(trail, first, End.NOT_REPAIRED)
+    (one,) = sent(trail, original)
+    assert one.words == (
+        f"{first.id} ended as not-repaired: so it ended. If a failed deployment of that name is there, it has to be "
+        "deleted by hand first"
+    )
 
 
 def test_what_is_undone_is_undone_once():
@@ -417,6 +430,17 @@ def test_the_trail_tells_who_asked_and_who_was_refused():
     told = [record for record in trail.records(ORIGINAL) if record.stage.startswith("undo")]
     assert [record.stage for record in told] == ["undo", "undo-refused"]
     assert (told[0].facts["undo"], told[0].facts["comment"]) == (incident.id, "needed")
+
+
+def test_the_trail_of_what_was_undone_tells_once_how_that_ended():
+    trail = make_trail()
+    incident, journal = asked(trail, put_on_trail(trail)), make_journal(trail)
+    journal.undo_ended(incident, End.REFUSED, "in-time: too late")
+    journal.undo_ended(incident, End.REFUSED, "in-time: too late")
+    journal.undo_ended(make_incident(), End.REPAIRED, "no undo")
+    (told,) = [record for record in trail.records(ORIGINAL) if record.stage == "undo-ended"]
+    assert told.facts == {"undo": incident.id, "end": "refused", "words": "in-time: too late"}
+    assert headline(told) == f"{incident.id} ended, refused: in-time: too late"
 
 
 def test_what_was_never_sent_is_no_call():

@@ -182,6 +182,11 @@ def test_an_undo_whose_cores_are_used_up_fails_and_says_so(tell):
     end, words = end_of(story, undo)
     assert end == "not-repaired"
     assert "mlw-demo/fraud/old was created again, and is Failed" in words
+    (record,) = story.records(incident, "undo-ended")
+    assert record.facts == {"undo": undo, "end": "not-repaired", "words": words}
+    again = answering.undo(story.http, incident, oid=ASKER)
+    assert again.status_code == 409
+    assert "Delete it by hand first: az ml online-deployment delete --name old" in again.json()["error"]
     eventually(lambda: len(story.intakes(2)) >= 2, "our own failure was not told")
     assert story.dispositions(2) == ["incident", "linked"]
     assert len(story.incidents()) == 2
