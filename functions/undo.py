@@ -250,7 +250,8 @@ def _prospect(own: Services, sent: Sent, judged: Foreseen, person: Person) -> _P
         return replace(found, why_not=f"policy says off for {sent.undo_action} there")
     if isinstance(plan, NoPlan) or decision is None:
         words = plan.words if isinstance(plan, NoPlan) else "nothing is planned"
-        if sent.undo_action == "undo-grant" and _commands(judged.evidence) and words:
+        is_grant = judged.evidence.undone is not None and isinstance(judged.evidence.undone.grant, Found)
+        if is_grant and isinstance(plan, NoPlan) and plan.end == "advised":
             return replace(found, comes_to="it ends as advice, with the command for a person")
         return replace(found, why_not=f"nothing would be done: {words}")
     match decision.verdict:
@@ -289,7 +290,11 @@ def _commands(evidence: Evidence) -> tuple[str, ...]:
     if undone is None:
         return ()
     if isinstance(undone.grant, Found):
-        return () if isinstance(undone.assignment, Absent) else (undo_grant.by_hand(undone.grant.value),)
+        shown = undone.assignment
+        is_another = isinstance(shown, Found) and undo_grant.why_another(undone.grant.value, shown.value) is not None
+        if isinstance(shown, Absent) or is_another:
+            return ()  # what somebody changed is to be looked at first: the words of the advice say so
+        return (undo_grant.by_hand(undone.grant.value),)
     if isinstance(undone.receipt, Found):
         return undo_delete.commands(evidence.incident.resource, undone.receipt.value.environment_names)
     return ()

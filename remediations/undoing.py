@@ -45,8 +45,8 @@ _SOURCES = {
     "grant-roles": "https://learn.microsoft.com/azure/role-based-access-control/role-assignments-remove",
 }
 _ADVICE = {
-    "delete-idle": "Create the deployment again from its pipeline, without traffic, if it is to be there.",
-    "grant-roles": "Remove the role assignment by hand, if nothing needs it any more.",
+    "delete-idle": "If this undo is not done: create the deployment again from its pipeline, without traffic.",
+    "grant-roles": "If this undo is not done: remove the role assignment by hand, if nothing needs it any more.",
 }
 _WHAT = {
     "delete-idle": "A deployment that Endpoint Medic deleted is to be there again.",

@@ -82,7 +82,7 @@ def commands(resource: ResourceId, names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
         return ()
     update = f"az ml online-deployment update {_named(resource)}"
-    if not all(_PLAIN_NAME.fullmatch(name) for name in names):  # --set would read a dot in a name as a path
+    if not _are_plain(names):  # --set would read a dot in a name as a path
         return (f"{update} --file DEPLOYMENT.yml",)
     return (f"{update} --set {' '.join(f'environment_variables.{name}=VALUE' for name in names)}",)
 
@@ -226,7 +226,7 @@ def touches(plan: Plan, situation: Situation) -> tuple[Touch, ...]:
             f"It is created again as it was at {known.taken_at:%Y-%m-%d %H:%M:%S} UTC{_size(known)}.",
             "It counts against the quota again: if that is used up by now, it fails, and stays as Failed.",
             _environment_words(names),
-            *(f"To supply them: {command} (VALUE stands for each value)." for command in commands(resource, names)),
+            *(_supply_words(command, names) for command in commands(resource, names)),
         )
     kept = ("How its traffic is split stays as it is.", _weight_words(_weights(situation.undone)))
     now = rerun.state_words(situation.resource)
@@ -237,6 +237,18 @@ def _environment_words(names: tuple[str, ...]) -> str:
     if not names:
         return "It had no environment variables: its receipt is all that it needs."
     return f"It comes back without {_variables(names)}: a person has to supply the values, which were never kept."
+
+
+def _supply_words(command: str, names: tuple[str, ...]) -> str:
+    if _are_plain(names):
+        return f"To supply them: {command} (VALUE stands for each value)."
+    into = "DEPLOYMENT.yml, under environment_variables"
+    return f"To supply them, write them with their values into {into}; then: {command}"
+
+
+def _are_plain(names: tuple[str, ...]) -> bool:
+    """Tell whether `--set` takes each name as it is."""
+    return all(_PLAIN_NAME.fullmatch(name) for name in names)
 
 
 def _weight_words(weights: Reading[tuple[int, int]]) -> str:

@@ -56,7 +56,7 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, _policy: Policy) -> Propos
         return _none(diagnosis, words)
     if undone.may_delete != Found(True):
         unread = "" if isinstance(undone.may_delete, Found) else f" ({reading_words(undone.may_delete)})"
-        change = _why_another(grant, undone.assignment.value)
+        change = why_another(grant, undone.assignment.value)
         look = "" if change is None else f" But look at it first: {change}."
         why = f"our identity may not delete role assignments there{unread}: the undo role is not deployed"
         return _none(diagnosis, f"{why}. {_WARNING}{look} To remove it: {command}")
@@ -71,6 +71,23 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, _policy: Policy) -> Propos
         ),
         needs_person="an undo is never done without a person",
     )
+
+
+def why_another(grant: Grant, shown: Assignment) -> str | None:
+    """Give why an assignment is not the one that we created, as we created it; None if nothing says so."""
+    expected = assignment_name(grant.scope, grant.principal, grant.role)
+    checks = (
+        (grant.path.rpartition("/")[2].lower() != expected, "its name is not one of ours"),
+        (shown.name.lower() != expected, f"it is named {shown.name or 'nothing'}, which is no name of ours"),
+        (shown.principal.lower() != grant.principal.lower(), f"it is for principal {shown.principal or 'unknown'}"),
+        (shown.role.lower() != grant.role.lower(), f"it gives role {shown.role or 'unknown'}"),
+        (shown.scope.lower().rstrip("/") != grant.scope.lower(), f"it holds on {shown.scope or 'an unknown scope'}"),
+        (bool(shown.condition), "it has a condition, which we never set"),
+        (shown.created_by_us is False, "somebody else created it"),
+        (shown.created_at is None, "when it was created is not shown"),
+        (shown.updated_at != shown.created_at, "somebody changed it since"),
+    )
+    return next((words for is_so, words in checks if is_so), None)
 
 
 def by_hand(grant: Grant) -> str:
@@ -93,7 +110,7 @@ def assignment_is_ours(plan: Plan, situation: Situation) -> GuardAnswer:
     grant, shown = undone.grant.value, undone.assignment.value
     if grant.path != plan.rerun.path:
         return deny(name, "it is not the one that was planned for")
-    if (why := _why_another(grant, shown)) is not None:
+    if (why := why_another(grant, shown)) is not None:
         return deny(name, why)
     if shown.created_by_us is None:
         return unknown(name, "who created it, or who we are, is not known")
@@ -120,23 +137,6 @@ def within_grant(plan: Plan, situation: Situation) -> GuardAnswer:
     if len(plan.calls) != 1 or not is_the_delete or not is_near or call.path != path:
         return deny(name, "it is not one DELETE of the role assignment that we granted")
     return allow(name, "one DELETE, of the role assignment that we granted")
-
-
-def _why_another(grant: Grant, shown: Assignment) -> str | None:
-    """Give why an assignment is not the one that we created, as we created it; None if nothing says so."""
-    expected = assignment_name(grant.scope, grant.principal, grant.role)
-    checks = (
-        (grant.path.rpartition("/")[2].lower() != expected, "its name is not one of ours"),
-        (shown.name.lower() != expected, f"it is named {shown.name or 'nothing'}, which is no name of ours"),
-        (shown.principal.lower() != grant.principal.lower(), f"it is for principal {shown.principal or 'unknown'}"),
-        (shown.role.lower() != grant.role.lower(), f"it gives role {shown.role or 'unknown'}"),
-        (shown.scope.lower().rstrip("/") != grant.scope.lower(), f"it holds on {shown.scope or 'an unknown scope'}"),
-        (bool(shown.condition), "it has a condition, which we never set"),
-        (shown.created_by_us is False, "somebody else created it"),
-        (shown.created_at is None, "when it was created is not shown"),
-        (shown.updated_at != shown.created_at, "somebody changed it since"),
-    )
-    return next((words for is_so, words in checks if is_so), None)
 
 
 # ------------------------------------------------------------------------------------------- the call

@@ -126,8 +126,8 @@ def test_in_a_dry_run_it_says_what_it_would_do():
             {"resource": Found(make_state(provisioning_state="Failed"))},
             "advised",
             "mlw-prod/credit-scoring/green is there, and is Failed: nothing is created over it. Delete it by hand "
-            "first: az ml online-deployment delete --name green --endpoint-name credit-scoring --workspace-name mlw-prod "
-            "--resource-group rg-ml-prod --subscription 00000000-1111-2222-3333-444444444444 --yes",
+            "first: az ml online-deployment delete --name green --endpoint-name credit-scoring "
+            "--workspace-name mlw-prod --resource-group rg-ml-prod --subscription 00000000-1111-2222-3333-444444444444 --yes",
             id="it is there and failed",
         ),
         pytest.param(
@@ -399,7 +399,21 @@ def test_who_approves_reads_what_comes_back_and_what_is_missing():
             "supply the values, which were never kept."
         ),
     )
+    assert told[DEPLOYMENT][3].endswith("environment_variables.MODEL_THRESHOLD=VALUE (VALUE stands for each value).")
     assert told[ENDPOINT][0] == "How its traffic is split stays as it is."
+
+
+def test_names_that_no_option_takes_are_to_be_written_into_a_file():
+    evidence = make_undo_evidence(undone={"receipt": Found(make_receipt(environment_names=("a.b",)))})
+    plan = planned(evidence)
+    prints = UNDO_DELETE.fingerprint(plan.steps, evidence)
+    seen = survey(plan, evidence, prints, policy=POLICY, ceiling=Mode.AUTO, trail=make_trail(), own=US, now=NOON)
+    says = {touch.path: touch.says for touch in UNDO_DELETE.touches(plan, seen)}[DEPLOYMENT]
+    assert says[3].startswith(
+        "To supply them, write them with their values into DEPLOYMENT.yml, under environment_variables; then: az ml "
+    )
+    assert says[3].endswith(" --file DEPLOYMENT.yml")
+    assert not any("VALUE" in words for words in says)
 
 
 def test_no_plan_of_it_holds_the_body():

@@ -212,7 +212,7 @@ def test_a_grant_that_somebody_changed_is_left_alone(tell):
     held.condition, held.updated_at = "@Resource[x] StringEquals 'y'", story.world.now()
     page = shown(story, incident)["calls"][0]
     words = "it would be refused: assignment-is-ours: it has a condition, which we never set"
-    assert (page["why_not_now"], page["comes_to"]) == (words, "")
+    assert (page["why_not_now"], page["comes_to"], page["commands"]) == (words, "", [])
     refused = answering.undo(story.http, incident, oid=ASKER)
     assert (refused.status_code, refused.json()["error"]) == (
         409,
@@ -233,6 +233,21 @@ def test_a_grant_is_only_advised_without_the_right(tell):
     end, words = end_of(story, undo)
     assert (end, call["commands"][0] in words) == ("advised", True)
     assert [one.split()[0] for one in story.effects()] == ["PUT", "PUT"]
+
+
+def test_what_somebody_changed_is_to_be_looked_at_before_the_command(tell):
+    denied = [{"principal": "medic", "action": "Microsoft.Authorization/roleAssignments/delete"}]
+    story, incident = granted(tell, denied=denied)
+    (grant,) = [entry.path for entry in story.sends() if "roleAssignments" in entry.path]
+    scope, _, name = grant.partition("/providers/Microsoft.Authorization/roleAssignments/")
+    held = story.world.roles.get(scope, name)
+    assert held is not None
+    held.condition = "@Resource[x] StringEquals 'y'"
+    call = shown(story, incident)["calls"][0]
+    assert (call["commands"], call["comes_to"]) == ([], "it ends as advice, with the command for a person")
+    before, command = call["words"].split(" To remove it: ")
+    assert before.endswith("But look at it first: it has a condition, which we never set.")
+    assert command == f"az role assignment delete --ids {grant}"
 
 
 def test_a_refused_undo_may_be_asked_for_again(tell):
@@ -387,6 +402,15 @@ def test_a_reader_sees_what_can_be_undone_and_may_not_ask(tell):
     as_reader = story.http.get(link, headers={**headers(READER, roles=("Medic.Reader",)), **incident_page}).text
     as_approver = story.http.get(link, headers={**headers(), **incident_page}).text
     assert (f"{link}/undo" in as_reader, f"{link}/undo" in as_approver) == (False, True)
+
+
+def test_whoever_sees_incidents_is_shown_which_undo_is_under_way(tell):
+    story, incident = deleted(tell)
+    undo = answering.undo(story.http, incident, oid=ASKER).json()["incident"]
+    body = {"call": 1, "comment": "me too", "antiforgery": value_for(incident, READER)}
+    asked = post(story, incident, body, {**headers(READER, roles=("Medic.Reader",)), "Content-Type": JSON})
+    assert (asked.status_code, asked.json()["words"]) == (200, f"its undo is under way in {undo}")
+    assert (asked.json()["is_new"], len(story.records(incident, "undo"))) == (False, 1)
 
 
 def test_what_is_not_rightly_asked_for_is_refused_and_on_the_trail(tell):
