@@ -127,7 +127,8 @@ def test_in_a_dry_run_it_says_what_it_would_do():
             "advised",
             "mlw-prod/credit-scoring/green is there, and is Failed: nothing is created over it. Delete it by hand "
             "first: az ml online-deployment delete --name green --endpoint-name credit-scoring "
-            "--workspace-name mlw-prod --resource-group rg-ml-prod --subscription 00000000-1111-2222-3333-444444444444 --yes",
+            "--workspace-name mlw-prod --resource-group rg-ml-prod "
+            "--subscription 00000000-1111-2222-3333-444444444444 --yes",
             id="it is there and failed",
         ),
         pytest.param(

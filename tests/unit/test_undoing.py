@@ -412,6 +412,9 @@ def test_the_diagnosis_is_made_of_the_evidence_and_not_of_the_catalogue():
     assert (diagnosis.cause_id, diagnosis.code, diagnosis.action) == ("undo-requested", "UndoRequested", "undo-delete")
     assert diagnosis.level is Level.TWO_READS
     assert diagnosis.supporting[0].says == "the fraud team needs it"
+    assert diagnosis.advice == (
+        "If this undo is not done: create the deployment again from its pipeline, without traffic."
+    )
     assert classify(make_undo_evidence("undo-grant"), CAUSES, evidence_digest="e" * 64).action == "undo-grant"
 
 
