@@ -1,11 +1,15 @@
 """What all tests share: the storage emulator, and the research folder where there is one."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
+from structlog.testing import capture_logs
 
 from tests.emulator import Azurite
 
@@ -33,3 +37,17 @@ def azurite() -> Iterator[Azurite]:
     """A blob service in memory, one for each test process."""
     with Azurite() as running:
         yield running
+
+
+@pytest.fixture
+def logged(monkeypatch) -> Iterator[list[Any]]:
+    """What the timers log in a test: a logger keeps the settings of its first use, so they get a fresh one."""
+    from functions import timers
+
+    before = structlog.get_config()
+    level = structlog.make_filtering_bound_logger(logging.INFO)
+    structlog.configure(wrapper_class=level, cache_logger_on_first_use=False)
+    monkeypatch.setattr(timers, "log", structlog.get_logger())
+    with capture_logs() as found:
+        yield found
+    structlog.configure(**before)

@@ -14,9 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-import structlog
 from azure.core.exceptions import ClientAuthenticationError
-from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from functions import timers
@@ -363,7 +361,6 @@ def signing(host, monkeypatch, tmp_path):
     settings = {"MEDIC_ANCHOR_KEY": KEY, "MEDIC_OUTCOME_TOPIC": f"{host.url}/api/events"}
     trail = settle(monkeypatch, tmp_path, **settings)
     trail.append_record(make_record(0))
-    structlog.reset_defaults()
     return trail
 
 
@@ -392,13 +389,14 @@ def test_the_timer_publishes_each_checkpoint_whole_and_verify_takes_the_event(ho
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 503])
-def test_a_topic_that_refuses_a_checkpoint_is_an_error_in_the_log_and_the_checkpoint_stands(host, signing, status):
+def test_a_topic_that_refuses_a_checkpoint_is_an_error_in_the_log_and_the_checkpoint_stands(
+    host, signing, logged, status
+):
     host.status = status
-    with capture_logs() as logs:
-        timers.anchor()
-    assert [line["event"] for line in logs] == ["checkpoint.written", "checkpoint.untold"]
-    assert (logs[1]["log_level"], logs[1]["number"]) == ("error", 1)
-    assert str(status) in logs[1]["why"]
+    timers.anchor()
+    assert [line["event"] for line in logged] == ["checkpoint.written", "checkpoint.untold"]
+    assert (logged[1]["log_level"], logged[1]["number"]) == ("error", 1)
+    assert str(status) in logged[1]["why"]
     assert signing.store.read(CHECKPOINTS).count(b"\n") == 1
 
 

@@ -89,8 +89,11 @@ def test_many_who_append_and_anchor_at_once_leave_one_line(store):
 
 def test_the_command_verifies_a_container(azurite, monkeypatch, tmp_path):
     settle(monkeypatch, tmp_path, AZURITE_ACCOUNTS=azurite.accounts, MEDIC_STORE=azurite.endpoint)
-    fill(BlobStore(azurite.endpoint, "trail", azurite.credential))
+    store = BlobStore(azurite.endpoint, "trail", azurite.credential)
+    fill(store)
+    holds = checking.verify(store)  # other tests may have written to the container of that name
     done = CliRunner().invoke(app, ["audit", "verify", "--store", azurite.endpoint, "--key", PUBLIC, "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
-    assert (found["ok"], found["records"], found["anchored"]) == (True, 12, 11)
+    assert (found["ok"], found["records"], found["anchored"]) == (True, holds.records, holds.records - 1)
+    assert holds.records >= 12

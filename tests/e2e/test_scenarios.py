@@ -173,7 +173,7 @@ def test_an_incident_that_others_had_a_part_in_comes_to_the_same_cause_and_end(
     story = played(rehearsal.SCENARIOS / f"{name}.yaml")
     made = [story.exported(one, tmp_path) for one in story.report.incidents]
     scenario = next(one for one in made if label in one.expect.ends)
-    monkeypatch.setattr(rehearsal, "PATIENCE_S", 4.0)
+    monkeypatch.setattr(rehearsal, "PATIENCE_S", 10.0)
 
     report = stage_of(scenario.mode).play(scenario)
 

@@ -7,9 +7,7 @@ import re
 import shutil
 
 import pytest
-import structlog
 from azure.core.messaging import CloudEvent
-from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from functions import timers
@@ -424,33 +422,27 @@ def test_without_a_key_there_is_none_to_print(monkeypatch):
 
 
 @pytest.mark.usefixtures("notes")
-def test_the_timer_signs_and_the_log_is_a_checkpoint_from_outside(tmp_path):
-    structlog.reset_defaults()  # the command keeps silent
-    with capture_logs() as logs:
-        timers.anchor()
-        timers.anchor()
-    assert [line["event"] for line in logs] == ["checkpoint.written"]
-    (tmp_path / "line.json").write_text(json.dumps(logs[0]))
+def test_the_timer_signs_and_the_log_is_a_checkpoint_from_outside(logged, tmp_path):
+    timers.anchor()
+    timers.anchor()
+    assert [line["event"] for line in logged] == ["checkpoint.written"]
+    (tmp_path / "line.json").write_text(json.dumps(logged[0]))
     assert told("verify", "--checkpoint", str(tmp_path / "line.json"))["last"]["number"] == 4
 
 
 @pytest.mark.usefixtures("notes")
-def test_the_timer_without_a_key_warns(monkeypatch, tmp_path):
+def test_the_timer_without_a_key_warns(logged, monkeypatch, tmp_path):
     settle(monkeypatch, tmp_path)
-    structlog.reset_defaults()  # the command keeps silent
-    with capture_logs() as logs:
-        timers.anchor()
-    assert [(line["event"], line["log_level"]) for line in logs] == [("checkpoint.skipped", "warning")]
+    timers.anchor()
+    assert [(line["event"], line["log_level"]) for line in logged] == [("checkpoint.skipped", "warning")]
 
 
 @pytest.mark.usefixtures("notes")
-def test_the_timer_tells_of_what_does_not_hold_as_an_error(root):
+def test_the_timer_tells_of_what_does_not_hold_as_an_error(logged, root):
     tampered(root)
-    structlog.reset_defaults()  # the command keeps silent
-    with capture_logs() as logs:
-        timers.anchor()
-    assert [(line["event"], line["log_level"]) for line in logs] == [("trail.broken", "error")]
-    assert (logs[0]["what"], logs[0]["incident"], logs[0]["record"]) == ("changed", "inc-a", 2)
+    timers.anchor()
+    assert [(line["event"], line["log_level"]) for line in logged] == [("trail.broken", "error")]
+    assert (logged[0]["what"], logged[0]["incident"], logged[0]["record"]) == ("changed", "inc-a", 2)
 
 
 def test_another_key_goes_on_from_the_first(monkeypatch, trail, notes, tmp_path):

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from durabletask.client import OrchestrationStatus
 from durabletask.entities import EntityInstanceId
-from structlog.testing import capture_logs
 
 from local import answering
 from local.arm.faults import Reset
@@ -392,7 +391,7 @@ def test_what_was_parked_at_a_lost_desk_waits_until_the_work_on_its_resource_is_
 
 
 @pytest.mark.parametrize("record", ["intake", "opened"])
-def test_a_record_that_cannot_be_read_stops_no_other_walk(tell, record):
+def test_a_record_that_cannot_be_read_stops_no_other_walk(tell, logged, record):
     story = tell()
     lost = story.lose_hub_at("collect")
     story.put()
@@ -401,13 +400,12 @@ def test_a_record_that_cannot_be_read_stops_no_other_walk(tell, record):
     name = f"intake/{day}/0-broken" if record == "intake" else "incidents/inc-0/opened"
     story.trail.store.create(name, b'{"at": ')
 
-    with capture_logs() as logs:
-        story.sweep()
+    story.sweep()
     (incident,) = [one for one in story.trail.incidents() if one != "inc-0"]
     eventually(lambda: story.trail.ended(incident), "it did not go on")
     assert story.effects() == ["PUT green"]
     told = ("intake.unreadable", name) if record == "intake" else ("incident.unreadable", "inc-0")
-    assert [(one["event"], one["name"]) for one in logs if one["log_level"] == "error"] == [told]
+    assert [(one["event"], one["name"]) for one in logged if one["log_level"] == "error"] == [told]
 
 
 # ------------------------------------------------------------------------------------------------ the loop guard
