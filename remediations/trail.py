@@ -390,11 +390,10 @@ class Trail:
             if stages and line.rpartition(_STAGE)[2].partition(b'"')[0] not in wanted:
                 continue
             try:
-                is_held = not is_checked or _is_held(line, incident_id, number, lines[number - 1] if number else None)
                 record = codec.decode(AuditRecord, line)
             except ValueError as error:
                 raise RecordUnreadable(incident_id, number, f"cannot be read ({error})") from error
-            if not is_held:
+            if is_checked and not _is_held(line, record, incident_id, number, lines[number - 1] if number else None):
                 raise RecordUnreadable(incident_id, number, "was changed")
             if not stages or record.stage in stages:
                 found.append(record)
@@ -674,12 +673,11 @@ class _Keyed(Struct, frozen=True, gc=False):
 _KEYED = msgspec.json.Decoder(_Keyed)
 
 
-def _is_held(line: bytes, incident_id: str, number: int, before: bytes | None) -> bool:
+def _is_held(line: bytes, record: AuditRecord, incident_id: str, number: int, before: bytes | None) -> bool:
     """Tell whether a line is as its hash says, in its place, and names the hash that ends the line before it."""
-    link = chain.link(line)
-    if link is None or (link.incident, link.seq) != (incident_id, number):
+    if not chain.is_whole(line) or record.incident != incident_id or record.seq != number:
         return False
-    return link.previous == chain.FIRST if before is None else before.endswith(b'"%b"}' % link.previous.encode())
+    return record.previous == chain.FIRST if before is None else before.endswith(b'"%b"}' % record.previous.encode())
 
 
 def _line(kind: Kind, at: datetime, incident: Incident) -> Line:

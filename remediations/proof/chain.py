@@ -71,6 +71,11 @@ def link(line: bytes) -> Link | None:
     return found if hashlib.sha256(line[:-_CUT] + b"}").hexdigest() == found.hash else None
 
 
+def is_whole(line: bytes) -> bool:
+    """Tell whether a line (without its end) ends with the hash of what stands before."""
+    return line.endswith(b'"%b"}' % hashlib.sha256(line[:-_CUT] + b"}").hexdigest().encode())
+
+
 def is_canonical(line: bytes) -> bool:
     """Tell whether a line that `link` has read is as `seal` writes it: no member twice, none out of order."""
     body = line[:-_CUT] + b"}"
