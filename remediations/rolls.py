@@ -59,5 +59,10 @@ def append(store: Store, folder: str, line: bytes, place: Place, most: int = MOS
         StoreError: nothing is known about the line.
     """
     store.append(file_of(folder, place.number), line, place.length)
-    grown = Place(place.number, place.lines + 1, place.length + len(line))
+    return after(place, line.removesuffix(b"\n"), most)
+
+
+def after(place: Place, line: bytes, most: int = MOST_LINES) -> Place:
+    """Give where the line goes that follows a line (without its end) at a place."""
+    grown = Place(place.number, place.lines + 1, place.length + len(line) + 1)
     return grown if grown.lines < most else Place(place.number + 1)

@@ -83,6 +83,11 @@ def nothing_kept(_digest: str) -> Reading[Json]:
     return Absent()
 
 
+def advised(diagnosis: Diagnosis, words: str) -> NoPlan:
+    """Nothing is planned: a person has to act."""
+    return NoPlan(diagnosis=diagnosis, end="advised", words=words)
+
+
 def go(_plan: Plan, _number: int, _situation: Situation) -> Turn:
     """Every step is to be done."""
     return Go()

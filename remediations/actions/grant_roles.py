@@ -19,7 +19,19 @@ from msgspec.structs import replace
 
 from remediations import codec
 from remediations.actions import rerun
-from remediations.actions.action import Action, Body, Changed, Go, Kept, Proposal, Stop, Turn, Unneeded, nothing_kept
+from remediations.actions.action import (
+    Action,
+    Body,
+    Changed,
+    Go,
+    Kept,
+    Proposal,
+    Stop,
+    Turn,
+    Unneeded,
+    advised,
+    nothing_kept,
+)
 from remediations.catalogue import CAUSES
 from remediations.catalogue.checks import role_is_fresh
 from remediations.catalogue.matchers import Symptoms
@@ -68,20 +80,20 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, policy: Policy) -> Proposa
     """Give the missing grants and the re-runs; none if what is missing cannot be told, or is not ours to give."""
     around = evidence.surroundings
     if not isinstance(around.access, Found):
-        return _none(diagnosis, f"what the endpoint's identities may do is {reading_words(around.access)}")
+        return advised(diagnosis, f"what the endpoint's identities may do is {reading_words(around.access)}")
     unclear = next((access for access in around.access.value if access.held is None), None)
     if unclear is not None:
         words = f"whether {_who(unclear)} may {unclear.need} is unclear: {unclear.words}"
-        return _none(diagnosis, words)
+        return advised(diagnosis, words)
     missing = tuple(access for access in around.access.value if access.held is False)
     fresh = role_is_fresh(evidence)
     if not missing and fresh is None:
-        return _none(diagnosis, "no role is missing: every identity of the endpoint holds what it needs")
+        return advised(diagnosis, "no role is missing: every identity of the endpoint holds what it needs")
     pull = next((one for one in missing if one.need == "pull"), None)
     is_abac = isinstance(around.registry, Found) and around.registry.value.is_abac is True
     if pull is not None and is_abac and not policy.grants.repository_reader:
         words = "the registry is in ABAC mode and ignores AcrPull; policy (grants.repository_reader) does not allow"
-        return _none(diagnosis, f"{words} {pull.role_name}: allow it, or grant the role yourself")
+        return advised(diagnosis, f"{words} {pull.role_name}: allow it, or grant the role yourself")
     proposal = rerun.propose(diagnosis, evidence, policy)
     if isinstance(proposal, NoPlan):
         return proposal
@@ -371,10 +383,6 @@ def _who(access: Access) -> str:
 
 def _last(path: str) -> str:
     return path.rsplit("/", 1)[-1]
-
-
-def _none(diagnosis: Diagnosis, words: str) -> NoPlan:
-    return NoPlan(diagnosis=diagnosis, end="advised", words=words)
 
 
 GRANT_ROLES = Action(

@@ -10,7 +10,7 @@ import re
 from shlex import quote
 
 from remediations.actions import rerun
-from remediations.actions.action import Action, Body, Changed, Kept, Proposal, nothing_kept
+from remediations.actions.action import Action, Body, Changed, Kept, Proposal, advised, nothing_kept
 from remediations.codec import digest_of
 from remediations.enrichment import API_VERSION
 from remediations.guards import COMMON, allow, cooled_down, deny, unknown
@@ -47,9 +47,9 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, _policy: Policy) -> Propos
     resource, receipt = evidence.incident.resource, _receipt(evidence.undone)
     label = resource.label
     if isinstance(receipt, Absent):
-        return _none(diagnosis, f"{label} cannot be created again: {RECEIPT_GONE}")
+        return advised(diagnosis, f"{label} cannot be created again: {RECEIPT_GONE}")
     if not isinstance(receipt, Found):
-        return _none(diagnosis, f"the receipt of {label} is {reading_words(receipt)}")
+        return advised(diagnosis, f"the receipt of {label} is {reading_words(receipt)}")
     if isinstance(evidence.resource, Found):
         state = evidence.resource.value.provisioning_state
         words = f"{label} is there, and is {state}: nothing is created over it"
@@ -58,7 +58,7 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, _policy: Policy) -> Propos
         end = "nothing-to-do" if state == ProvisioningState.SUCCEEDED else "advised"
         return NoPlan(diagnosis=diagnosis, end=end, words=words)
     if not isinstance(evidence.resource, Absent):
-        return _none(diagnosis, f"whether {label} is there is {reading_words(evidence.resource)}")
+        return advised(diagnosis, f"whether {label} is there is {reading_words(evidence.resource)}")
     known = receipt.value
     names = known.environment_names
     call = Call(method="PUT", path=resource.path, api_version=API_VERSION, body_digest=known.body_digest)
@@ -295,10 +295,6 @@ def _named(resource: ResourceId) -> str:
         ("subscription", resource.subscription),
     )
     return " ".join(f"--{name} {quote(value)}" for name, value in options)
-
-
-def _none(diagnosis: Diagnosis, words: str) -> NoPlan:
-    return NoPlan(diagnosis=diagnosis, end="advised", words=words)
 
 
 UNDO_DELETE = Action(

@@ -12,7 +12,7 @@ https://learn.microsoft.com/azure/role-based-access-control/role-assignments-rem
 from shlex import quote
 
 from remediations.actions import rerun
-from remediations.actions.action import Action, Body, Changed, Kept, Proposal, nothing_kept
+from remediations.actions.action import Action, Body, Changed, Kept, Proposal, advised, nothing_kept
 from remediations.actions.grant_roles import assignment_name, role_name
 from remediations.guards import COMMON, allow, cooled_down, deny, nobody_intervened, unknown
 from remediations.model import (
@@ -46,20 +46,20 @@ def propose(diagnosis: Diagnosis, evidence: Evidence, _policy: Policy) -> Propos
     """Give the one DELETE; or, where our identity may not, the command for a person."""
     undone = evidence.undone or Undone()
     if not isinstance(undone.grant, Found):
-        return _none(diagnosis, f"what was granted is {reading_words(undone.grant)}")
+        return advised(diagnosis, f"what was granted is {reading_words(undone.grant)}")
     grant = undone.grant.value
     command = by_hand(grant)
     if isinstance(undone.assignment, Absent):
         return NoPlan(diagnosis=diagnosis, end="nothing-to-do", words=f"{_named(grant)} is gone already")
     if not isinstance(undone.assignment, Found):
         words = f"{_named(grant)} is {reading_words(undone.assignment)}. To remove it by hand: {command}"
-        return _none(diagnosis, words)
+        return advised(diagnosis, words)
     if undone.may_delete != Found(True):
         unread = "" if isinstance(undone.may_delete, Found) else f" ({reading_words(undone.may_delete)})"
         change = why_another(grant, undone.assignment.value)
         look = "" if change is None else f" But look at it first: {change}."
         why = f"our identity may not delete role assignments there{unread}: the undo role is not deployed"
-        return _none(diagnosis, f"{why}. {_WARNING}{look} To remove it: {command}")
+        return advised(diagnosis, f"{why}. {_WARNING}{look} To remove it: {command}")
     call = Call(method="DELETE", path=grant.path, api_version=ROLES_API_VERSION, via="roles")
     return Proposal(
         steps=(Step(call=call, target=(grant.path.lower(), evidence.incident.resource.key)),),
@@ -203,10 +203,6 @@ def touches(plan: Plan, situation: Situation) -> tuple[Touch, ...]:
 def _named(grant: Grant) -> str:
     scope = grant.scope.rpartition("/")[2]
     return f"the assignment of {role_name(grant.role)} on {scope} to principal {grant.principal}"
-
-
-def _none(diagnosis: Diagnosis, words: str) -> NoPlan:
-    return NoPlan(diagnosis=diagnosis, end="advised", words=words)
 
 
 UNDO_GRANT = Action(

@@ -56,15 +56,13 @@ def anchor(store: Store, key: str, now: datetime) -> Anchored:
 
 
 def _anchor(store: Store, key: str, now: datetime) -> Anchored:
-    # The place comes first: if nothing was written there since, the heads are all that stand before it.
-    _, place = rolls.read(store, checkpoint.FOLDER, checkpoint.MOST_LINES)
     findings: list[Finding] = []
     heads = checking.heads_of(store, findings.append)
     if not checking.holds(findings):
         return Anchored(checkpoint=heads.last, is_new=False, findings=tuple(findings))
     findings.clear()  # of clocks that once ran backwards verify tells; here each later anchor would, for ever
     moved = _moved(store, heads, findings.append)
-    last, tree = heads.last, heads.tree
+    last, tree, place = heads.last, heads.tree, heads.end
     known, records = set(heads.latest), 0 if last is None else last.records
     for begin in range(0, len(moved), _MOST_HEADS):
         part = tuple(moved[begin : begin + _MOST_HEADS])

@@ -107,6 +107,7 @@ class Heads(Struct, frozen=True):
         tree: Of all heads.
         pages: How many checkpoints hold, and `last` the last of them.
         keys: That signed them.
+        end: Where the next one goes.
         goes_on: Whether the trail goes on from the checkpoint that was kept outside, if one was given.
     """
 
@@ -117,6 +118,7 @@ class Heads(Struct, frozen=True):
     pages: int
     last: Checkpoint | None
     keys: tuple[str, ...]
+    end: rolls.Place
     goes_on: bool = True
 
 
@@ -250,8 +252,8 @@ def heads_of(copy: Copy, report: Report, *, keys: Collection[str] = (), outside:
     latest: dict[str, Head] = {}
     place: dict[str, int] = {}
     tree, signed_by, last, count = merkle.Tree(), dict[str, None](), None, 0
-    records, passed = 0, None
-    for name, page in pages(copy, report):
+    records, passed, end = 0, None, rolls.Place()
+    for name, page, after in pages(copy, report):
         note, at_leaf = page.checkpoint, tree.size
         bad = _why_not(note, last, keys)
         if bad is None:
@@ -271,7 +273,7 @@ def heads_of(copy: Copy, report: Report, *, keys: Collection[str] = (), outside:
             records += head.records - (0 if before is None else before.records)
             marks[head.incident][head.records] = head.hash
             latest[head.incident], place[head.incident] = head, number
-        last, count = note, count + 1
+        last, count, end = note, count + 1, after
         signed_by[note.key] = None
     goes_on = outside is None or _goes_on(outside, passed, count, keys, report)
     return Heads(
@@ -282,12 +284,16 @@ def heads_of(copy: Copy, report: Report, *, keys: Collection[str] = (), outside:
         pages=count,
         last=last,
         keys=tuple(signed_by),
+        end=end,
         goes_on=goes_on,
     )
 
 
-def pages(copy: Copy, report: Report) -> Iterator[tuple[str, Page]]:
-    """Give the lines of the checkpoints' files, up to the first that cannot be read, which is reported."""
+def pages(copy: Copy, report: Report) -> Iterator[tuple[str, Page, rolls.Place]]:
+    """Give the lines of the checkpoints' files, up to the first that cannot be read, which is reported.
+
+    With each come the name of its file, and where the line after it goes.
+    """
     names = [name for name in copy.list(f"{checkpoint.FOLDER}/") if _CHECKPOINTS.fullmatch(name)]
     for number, name in enumerate(names):
         if name != rolls.file_of(checkpoint.FOLDER, number):
@@ -295,12 +301,14 @@ def pages(copy: Copy, report: Report) -> Iterator[tuple[str, Page]]:
             report(Finding(what=Kind.REMOVED, file=name, words=words))
             return
         *lines, rest = copy.read(name).split(b"\n")
+        place = rolls.Place(number)
         for line in lines:
+            place = rolls.after(place, line, checkpoint.MOST_LINES)
             page = _page(line)
             if page is None:
                 report(Finding(what=Kind.UNREADABLE, file=name, words="a line of it is no checkpoint as we write it"))
                 return
-            yield name, page
+            yield name, page, place
         if rest:
             report(Finding(what=Kind.HALF_WRITTEN, file=name, words=_HALF.format("checkpoint")))
             return

@@ -42,7 +42,7 @@ def prove(store: Store, incident: str, record: int) -> Proof | str:
     if not 0 <= record < head.records:
         known = f"checkpoint {heads.last.number} knows of records 0 to {head.records - 1} of {incident} alone"
         return f"{known}; `medic audit anchor` takes the next one"
-    leaves = [checkpoint.leaf_of(one) for _, page in checking.pages(store, findings.append) for one in page.heads]
+    leaves = [checkpoint.leaf_of(one) for _, page, _ in checking.pages(store, findings.append) for one in page.heads]
     lines, _ = rolls.read(store, audit_folder(incident))
     proof = Proof(
         lines=tuple(line.decode(errors="replace") for line in lines.split(b"\n")[record : head.records]),
