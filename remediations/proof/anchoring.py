@@ -17,7 +17,7 @@ from remediations.proof import checking, checkpoint, merkle
 from remediations.proof.checking import Finding, Heads, Report
 from remediations.proof.checkpoint import Head, Page
 
-_TRIES = 5
+_TRIES = 12  # each that is lost is a checkpoint of somebody else's
 _MOST_HEADS = 5_000  # of one line: about 1 MB, where an append takes 4 MiB
 
 
