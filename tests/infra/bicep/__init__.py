@@ -1,0 +1,1 @@
+"""A checker of Bicep files that needs no Bicep compiler."""

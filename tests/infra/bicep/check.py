@@ -1,0 +1,32 @@
+"""All checks over all files."""
+
+from collections.abc import Mapping
+
+from tests.infra.bicep.conditions import check_conditions
+from tests.infra.bicep.finding import Finding
+from tests.infra.bicep.modules import check_modules, check_reached
+from tests.infra.bicep.names import check_names
+from tests.infra.bicep.project import Context, load
+from tests.infra.bicep.resources import check_resources
+from tests.infra.bicep.secrets import check_secrets
+from tests.infra.bicep.timing import check_timing
+from tests.infra.bicep.types import Types
+
+
+def check(texts: Mapping[str, str], types: Types | None) -> tuple[Finding, ...]:
+    """Give what is wrong with the Bicep files among these texts, by path; without types, what can be told without."""
+    project = load(texts)
+    found = set(project.findings)
+    for file in project.files.values():
+        context = Context(project, file)
+        for findings in (
+            check_names(context),
+            check_modules(context),
+            check_reached(context),
+            check_resources(context, types),
+            check_conditions(context),
+            check_timing(context),
+            check_secrets(context),
+        ):
+            found.update(findings)
+    return tuple(sorted(found))

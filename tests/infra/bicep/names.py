@@ -1,0 +1,293 @@
+"""Names: declared once, declared before use, used; functions and decorators that exist, with the right arguments."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.infra.bicep.builtins import (
+    DECORATORS,
+    FUNCTIONS,
+    LOADERS,
+    MANY,
+    MEMBERS,
+    NAMESPACES,
+    ONLY_IN_DEFAULTS,
+)
+from tests.infra.bicep.finding import Finding, did_you_mean
+from tests.infra.bicep.project import Context
+from tests.infra.bicep.syntax import (
+    Call,
+    Declaration,
+    Expression,
+    For,
+    Import,
+    Lambda,
+    Member,
+    Module,
+    Name,
+    Object,
+    Output,
+    Parameter,
+    Resource,
+    UserFunction,
+    UserType,
+    Variable,
+    free_names,
+    literal,
+    roots,
+    walk,
+)
+
+_WORDS = {
+    Parameter: "param",
+    Variable: "var",
+    Resource: "resource",
+    Module: "module",
+    Output: "output",
+    UserType: "type",
+    UserFunction: "func",
+    Import: "import",
+}
+
+
+def check_names(context: Context) -> Iterator[Finding]:
+    """Check all names of a file."""
+    yield from _duplicates(context)
+    yield from _undeclared(context)
+    yield from _unused(context)
+    yield from _cycles(context)
+    for declaration in context.file.declarations:
+        yield from _decorators(context, declaration)
+        yield from _described(context, declaration)
+        yield from _shadowing(context, declaration)
+        for root in roots(declaration):
+            for expression in walk(root):
+                if isinstance(expression, Call):
+                    yield from _call(context, declaration, expression)
+                elif isinstance(expression, Object):
+                    yield from _repeated_keys(context, expression)
+                elif isinstance(expression, Member):
+                    yield from _member(context, expression)
+
+
+def _duplicates(context: Context) -> Iterator[Finding]:
+    seen: dict[tuple[bool, str], Declaration] = {}
+    for declaration in context.file.declarations:
+        key = (isinstance(declaration, Output), declaration.name)
+        if key in seen:
+            words = f"{declaration.name!r} is declared twice, first in line {seen[key].at.line}"
+            yield Finding(context.file.path, declaration.at, words, "Rename one of them.")
+        seen.setdefault(key, declaration)
+
+
+def _undeclared(context: Context) -> Iterator[Finding]:
+    declared = {item.name for item in context.file.declarations if not isinstance(item, Output)}
+    for declaration in context.file.declarations:
+        own = (
+            frozenset(name for name, _ in declaration.parameters)
+            if isinstance(declaration, UserFunction)
+            else frozenset()
+        )
+        nested = _nested_names(declaration)
+        for root in roots(declaration):
+            for use in free_names(root, own | nested | NAMESPACES):
+                if use.name not in declared:
+                    fix = did_you_mean(use.name, declared, "Declare it, or remove the use.")
+                    yield Finding(context.file.path, use.at, f"{use.name!r} is not declared", fix)
+    types = {item.name for item in context.file.declarations if isinstance(item, UserType | Import)}
+    for declaration in context.file.declarations:
+        named = declaration.type if isinstance(declaration, Parameter | Output | UserType) else None
+        while named is not None and named.item is not None:
+            named = named.item
+        if named is not None and named.kind == "named" and named.name not in types:
+            known = types | {"string", "int", "bool", "object", "array"}
+            words = f"no such type: {named.name}"
+            yield Finding(context.file.path, named.at, words, did_you_mean(named.name or "", known))
+
+
+def _nested_names(declaration: Declaration) -> frozenset[str]:
+    if not isinstance(declaration, Resource):
+        return frozenset()
+    children = declaration.body.resources
+    return frozenset(child.name for child in children).union(*(_nested_names(child) for child in children))
+
+
+def _unused(context: Context) -> Iterator[Finding]:
+    used = Counter(
+        use.name for declaration in context.file.declarations for root in roots(declaration) for use in free_names(root)
+    )
+    used.update(
+        call.name
+        for declaration in context.file.declarations
+        for root in roots(declaration)
+        for call in walk(root)
+        if isinstance(call, Call)
+    )
+    for declaration in context.file.declarations:
+        if isinstance(declaration, Parameter | Output | UserType) and declaration.type.name:
+            used[declaration.type.name] += 1
+    for declaration in context.file.declarations:
+        is_read_only = isinstance(declaration, Resource) and declaration.is_existing
+        is_exported = declaration.decorator("export") is not None
+        if not isinstance(declaration, Parameter | Variable | Import | UserType | UserFunction) and not is_read_only:
+            continue
+        if not used[declaration.name] and not is_exported:
+            what = "existing resource" if is_read_only else _WORDS[type(declaration)]
+            words = f"{what} {declaration.name!r} is never used"
+            yield Finding(context.file.path, declaration.at, words, "Use it, or remove it.")
+
+
+def _cycles(context: Context) -> Iterator[Finding]:
+    reads = {
+        item.name: {use.name for root in roots(item) for use in free_names(root)}
+        for item in context.file.declarations
+        if not isinstance(item, Output)
+    }
+
+    def reaches(start: str) -> bool:
+        seen: set[str] = set()
+        todo = [start]
+        while todo:
+            for name in reads.get(todo.pop(), ()):
+                if name == start:
+                    return True
+                if name not in seen:
+                    seen.add(name)
+                    todo.append(name)
+        return False
+
+    for item in context.file.declarations:
+        if not isinstance(item, Output) and reaches(item.name):
+            words = f"{item.name!r} depends on itself"
+            yield Finding(context.file.path, item.at, words, "Break the circle: one side must not read the other.")
+
+
+def _shadowing(context: Context, declaration: Declaration) -> Iterator[Finding]:
+    for root in roots(declaration):
+        for expression in walk(root):
+            match expression:
+                case Lambda(parameter=name):
+                    inner: tuple[str, ...] = (name,)
+                case For(item=item, index=index):
+                    inner = (item,) if index is None else (item, index)
+                case _:
+                    continue
+            for name in inner:
+                if context.file.named(name) is not None:
+                    words = f"{name!r} of a loop or lambda hides a declared name"
+                    yield Finding(context.file.path, expression.at, words, "Rename it.")
+
+
+def _decorators(context: Context, declaration: Declaration) -> Iterator[Finding]:
+    word = _WORDS[type(declaration)]
+    path = context.file.path
+    for name, count in Counter(decorator.name for decorator in declaration.decorators).items():
+        if count > 1:
+            yield Finding(path, declaration.at, f"@{name} stands {count} times on {declaration.name!r}", "Keep one.")
+    for decorator in declaration.decorators:
+        rule = DECORATORS.get(decorator.name)
+        if rule is None:
+            words = f"no such decorator: @{decorator.name}"
+            yield Finding(path, decorator.at, words, did_you_mean(decorator.name, DECORATORS))
+            continue
+        if word not in rule.on:
+            words = f"@{decorator.name} may not stand on a {word}"
+            yield Finding(path, decorator.at, words, f"It belongs on: {', '.join(sorted(rule.on))}.")
+        if len(decorator.arguments) != rule.arguments:
+            words = f"@{decorator.name} takes {rule.arguments} arguments, not {len(decorator.arguments)}"
+            yield Finding(path, decorator.at, words, "Give what it asks for.")
+        kind = declaration.type.kind if isinstance(declaration, Parameter | Output | UserType) else "any"
+        if rule.kinds and kind not in {*rule.kinds, "any", "named"}:
+            words = f"@{decorator.name} does not fit the type {kind}"
+            yield Finding(path, decorator.at, words, f"It is for: {', '.join(sorted(rule.kinds))}.")
+        if decorator.name == "batchSize" and not (isinstance(declaration, Resource | Module) and declaration.loop):
+            yield Finding(path, decorator.at, "@batchSize is for loops", "Remove it.")
+
+
+def _described(context: Context, declaration: Declaration) -> Iterator[Finding]:
+    if not isinstance(declaration, Parameter | Output):
+        return
+    found = declaration.decorator("description")
+    text = literal(found.arguments[0]) if found is not None and found.arguments else None
+    if not isinstance(text, str) or not text.strip():
+        words = f"{_WORDS[type(declaration)]} {declaration.name!r} has no description"
+        yield Finding(context.file.path, declaration.at, words, "Say in @description('...') what it is.")
+
+
+def _call(context: Context, declaration: Declaration, call: Call) -> Iterator[Finding]:
+    path = context.file.path
+    own = context.file.named(call.name)
+    if call.on is not None and not (isinstance(call.on, Name) and call.on.name in NAMESPACES):
+        symbol = context.symbol(call.on)
+        if not (isinstance(symbol, Resource) and (call.name.startswith("list") or call.name == "getSecret")):
+            words = f"{call.name!r} cannot be called on this"
+            yield Finding(path, call.at, words, "Only list...() and getSecret() are called on resources.")
+        return
+    if isinstance(own, UserFunction):
+        least = most = len(own.parameters)
+    elif isinstance(own, Import):
+        return
+    elif call.name in FUNCTIONS:
+        least, most = FUNCTIONS[call.name].least, FUNCTIONS[call.name].most
+    elif call.name.startswith("list") and call.name[4:5].isupper():
+        least, most = 2, 3
+    else:
+        words = f"no such function: {call.name}"
+        yield Finding(path, call.at, words, did_you_mean(call.name, FUNCTIONS, "See builtins.py for what is known."))
+        return
+    given = len(call.arguments)
+    if not least <= given <= most:
+        wants = f"{least} or more" if most == MANY else f"{least}" if least == most else f"{least} to {most}"
+        yield Finding(path, call.at, f"{call.name} takes {wants} arguments, not {given}", "Give what it asks for.")
+    if call.name in ONLY_IN_DEFAULTS and not isinstance(declaration, Parameter):
+        words = f"{call.name} may only stand in the default of a param"
+        yield Finding(path, call.at, words, "Declare a param for it.")
+    if call.name in LOADERS and call.arguments:
+        yield from _file(context, call)
+
+
+def _file(context: Context, call: Call) -> Iterator[Finding]:
+    relative = literal(call.arguments[0])
+    if not isinstance(relative, str):
+        words = f"the path of {call.name} must be fixed"
+        yield Finding(context.file.path, call.at, words, "Write the path out.")
+        return
+    path = context.project.beside(context.file.path, relative)
+    if path not in context.project.texts:
+        words = f"{call.name} names no file: {relative}"
+        fix = did_you_mean(path, context.project.texts, "Paths are relative to this file.")
+        yield Finding(context.file.path, call.arguments[0].at, words, fix)
+    elif call.name == "loadJsonContent" and len(call.arguments) == 1 and context.loaded(call) is None:
+        yield Finding(context.file.path, call.arguments[0].at, f"{relative} is no JSON", "Correct that file.")
+
+
+def _repeated_keys(context: Context, found: Object) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for item in found.properties:
+        key = item.key.fixed
+        if key in seen:
+            yield Finding(context.file.path, item.at, f"{key!r} is given twice", "Remove one.")
+        if key is not None:
+            seen.add(key)
+
+
+def _member(context: Context, member: Member) -> Iterator[Finding]:
+    holder = context.resolve(member.of)
+    if isinstance(holder, Object) and not member.is_safe:
+        keys = {item.key.fixed for item in holder.properties if item.key.fixed is not None}
+        is_open = any(item.key.fixed is None for item in holder.properties)
+        if member.name not in keys and not is_open:
+            words = f"there is no {member.name!r} in what this stands for"
+            yield Finding(context.file.path, member.at, words, did_you_mean(member.name, keys))
+    known = MEMBERS.get(_function(member.of))
+    if known is not None and member.name not in known:
+        words = f"{_function(member.of)}() has no {member.name!r}"
+        yield Finding(context.file.path, member.at, words, did_you_mean(member.name, known))
+
+
+def _function(expression: Expression) -> str:
+    match expression:
+        case Call(name=name):
+            return name
+        case Member(of=Call(name=name), name=member):
+            return f"{name}.{member}"
+    return ""

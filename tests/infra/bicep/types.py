@@ -1,0 +1,100 @@
+"""Azure's resource types, from the data that the Bicep compiler itself uses (Azure/bicep-types-az), trimmed."""
+
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+REQUIRED, READ_ONLY, WRITE_ONLY, CONSTANT = 1, 2, 4, 8
+
+
+class Shape(Struct, frozen=True, eq=False):
+    """One type of the data, with the table that its references point into."""
+
+    table: Mapping[str, Any]
+    plain: Mapping[str, Any]
+
+    @property
+    def form(self) -> str:
+        """ObjectType, StringType, UnionType and so on."""
+        return str(self.plain["$type"])
+
+    def at(self, reference: Mapping[str, str]) -> "Shape":
+        """Follow a reference."""
+        return Shape(self.table, self.table[reference["$ref"].removeprefix("#/")])
+
+    @property
+    def members(self) -> tuple["Shape", ...]:
+        """Give the members of a union, of unions in it too."""
+        if self.form != "UnionType":
+            return (self,)
+        return tuple(member for found in self.plain["elements"] for member in self.at(found).members)
+
+    @property
+    def texts(self) -> tuple[str, ...] | None:
+        """Give the strings that are allowed; None if any string is, or it is no string."""
+        members = self.members
+        if any(member.form != "StringLiteralType" for member in members):
+            return None
+        return tuple(member.plain["value"] for member in members)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Give the kinds of value that fit."""
+        names = {
+            "StringType": "string",
+            "StringLiteralType": "string",
+            "IntegerType": "int",
+            "BooleanType": "bool",
+            "ArrayType": "array",
+            "ObjectType": "object",
+            "DiscriminatedObjectType": "object",
+        }
+        return frozenset(names.get(member.form, "any") for member in self.members)
+
+    @property
+    def properties(self) -> dict[str, Mapping[str, Any]]:
+        """Give the properties of an object; of one that is told apart by a property, those of all its forms."""
+        if self.form == "ObjectType":
+            return dict(self.plain["properties"])
+        if self.form == "DiscriminatedObjectType":
+            found = dict(self.plain["baseProperties"])
+            for element in self.plain["elements"].values():
+                found |= self.at(element).properties
+            return found
+        if self.form == "UnionType":
+            return {name: held for member in self.members for name, held in member.properties.items()}
+        return {}
+
+    @property
+    def rest(self) -> "Shape | None":
+        """Give the type of properties that have no name of their own; None if there may be none."""
+        found = [
+            member.plain["additionalProperties"] for member in self.members if "additionalProperties" in member.plain
+        ]
+        return self.at(found[0]) if found else None
+
+    def chosen(self, value: str) -> "Shape":
+        """Give the form of an object that its discriminator chooses."""
+        element = self.at(self.plain["elements"][value])
+        properties = {**self.plain["baseProperties"], **element.properties}
+        return Shape(self.table, {**element.plain, "properties": properties})
+
+
+class Types(Struct, frozen=True, eq=False):
+    """All resource types that are known here, by `type@version`."""
+
+    data: Mapping[str, Any]
+
+    def get(self, name: str) -> Shape | None:
+        """Give the body of a type; None if it is not known."""
+        found = self.data.get(name)
+        return None if found is None else Shape(found["types"], found["types"][str(found["body"])])
+
+
+def read_types(research: Path) -> Types:
+    """Read the type data in the research folder."""
+    return Types(json.loads(gzip.decompress((research / "azure" / "bicep-types.json.gz").read_bytes())))
