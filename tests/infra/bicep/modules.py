@@ -9,6 +9,7 @@ from tests.infra.bicep.syntax import (
     Call,
     Expression,
     File,
+    Import,
     Member,
     Module,
     Name,
@@ -63,9 +64,9 @@ def check_reached(context: Context) -> Iterator[Finding]:
     if "/modules/" not in path:
         return
     called = {
-        context.project.beside(file.path, module.path)
+        context.project.beside(file.path, needed.path)
         for file in context.project.files.values()
-        for module in file.of(Module)
+        for needed in (*file.of(Module), *file.of(Import))
     }
     if path not in called:
         at = context.file.declarations[0].at if context.file.declarations else None

@@ -28,6 +28,7 @@ from tests.infra.bicep.syntax import (
     Output,
     Parameter,
     Resource,
+    Type,
     UserFunction,
     UserType,
     Variable,
@@ -87,7 +88,11 @@ def _undeclared(context: Context) -> Iterator[Finding]:
             if isinstance(declaration, UserFunction)
             else frozenset()
         )
-        nested = _nested_names(declaration)
+        nested = (
+            frozenset(child.name for child in declaration.nested())
+            if isinstance(declaration, Resource)
+            else frozenset()
+        )
         for root in roots(declaration):
             for use in free_names(root, own | nested | NAMESPACES):
                 if use.name not in declared:
@@ -95,20 +100,20 @@ def _undeclared(context: Context) -> Iterator[Finding]:
                     yield Finding(context.file.path, use.at, f"{use.name!r} is not declared", fix)
     types = {item.name for item in context.file.declarations if isinstance(item, UserType | Import)}
     for declaration in context.file.declarations:
-        named = declaration.type if isinstance(declaration, Parameter | Output | UserType) else None
-        while named is not None and named.item is not None:
-            named = named.item
-        if named is not None and named.kind == "named" and named.name not in types:
-            known = types | {"string", "int", "bool", "object", "array"}
-            words = f"no such type: {named.name}"
-            yield Finding(context.file.path, named.at, words, did_you_mean(named.name or "", known))
+        for named in _named_types(declaration):
+            if named.name not in types:
+                known = types | {"string", "int", "bool", "object", "array"}
+                words = f"no such type: {named.name}"
+                yield Finding(context.file.path, named.at, words, did_you_mean(named.name or "", known))
 
 
-def _nested_names(declaration: Declaration) -> frozenset[str]:
-    if not isinstance(declaration, Resource):
-        return frozenset()
-    children = declaration.body.resources
-    return frozenset(child.name for child in children).union(*(_nested_names(child) for child in children))
+def _named_types(declaration: Declaration) -> tuple[Type, ...]:
+    match declaration:
+        case Parameter(type=kind) | Output(type=kind) | UserType(type=kind):
+            return kind.named
+        case UserFunction(parameters=parameters, returns=returns):
+            return (*returns.named, *(named for _, kind in parameters for named in kind.named))
+    return ()
 
 
 def _unused(context: Context) -> Iterator[Finding]:
@@ -123,8 +128,7 @@ def _unused(context: Context) -> Iterator[Finding]:
         if isinstance(call, Call)
     )
     for declaration in context.file.declarations:
-        if isinstance(declaration, Parameter | Output | UserType) and declaration.type.name:
-            used[declaration.type.name] += 1
+        used.update(named.name or "" for named in _named_types(declaration))
     for declaration in context.file.declarations:
         is_read_only = isinstance(declaration, Resource) and declaration.is_existing
         is_exported = declaration.decorator("export") is not None

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import tree_sitter_bicep
 from lark.exceptions import LarkError, UnexpectedInput
+from msgspec.structs import replace
 from pycep import BicepParser
 from tree_sitter import Language, Node, Parser
 
@@ -106,6 +107,18 @@ def _first_error(node: Node) -> Node:
         if child.has_error:
             return _first_error(child)
     return node
+
+
+def _qualified(resource: Resource) -> Resource:
+    """Give a resource whose nested ones have their type in full."""
+    base, _, version = resource.type.partition("@")
+    children = []
+    for child in resource.body.resources:
+        kind, _, own = child.type.partition("@")
+        children.append(_qualified(replace(child, type=f"{base}/{kind}@{own or version}")))
+    body = replace(resource.body, resources=tuple(children))
+    loop = None if resource.loop is None else replace(resource.loop, body=body)
+    return replace(resource, body=body, loop=loop)
 
 
 class _Reader:
@@ -219,7 +232,8 @@ class _Reader:
         if word not in readers:
             raise Unreadable(start, f"no declaration begins with {word!r}; known: {', '.join(readers)}, import")
         name, at = self.word(f"the name of the {word}")
-        return [readers[word](name, at, decorators)]
+        found = readers[word](name, at, decorators)
+        return [_qualified(found) if isinstance(found, Resource) else found]
 
     def parameter(self, name: str, at: At, decorators: tuple[Decorator, ...]) -> Parameter:
         kind = self.type()

@@ -26,6 +26,7 @@ from tests.infra.bicep.syntax import (
     Member,
     Module,
     Name,
+    Nested,
     Null,
     Number,
     Object,
@@ -157,6 +158,10 @@ class Context(Struct, frozen=True):
         match expression:
             case Group(inner=of) | Index(of=of):
                 return self.symbol(of)
+            case Nested(of=of, name=name):
+                parent = self.symbol(of)
+                children = parent.body.resources if isinstance(parent, Resource) else ()
+                return next((child for child in children if child.name == name), None)
             case Name(name=name):
                 declared = self.file.named(name)
                 return declared if isinstance(declared, Resource | Module) else None

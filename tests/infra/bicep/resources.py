@@ -55,28 +55,23 @@ _EXTENSIONS = frozenset(
 
 
 class Place(Struct, frozen=True):
-    """One declared resource, nested ones with their full type."""
+    """A declared resource, and whether it stands inside another."""
 
     resource: Resource
-    type: str
-    inside: Resource | None
+    is_inside: bool
+
+    @property
+    def type(self) -> str:
+        """Its type and version."""
+        return self.resource.type
 
 
 def places(context: Context) -> Iterator[Place]:
     """Give every resource of a file, nested ones too."""
 
-    def under(parent: Place) -> Iterator[Place]:
-        base, _, version = parent.type.partition("@")
-        for child in parent.resource.body.resources:
-            kind, _, own = child.type.partition("@")
-            found = Place(child, f"{base}/{kind}@{own or version}", parent.resource)
-            yield found
-            yield from under(found)
-
     for resource in context.file.of(Resource):
-        top = Place(resource, resource.type, None)
-        yield top
-        yield from under(top)
+        yield Place(resource, is_inside=False)
+        yield from (Place(child, is_inside=True) for child in resource.nested())
 
 
 def check_resources(context: Context, types: Types | None) -> Iterator[Finding]:
@@ -113,7 +108,7 @@ def _scope(context: Context, place: Place) -> Iterator[Finding]:
     """A resource is deployed where the file is: other scopes need a module."""
     kind = place.type.partition("@")[0]
     scope = context.file.target_scope
-    if place.inside is not None or place.resource.is_existing or place.resource.body.get("parent") is not None:
+    if place.is_inside or place.resource.is_existing or place.resource.body.get("parent") is not None:
         return
     at = place.resource.at
     given = place.resource.body.get("scope")
@@ -151,7 +146,7 @@ def _parent(context: Context, place: Place) -> Iterator[Finding]:
         return
     pieces = name.parts if isinstance(name, Text) else ()
     slashes = sum(piece.count("/") for piece in pieces if isinstance(piece, str))
-    has_parent = parent is not None or place.inside is not None
+    has_parent = parent is not None or place.is_inside
     wanted = 0 if has_parent else kind.count("/") - 1
     if isinstance(name, Text) and slashes != wanted:
         words = f"the name of {kind} has {slashes} slashes, it needs {wanted}"
@@ -178,7 +173,7 @@ class _Fit:
         self.path = context.file.path
 
     def body(self, place: Place, shape: Shape) -> Iterator[Finding]:
-        extra = frozenset(_META if place.inside is None else {"dependsOn"})
+        extra = frozenset({"dependsOn"} if place.is_inside else _META)
         yield from self.object(place.resource.body, shape, place.resource.at, place.type.partition("@")[0], extra)
 
     def value(self, expression: Expression, shape: Shape, where: str, *, optional: bool = False) -> Iterator[Finding]:

@@ -166,6 +166,12 @@ class Type(Struct, frozen=True, kw_only=True):
     fields: tuple[tuple[str, "Type"], ...] | None = None
     is_nullable: bool = False
 
+    @property
+    def named(self) -> tuple["Type", ...]:
+        """Give the users' own types in it."""
+        inside = (*(() if self.item is None else (self.item,)), *(field for _, field in self.fields or ()))
+        return (*((self,) if self.kind == "named" else ()), *(found for each in inside for found in each.named))
+
 
 class Decorator(Struct, frozen=True, kw_only=True):
     """`@name(...)`."""
@@ -230,8 +236,8 @@ class Resource(Declaration, frozen=True, kw_only=True):
     """`resource name 'type@version' = body`.
 
     Attributes:
+        type: In full, also of a nested one.
         loop: The loop that it stands in; its body is `body`.
-        body_at: Where its object begins; None for a body that is none.
     """
 
     type: str
@@ -240,6 +246,12 @@ class Resource(Declaration, frozen=True, kw_only=True):
     condition: Expression | None
     loop: For | None
     body: Object
+
+    def nested(self) -> Iterator["Resource"]:
+        """Give the resources declared inside, and inside those."""
+        for child in self.body.resources:
+            yield child
+            yield from child.nested()
 
 
 class Module(Declaration, frozen=True, kw_only=True):

@@ -8,6 +8,38 @@ from typing import Any
 
 from msgspec import Struct
 
+# What the trimmed data lacks, by the page of the same data: generated/web/microsoft.web/2025-03-01/types.md.
+_POLICIES = "Microsoft.Web/sites/basicPublishingCredentialsPolicies"
+BY_HAND: dict[str, Any] = {
+    f"{_POLICIES}@2025-03-01": {
+        "body": 0,
+        "types": {
+            "0": {
+                "$type": "ObjectType",
+                "name": _POLICIES,
+                "properties": {
+                    "id": {"type": {"$ref": "#/1"}, "flags": 10},
+                    "name": {"type": {"$ref": "#/2"}, "flags": 9},
+                    "type": {"type": {"$ref": "#/1"}, "flags": 10},
+                    "apiVersion": {"type": {"$ref": "#/1"}, "flags": 10},
+                    "kind": {"type": {"$ref": "#/1"}, "flags": 0},
+                    "properties": {"type": {"$ref": "#/5"}, "flags": 0},
+                },
+            },
+            "1": {"$type": "StringType"},
+            "2": {"$type": "UnionType", "elements": [{"$ref": "#/3"}, {"$ref": "#/4"}]},
+            "3": {"$type": "StringLiteralType", "value": "ftp"},
+            "4": {"$type": "StringLiteralType", "value": "scm"},
+            "5": {
+                "$type": "ObjectType",
+                "name": "CsmPublishingCredentialsPoliciesEntityProperties",
+                "properties": {"allow": {"type": {"$ref": "#/6"}, "flags": 1}},
+            },
+            "6": {"$type": "BooleanType"},
+        },
+    },
+}
+
 REQUIRED, READ_ONLY, WRITE_ONLY, CONSTANT = 1, 2, 4, 8
 
 
@@ -97,4 +129,5 @@ class Types(Struct, frozen=True, eq=False):
 
 def read_types(research: Path) -> Types:
     """Read the type data in the research folder."""
-    return Types(json.loads(gzip.decompress((research / "azure" / "bicep-types.json.gz").read_bytes())))
+    data = json.loads(gzip.decompress((research / "azure" / "bicep-types.json.gz").read_bytes()))
+    return Types({**BY_HAND, **data})
