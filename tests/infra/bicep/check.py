@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+from tests.infra.bicep.calls import check_calls
 from tests.infra.bicep.conditions import check_conditions
 from tests.infra.bicep.finding import Finding
 from tests.infra.bicep.modules import check_modules, check_reached
-from tests.infra.bicep.names import check_names
+from tests.infra.bicep.names import check_circles, check_names
 from tests.infra.bicep.project import Context, load
 from tests.infra.bicep.resources import check_resources
 from tests.infra.bicep.secrets import check_secrets
@@ -19,8 +20,13 @@ def check(texts: Mapping[str, str], types: Types | None) -> tuple[Finding, ...]:
     found = set(project.findings)
     for file in project.files.values():
         context = Context(project, file)
+        circles = tuple(check_circles(context))
+        found.update(circles)
+        if circles:
+            continue
         for findings in (
             check_names(context),
+            check_calls(context),
             check_modules(context),
             check_reached(context),
             check_resources(context, types),

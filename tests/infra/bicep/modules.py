@@ -18,8 +18,8 @@ from tests.infra.bicep.syntax import (
     Parameter,
     Resource,
     Ternary,
-    Text,
     bare,
+    free_names,
     literal,
     roots,
     walk,
@@ -48,6 +48,10 @@ def check_modules(context: Context) -> Iterator[Finding]:
             yield from _parameters(context, module, called)
             yield from _scope(context, module, called)
     for declaration in context.file.declarations:
+        if isinstance(declaration, Import):
+            yield from _import(context, declaration)
+        if isinstance(declaration, Resource | Module):
+            yield from _waits(context, declaration)
         for root in roots(declaration):
             for expression in walk(root):
                 if isinstance(expression, Member):
@@ -61,7 +65,8 @@ def check_modules(context: Context) -> Iterator[Finding]:
 def check_reached(context: Context) -> Iterator[Finding]:
     """A file in modules/ that no file calls is a mistake."""
     path = context.file.path
-    if "/modules/" not in path:
+    unreadable = any(other.endswith(".bicep") and other not in context.project.files for other in context.project.texts)
+    if "/modules/" not in path or unreadable:
         return
     called = {
         context.project.beside(file.path, needed.path)
@@ -72,6 +77,39 @@ def check_reached(context: Context) -> Iterator[Finding]:
         at = context.file.declarations[0].at if context.file.declarations else None
         if at is not None:
             yield Finding(path, at, "no file calls this module", "Call it, or remove it.")
+
+
+def _import(context: Context, declared: Import) -> Iterator[Finding]:
+    path = context.project.beside(context.file.path, declared.path)
+    if path not in context.project.texts:
+        known = [other for other in context.project.texts if other.endswith(".bicep")]
+        words = f"no such file to import from: {declared.path}"
+        yield Finding(context.file.path, declared.at, words, did_you_mean(path, known))
+        return
+    file = context.project.files.get(path)
+    if file is None:
+        return
+    known = [found.name for found in file.declarations if found.decorator("export") is not None]
+    if declared.original not in known:
+        words = f"{declared.path} exports no {declared.original!r}"
+        yield Finding(context.file.path, declared.at, words, did_you_mean(declared.original, known))
+
+
+def _waits(context: Context, declared: Resource | Module) -> Iterator[Finding]:
+    """dependsOn names resources and modules, and only such as are not read anyway."""
+    waits = declared.body.get("dependsOn")
+    if not isinstance(waits, Array):
+        return
+    elsewhere = [item.value for item in declared.body.properties if item.value is not waits]
+    read = {use.name for value in elsewhere for use in free_names(value)}
+    for item in waits.items:
+        symbol = context.symbol(item)
+        if symbol is None:
+            words = "dependsOn takes resources and modules"
+            yield Finding(context.file.path, item.at, words, "Name one by its declared name.")
+        elif symbol.name in read:
+            words = f"dependsOn names {symbol.name!r}, which is read anyway"
+            yield Finding(context.file.path, item.at, words, "Remove it: what is read is waited for.")
 
 
 def _body(context: Context, module: Module) -> Iterator[Finding]:
@@ -172,8 +210,13 @@ def _kind(context: Context, value: Expression, wanted: str, what: str) -> Iterat
 
 
 def _default(context: Context, parameter: Parameter) -> Iterator[Finding]:
-    if parameter.default is not None:
-        yield from fits_parameter(context, parameter.default, parameter)
+    if parameter.default is None:
+        return
+    yield from fits_parameter(context, parameter.default, parameter)
+    for use in free_names(parameter.default):
+        if not isinstance(context.file.named(use.name), Parameter | None):
+            words = "a default may read only other params"
+            yield Finding(context.file.path, use.at, words, f"{use.name!r} is none; compute the value in a var.")
 
 
 def _scope(context: Context, module: Module, called: File) -> Iterator[Finding]:
@@ -191,7 +234,7 @@ def _scope(context: Context, module: Module, called: File) -> Iterator[Finding]:
         words = f"{module.path} has targetScope {wanted}, this file {here}: scope is missing"
         yield Finding(context.file.path, module.at, words, fix)
     else:
-        words = f"{module.path} has targetScope {wanted}, this scope is a {actual}"
+        words = f"{module.path} has targetScope {wanted}, this is a {actual}"
         yield Finding(context.file.path, given.at, words, f"Give the scope of a {wanted}.")
 
 
@@ -204,12 +247,10 @@ def scope_of(context: Context, expression: Expression) -> str | None:
             return kinds.pop() if len(kinds) == 1 else None
         case Call(name=name):
             return _SCOPE_OF_FUNCTION.get(name, "unknown")
-        case Text():
-            return "string"
     symbol = context.symbol(expression)
     if isinstance(symbol, Resource):
         return "resourceGroup" if symbol.type.startswith("Microsoft.Resources/resourceGroups@") else "resource"
-    return "string" if context.kind(expression) == "string" else None
+    return "value, no scope"
 
 
 def _read(context: Context, member: Member) -> Iterator[Finding]:

@@ -1,29 +1,21 @@
-"""Names: declared once, declared before use, used; functions and decorators that exist, with the right arguments."""
+"""Names: declared once, declared if used, used if declared, and described; decorators that exist, where they belong."""
 
 from collections import Counter
 from collections.abc import Iterator
 
 from tests.infra.bicep.builtins import (
     DECORATORS,
-    FUNCTIONS,
-    LOADERS,
-    MANY,
-    MEMBERS,
     NAMESPACES,
-    ONLY_IN_DEFAULTS,
 )
 from tests.infra.bicep.finding import Finding, did_you_mean
 from tests.infra.bicep.project import Context
 from tests.infra.bicep.syntax import (
     Call,
     Declaration,
-    Expression,
     For,
     Import,
     Lambda,
-    Member,
     Module,
-    Name,
     Object,
     Output,
     Parameter,
@@ -55,19 +47,14 @@ def check_names(context: Context) -> Iterator[Finding]:
     yield from _duplicates(context)
     yield from _undeclared(context)
     yield from _unused(context)
-    yield from _cycles(context)
     for declaration in context.file.declarations:
         yield from _decorators(context, declaration)
         yield from _described(context, declaration)
         yield from _shadowing(context, declaration)
         for root in roots(declaration):
             for expression in walk(root):
-                if isinstance(expression, Call):
-                    yield from _call(context, declaration, expression)
-                elif isinstance(expression, Object):
+                if isinstance(expression, Object):
                     yield from _repeated_keys(context, expression)
-                elif isinstance(expression, Member):
-                    yield from _member(context, expression)
 
 
 def _duplicates(context: Context) -> Iterator[Finding]:
@@ -140,7 +127,8 @@ def _unused(context: Context) -> Iterator[Finding]:
             yield Finding(context.file.path, declaration.at, words, "Use it, or remove it.")
 
 
-def _cycles(context: Context) -> Iterator[Finding]:
+def check_circles(context: Context) -> Iterator[Finding]:
+    """What depends on itself has no value: no other check can follow it."""
     reads = {
         item.name: {use.name for root in roots(item) for use in free_names(root)}
         for item in context.file.declarations
@@ -217,53 +205,6 @@ def _described(context: Context, declaration: Declaration) -> Iterator[Finding]:
         yield Finding(context.file.path, declaration.at, words, "Say in @description('...') what it is.")
 
 
-def _call(context: Context, declaration: Declaration, call: Call) -> Iterator[Finding]:
-    path = context.file.path
-    own = context.file.named(call.name)
-    if call.on is not None and not (isinstance(call.on, Name) and call.on.name in NAMESPACES):
-        symbol = context.symbol(call.on)
-        if not (isinstance(symbol, Resource) and (call.name.startswith("list") or call.name == "getSecret")):
-            words = f"{call.name!r} cannot be called on this"
-            yield Finding(path, call.at, words, "Only list...() and getSecret() are called on resources.")
-        return
-    if isinstance(own, UserFunction):
-        least = most = len(own.parameters)
-    elif isinstance(own, Import):
-        return
-    elif call.name in FUNCTIONS:
-        least, most = FUNCTIONS[call.name].least, FUNCTIONS[call.name].most
-    elif call.name.startswith("list") and call.name[4:5].isupper():
-        least, most = 2, 3
-    else:
-        words = f"no such function: {call.name}"
-        yield Finding(path, call.at, words, did_you_mean(call.name, FUNCTIONS, "See builtins.py for what is known."))
-        return
-    given = len(call.arguments)
-    if not least <= given <= most:
-        wants = f"{least} or more" if most == MANY else f"{least}" if least == most else f"{least} to {most}"
-        yield Finding(path, call.at, f"{call.name} takes {wants} arguments, not {given}", "Give what it asks for.")
-    if call.name in ONLY_IN_DEFAULTS and not isinstance(declaration, Parameter):
-        words = f"{call.name} may only stand in the default of a param"
-        yield Finding(path, call.at, words, "Declare a param for it.")
-    if call.name in LOADERS and call.arguments:
-        yield from _file(context, call)
-
-
-def _file(context: Context, call: Call) -> Iterator[Finding]:
-    relative = literal(call.arguments[0])
-    if not isinstance(relative, str):
-        words = f"the path of {call.name} must be fixed"
-        yield Finding(context.file.path, call.at, words, "Write the path out.")
-        return
-    path = context.project.beside(context.file.path, relative)
-    if path not in context.project.texts:
-        words = f"{call.name} names no file: {relative}"
-        fix = did_you_mean(path, context.project.texts, "Paths are relative to this file.")
-        yield Finding(context.file.path, call.arguments[0].at, words, fix)
-    elif call.name == "loadJsonContent" and len(call.arguments) == 1 and context.loaded(call) is None:
-        yield Finding(context.file.path, call.arguments[0].at, f"{relative} is no JSON", "Correct that file.")
-
-
 def _repeated_keys(context: Context, found: Object) -> Iterator[Finding]:
     seen: set[str] = set()
     for item in found.properties:
@@ -272,26 +213,3 @@ def _repeated_keys(context: Context, found: Object) -> Iterator[Finding]:
             yield Finding(context.file.path, item.at, f"{key!r} is given twice", "Remove one.")
         if key is not None:
             seen.add(key)
-
-
-def _member(context: Context, member: Member) -> Iterator[Finding]:
-    holder = context.resolve(member.of)
-    if isinstance(holder, Object) and not member.is_safe:
-        keys = {item.key.fixed for item in holder.properties if item.key.fixed is not None}
-        is_open = any(item.key.fixed is None for item in holder.properties)
-        if member.name not in keys and not is_open:
-            words = f"there is no {member.name!r} in what this stands for"
-            yield Finding(context.file.path, member.at, words, did_you_mean(member.name, keys))
-    known = MEMBERS.get(_function(member.of))
-    if known is not None and member.name not in known:
-        words = f"{_function(member.of)}() has no {member.name!r}"
-        yield Finding(context.file.path, member.at, words, did_you_mean(member.name, known))
-
-
-def _function(expression: Expression) -> str:
-    match expression:
-        case Call(name=name):
-            return name
-        case Member(of=Call(name=name), name=member):
-            return f"{name}.{member}"
-    return ""

@@ -74,17 +74,15 @@ class Unreadable(Exception):
 
 @functools.lru_cache(maxsize=512)
 def parse(path: str, text: str) -> tuple[File | None, tuple[Finding, ...]]:
-    """Give the file and what is wrong with its form; no file if the form is wrong."""
-    found = list(forbidden(path, text))
+    """Give the file and what is wrong with its form; no file if it cannot be read at all."""
+    found = tuple(forbidden(path, text))
     if found:
-        return None, tuple(found)
-    file = None
+        return None, found
     try:
         file = _Reader(text).file(path)
     except Unreadable as error:
-        found.append(Finding(path, error.at, error.words, _FIX))
-    found += _refused(path, text)
-    return (None if found else file), tuple(found)
+        return None, (Finding(path, error.at, error.words, _FIX), *_refused(path, text))
+    return file, tuple(_refused(path, text))
 
 
 def _refused(path: str, text: str) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from tests.infra.bicep.syntax import (
     File,
     For,
     Group,
+    Import,
     Index,
     Member,
     Module,
@@ -152,6 +153,11 @@ class Context(Struct, frozen=True):
                 outputs = () if called is None else called.of(Output)
                 return next((found for found in outputs if found.name == name), None)
         return None
+
+    def imported(self, declared: Import) -> Declaration | None:
+        """Give what an import brings in; None if it is not there."""
+        file = self.project.files.get(self.project.beside(self.file.path, declared.path))
+        return None if file is None else file.named(declared.original)
 
     def symbol(self, expression: Expression) -> Resource | Module | None:
         """Give the resource or module that an expression names, also as one of a loop."""

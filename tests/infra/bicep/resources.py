@@ -297,9 +297,8 @@ class _Fit:
             yield Finding(self.path, at, f"{where} has {size} {unit}, at most {most} are allowed", "Make it shorter.")
 
     def simple(self, expression: Expression, resolved: Expression, shape: Shape, where: str) -> Iterator[Finding]:
-        texts = shape.texts
-        if texts is not None:
-            yield from self.choice(expression, resolved, texts, where)
+        if shape.texts:
+            yield from self.choice(expression, resolved, shape, where)
             return
         value = literal(resolved)
         for member in shape.members:
@@ -315,15 +314,15 @@ class _Fit:
                     words = f"{where} {resolved.value} is out of range"
                     yield Finding(self.path, expression.at, words, f"It goes from {least} to {most}.")
 
-    def choice(
-        self, expression: Expression, resolved: Expression, texts: tuple[str, ...], where: str
-    ) -> Iterator[Finding]:
+    def choice(self, expression: Expression, resolved: Expression, shape: Shape, where: str) -> Iterator[Finding]:
+        """Check a word out of a list; the compiler lets other words pass where the list is open, and Azure then fails."""
+        texts, is_open = shape.texts, "StringType" in {member.form for member in shape.members}
         value = literal(resolved)
         given: tuple[object, ...] | None = None if value is None else (value,)
         if given is None and isinstance(resolved, Name):
             declared = self.context.file.named(resolved.name)
             given = declared.allowed if isinstance(declared, Parameter) else None
-            if given is None and isinstance(declared, Parameter) and declared.type.kind == "string":
+            if given is None and isinstance(declared, Parameter) and declared.type.kind == "string" and not is_open:
                 words = f"{where} is one of {len(texts)} words, param {declared.name!r} may be any string"
                 yield Finding(self.path, expression.at, words, f"Give the param @allowed, out of: {', '.join(texts)}.")
         for one in given or ():

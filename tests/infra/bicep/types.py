@@ -66,12 +66,9 @@ class Shape(Struct, frozen=True, eq=False):
         return tuple(member for found in self.plain["elements"] for member in self.at(found).members)
 
     @property
-    def texts(self) -> tuple[str, ...] | None:
-        """Give the strings that are allowed; None if any string is, or it is no string."""
-        members = self.members
-        if any(member.form != "StringLiteralType" for member in members):
-            return None
-        return tuple(member.plain["value"] for member in members)
+    def texts(self) -> tuple[str, ...]:
+        """Give the strings that are known, also where Azure may know others; none where any will do."""
+        return tuple(member.plain["value"] for member in self.members if member.form == "StringLiteralType")
 
     @property
     def kinds(self) -> frozenset[str]:

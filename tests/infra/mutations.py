@@ -1,0 +1,703 @@
+"""Mistakes to seed into Bicep files: what is changed, and the words that must then be said.
+
+Each mistake of `FIXTURE` is seeded into one file of tests/infra/fixtures/good. Each of `ANYWHERE` is seeded into the
+first file of a folder that has the text, so that it serves for infra/ too, however that is cut into files.
+"""
+
+import re
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+
+class Mutation(Struct, frozen=True):
+    """One mistake.
+
+    Attributes:
+        path: The end of the path of the file to change.
+        find: A regular expression, multi-line; its first match is replaced.
+        put: What is put there; may take up groups of the match.
+        words: What a finding must say.
+        needs_types: Whether it can be seen only with Azure's resource types.
+    """
+
+    name: str
+    path: str
+    find: str
+    put: str
+    words: str
+    needs_types: bool = False
+
+    def __str__(self) -> str:
+        """Give its name, as the id of a test."""
+        return self.name
+
+    def seed(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """Give the texts with the mistake in one of them; raises LookupError where there is no place for it."""
+        for path, text in texts.items():
+            if not path.endswith(self.path) or not path.endswith((".bicep", ".json", ".txt")):
+                continue
+            changed = re.sub(self.find, self.put, text, count=1, flags=re.MULTILINE)
+            if changed != text:
+                return {**texts, path: changed}
+        raise LookupError(f"{self.name}: no file {self.path!r} has {self.find!r}")
+
+
+def _typed(name: str, path: str, find: str, put: str, words: str) -> Mutation:
+    return Mutation(name, path, find, put, words, needs_types=True)
+
+
+FIXTURE = (
+    # Form
+    Mutation("a brace too few", "main.bicep", r"^\}\n\nresource watched", "\n\nresource watched", "missing"),
+    Mutation("a brace too much", "main.bicep", r"^(var names = .*)$", r"\1\n}", "is missing"),
+    Mutation("a string without end", "main.bicep", r"name: 'watched'", "name: 'watched", "this string has no end"),
+    Mutation("double quotes", "main.bicep", r"name: 'watched'", 'name: "watched"', "cannot read this"),
+    Mutation("no colon", "role.bicep", r"name: name", "name name", "':' is missing after the name of a property"),
+    Mutation(
+        "two properties on one line", "app.bicep", r"name: 'FC1'\n\s+tier", "name: 'FC1' tier", "a comma or a line"
+    ),
+    Mutation("no value", "main.bicep", r"bool = false", "bool =", "an expression is missing"),
+    Mutation("no such declaration", "main.bicep", r"^var token", "let token", "no declaration begins with 'let'"),
+    Mutation(
+        "no such scope", "role.bicep", r"'subscription'$", "'subscriptions'", "no such targetScope: subscriptions"
+    ),
+    Mutation("an escape that is none", "app.bicep", r"'\$\{app\.id\}", r"'\\q${app.id}", "no such escape"),
+    Mutation("JavaScript's safe access", "main.bicep", r"spare\.\?outputs", "spare?.outputs", "cannot read this"),
+    # The subset
+    Mutation("spread", "main.bicep", r"union\(\{", "union({ ...mark }, {", "spread (`...x`)"),
+    Mutation("a union of types", "main.bicep", r"param note string\?", "param note 'a' | 'b'", "a union of types"),
+    Mutation(
+        "two arguments", "main.bicep", r"each => toUpper\(each\)", "(each, i) => each", "a lambda of two arguments"
+    ),
+    Mutation("for with if", "app.bicep", r"in readers: \{", "in readers: if (true) {", "a condition inside a loop"),
+    Mutation("$'''", "app.bicep", r"'CustomRole'", "$'''CustomRole'''", "an interpolated multi-line string"),
+    Mutation("${ in '''", "app.bicep", r"'CustomRole'", "'''${greeting}'''", "is not filled in"),
+    Mutation("from the end", "main.bicep", r"length\(more\) > 1", "length(more[^1]) > 1", "an index from the end"),
+    Mutation(
+        "resourceInput", "app.bicep", r"param role object", "param role resourceInput<'x'>", "derived from a resource"
+    ),
+    Mutation(
+        "a decorator inside", "store.bicep", r"^  isPublic", "  @secure()\n  isPublic", "a decorator inside braces"
+    ),
+    Mutation(
+        "a nested condition",
+        "store.bicep",
+        r"(resource first 'containers' =)",
+        r"\1 if (keeps)",
+        "a condition on a nested resource",
+    ),
+    Mutation("bicepparam", "role.bicep", r"\Atarget", "using './main.bicep'\ntarget", "a parameters file"),
+    # Names
+    Mutation(
+        "not declared",
+        "main.bicep",
+        r"take\(uniqueString\(subscription\(\)\.id, location",
+        "take(uniqueString(place",
+        "'place' is not declared",
+    ),
+    Mutation("misspelt", "main.bicep", r"^  tags: tags", "  tags: tag", "Did you mean tags?"),
+    Mutation("declared twice", "main.bicep", r"^var shouted", "var tags = {}\nvar shouted", "'tags' is declared twice"),
+    Mutation("output twice", "main.bicep", r"(?<=output )spareId", "spareName", "'spareName' is declared twice"),
+    Mutation("unused param", "role.bicep", r"Fixture \$\{roleName\}", "Fixture", "param 'roleName' is never used"),
+    Mutation(
+        "unused var", "main.bicep", r"^var token", "var spareToken = 1\nvar token", "var 'spareToken' is never used"
+    ),
+    Mutation(
+        "unused existing",
+        "main.bicep",
+        r"resourceGroup\(watched\.name\)",
+        "resourceGroup('w')",
+        "existing resource 'watched' is never used",
+    ),
+    Mutation("unused import", "main.bicep", r"greeting\(location\)", "location", "import 'greeting' is never used"),
+    Mutation("unused type", "store.bicep", r"Container\[\]", "array", "type 'Container' is never used"),
+    Mutation("no such type", "store.bicep", r"Container\[\]", "Contianer[]", "no such type: Contianer"),
+    Mutation(
+        "no such name to import", "main.bicep", r"greeting, Tag", "greetings as greeting, Tag", "exports no 'greetings'"
+    ),
+    Mutation("import from nowhere", "main.bicep", r"shared\.bicep", "share.bicep", "no such file"),
+    Mutation(
+        "a hidden name", "main.bicep", r"each => toUpper\(each\)", "days => toUpper(days)", "hides a declared name"
+    ),
+    Mutation(
+        "a circle",
+        "main.bicep",
+        r"uniqueString\(subscription\(\)\.id, location\)",
+        "string(wide ? token : '')",
+        "'token' depends on itself",
+    ),
+    Mutation("no description", "role.bicep", r"@description\('Its id\.'\)\n", "", "output 'id' has no description"),
+    Mutation("an empty description", "role.bicep", r"'A GUID\.'", "' '", "param 'name' has no description"),
+    Mutation(
+        "no such decorator", "main.bicep", r"@minLength\(1\)", "@minimumLength(1)", "no such decorator: @minimumLength"
+    ),
+    Mutation(
+        "a decorator on the wrong thing",
+        "main.bicep",
+        r"^var token",
+        "@secure()\nvar token",
+        "@secure may not stand on a var",
+    ),
+    Mutation(
+        "a decorator of the wrong type",
+        "main.bicep",
+        r"@minValue\(1\)",
+        "@minLength(1)",
+        "@minLength does not fit the type int",
+    ),
+    Mutation(
+        "batchSize without a loop", "main.bicep", r"^module app", "@batchSize(1)\nmodule app", "@batchSize is for loops"
+    ),
+    Mutation(
+        "a decorator without its argument",
+        "main.bicep",
+        r"@maxLength\(20\)",
+        "@maxLength()",
+        "@maxLength takes 1 arguments, not 0",
+    ),
+    Mutation("a key twice", "app.bicep", r"(type: 'CustomRole')", r"\1\n    \1", "'type' is given twice"),
+    Mutation("no such function", "main.bicep", r"uniqueString\(", "uniqueStrings(", "Did you mean uniqueString?"),
+    Mutation("an argument too few", "main.bicep", r"take\((.*), 8\)", r"take(\1)", "take takes 2 arguments, not 1"),
+    Mutation(
+        "an argument too much",
+        "main.bicep",
+        r"toUpper\(each\)",
+        "toUpper(each, each)",
+        "toUpper takes 1 arguments, not 2",
+    ),
+    Mutation(
+        "an argument of the wrong kind",
+        "main.bicep",
+        r"toUpper\(each\)",
+        "toUpper(days)",
+        "toUpper takes string, this is int",
+    ),
+    Mutation(
+        "a user's function with too much",
+        "main.bicep",
+        r"greeting\(location\)",
+        "greeting(location, 1)",
+        "greeting takes 1 arguments, not 2",
+    ),
+    Mutation(
+        "utcNow in a name",
+        "app.bicep",
+        r"name: 'plan'",
+        "name: 'plan${utcNow()}'",
+        "utcNow may only stand in the default of a param",
+    ),
+    Mutation(
+        "a var in a default",
+        "main.bicep",
+        r"param second bool = false",
+        "param second bool = empty(shouted)",
+        "a default may read only other params",
+    ),
+    Mutation("no such file to load", "main.bicep", r"data/names\.json", "data/name.json", "Did you mean"),
+    Mutation(
+        "a path that is filled in",
+        "main.bicep",
+        r"'data/condition\.txt'",
+        "'data/${location}.txt'",
+        "the path of loadTextContent must be fixed",
+    ),
+    Mutation("JSON that is none", "names.json", r"\{", "", "is no JSON"),
+    Mutation(
+        "no such key in JSON",
+        "main.bicep",
+        r"names\.resourceGroup",
+        "names.resourcegroup",
+        "Did you mean resourceGroup?",
+    ),
+    Mutation(
+        "no such member of subscription()",
+        "main.bicep",
+        r"subscription\(\)\.id",
+        "subscription().guid",
+        "subscription() has no 'guid'",
+    ),
+    Mutation("no condition", "main.bicep", r"= if \(second\)", "= if (days)", "a condition takes bool, this is int"),
+    Mutation(
+        "a loop over a string",
+        "main.bicep",
+        r"in more: \{",
+        "in location: {",
+        "what a loop goes over takes array, this is string",
+    ),
+    Mutation(
+        "plus on strings", "main.bicep", r"days \+ 1 >= 7", "location + 'x' == 'x'", "'+' takes int, this is string"
+    ),
+    Mutation(
+        "an unneeded wait",
+        "main.bicep",
+        r"^(  scope: group\n  params: \{\n    location: location\n    storeName)",
+        r"  dependsOn: [store]\n\1",
+        "dependsOn names 'store', which is read anyway",
+    ),
+    Mutation(
+        "waits for a name",
+        "main.bicep",
+        r"dependsOn: \[store\]",
+        "dependsOn: [store.name]",
+        "dependsOn takes resources and modules",
+    ),
+    # Modules
+    Mutation("no such module", "main.bicep", r"modules/app\.bicep", "modules/apps.bicep", "module file not found"),
+    Mutation(
+        "a module that nobody calls", "main.bicep", r"(?s)^module role .*?^\}\]\n", "", "no file calls this module"
+    ),
+    Mutation(
+        "no such param",
+        "main.bicep",
+        r"storeName: store",
+        "accountName: store",
+        "modules/app.bicep has no param 'accountName'",
+    ),
+    Mutation(
+        "a param missing", "main.bicep", r"    roleName: .*\n", "", "modules/role.bicep needs the param 'roleName'"
+    ),
+    Mutation(
+        "a param of the wrong kind",
+        "main.bicep",
+        r"days: 1$",
+        "days: '1'",
+        "param 'days' is of type int, this is string",
+    ),
+    Mutation(
+        "a param of the wrong kind through an output",
+        "main.bicep",
+        r"days: 1$",
+        "days: store.outputs.name",
+        "param 'days' is of type int, this is string",
+    ),
+    Mutation(
+        "a value that is not allowed",
+        "main.bicep",
+        r"replication: 'Standard_ZRS'",
+        "replication: 'Premium_LRS'",
+        "param 'replication' does not allow 'Premium_LRS'",
+    ),
+    Mutation(
+        "any string for a choice",
+        "main.bicep",
+        r"replication: 'Standard_ZRS'",
+        "replication: location",
+        "param 'replication' allows only",
+    ),
+    Mutation("a value too large", "main.bicep", r"days: 1$", "days: 400", "param 'days' has @maxValue(365)"),
+    Mutation(
+        "a default that is not allowed",
+        "main.bicep",
+        r"= 'Standard_LRS'",
+        "= 'Standard_GRS'",
+        "does not allow 'Standard_GRS'",
+    ),
+    Mutation("a default too short", "main.bicep", r"= \['a', 'b'\]", "= []", "param 'more' has @minLength(1)"),
+    Mutation(
+        "a default of the wrong type",
+        "main.bicep",
+        r"param days int = 7",
+        "param days int = '7'",
+        "param 'days' is of type int",
+    ),
+    Mutation("null for a param", "main.bicep", r"days: 1$", "days: null", "param 'days' may not be null"),
+    Mutation(
+        "no such output",
+        "main.bicep",
+        r"store\.outputs\.roleName",
+        "store.outputs.role",
+        "modules/store.bicep has no output 'role'",
+    ),
+    Mutation(
+        "a module's id", "main.bicep", r"app\.outputs\.host", "app.host", "a module has outputs and name, not 'host'"
+    ),
+    Mutation(
+        "an output of the wrong type",
+        "main.bicep",
+        r"output uri string",
+        "output uri int",
+        "output 'uri' is of type int, this is string",
+    ),
+    Mutation(
+        "no such property of a module",
+        "main.bicep",
+        r"^  params: \{\n    location: location\n    storeName",
+        "  parameters: {\n    location: location\n    storeName",
+        "a module has no 'parameters'",
+    ),
+    Mutation(
+        "no scope",
+        "main.bicep",
+        r"  scope: group\n  params: \{\n    location",
+        "  params: {\n    location",
+        "scope is missing",
+    ),
+    Mutation("the wrong scope", "main.bicep", r"scope: group$", "scope: subscription()", "this is a subscription"),
+    Mutation(
+        "a group for a subscription",
+        "main.bicep",
+        r"scope: subscription\(id\)",
+        "scope: group",
+        "this is a resourceGroup",
+    ),
+    Mutation("a name for a scope", "main.bicep", r"scope: group$", "scope: group.name", "this is a value, no scope"),
+    Mutation(
+        "a scope by way of params",
+        "main.bicep",
+        r"(name: guid\(id, token\))",
+        r"\1\n    scope: group",
+        "has no param 'scope'",
+    ),
+    # When things are known
+    Mutation(
+        "a name of an output",
+        "main.bicep",
+        r"name: 'watched'",
+        "name: '${store.outputs.name}'",
+        "name must be known when the deployment starts",
+    ),
+    Mutation(
+        "a name of a property",
+        "app.bicep",
+        r"guid\(store\.id, reader",
+        "guid(store.properties.primaryEndpoints.blob, reader",
+        "name must be known when",
+    ),
+    Mutation(
+        "a name through a variable",
+        "app.bicep",
+        r"(?s)^var runtime(.*?)name: 'plan'",
+        r"var place = store.location\nvar runtime\1name: place",
+        "name must be known when",
+    ),
+    Mutation(
+        "a condition of an output",
+        "main.bicep",
+        r"= if \(second\)",
+        "= if (empty(store.outputs.name))",
+        "a condition must be known when",
+    ),
+    Mutation(
+        "a loop over an output",
+        "main.bicep",
+        r"in more: \{\n  name: 'store",
+        "in store.outputs.containers: {\n  name: 'store",
+        "what a loop goes over must be known when",
+    ),
+    Mutation(
+        "a scope of an output",
+        "main.bicep",
+        r"resourceGroup\(watched\.name\)",
+        "resourceGroup(store.outputs.name)",
+        "scope must be known when",
+    ),
+    Mutation(
+        "a loop in a var",
+        "main.bicep",
+        r"^var shouted = .*",
+        "var shouted = [for each in more: '${each}${store.outputs.name}']",
+        "the body of a loop in a var must be known",
+    ),
+    Mutation(
+        "one name for all turns",
+        "main.bicep",
+        r"name: 'store-\$\{i\}'",
+        "name: 'store'",
+        "each turn of this loop gives 'stores' the same name",
+    ),
+    # Secrets and conditions
+    Mutation(
+        "a key in an output",
+        "store.bicep",
+        r"= store\.properties\.primaryEndpoints\.blob",
+        "= store.listKeys().keys[0].value",
+        "would show a secret: listKeys()",
+    ),
+    Mutation(
+        "a secret in an output",
+        "app.bicep",
+        r"= app\.properties\.defaultHostName",
+        "= 'x${secret}'",
+        "would show a secret: @secure param secret",
+    ),
+    Mutation(
+        "a secret through a variable",
+        "app.bicep",
+        r"(?s)^var runtime(.*)= app\.properties\.defaultHostName",
+        r"var shown = secret\nvar runtime\1= shown",
+        "would show a secret",
+    ),
+    Mutation("a secret in a plain param", "app.bicep", r"@secure\(\)\n", "", "param 'secret' would show a secret"),
+    Mutation(
+        "a secret with a default",
+        "main.bicep",
+        r"param secret string",
+        "param secret string = 'x'",
+        "param 'secret' is a secret with a default",
+    ),
+    Mutation(
+        "an unguarded module",
+        "main.bicep",
+        r"second \? spare!\.outputs\.id : ''",
+        "spare!.outputs.id",
+        "is deployed only under a condition",
+    ),
+    Mutation(
+        "guarded by another condition",
+        "main.bicep",
+        r"second \? spare!",
+        "wide ? spare!",
+        "is deployed only under a condition",
+    ),
+    Mutation(
+        "on the wrong side",
+        "main.bicep",
+        r"second \? spare!\.outputs\.id : ''",
+        "second ? '' : spare!.outputs.id",
+        "is deployed only under a condition",
+    ),
+    Mutation("without the mark", "main.bicep", r"spare!\.outputs", "spare.outputs", "BCP318"),
+    Mutation(
+        "an unguarded resource",
+        "store.bicep",
+        r"keeps \? lock\.id : ''",
+        "lock.properties.level",
+        "is deployed only under a condition",
+    ),
+    # Where resources live
+    Mutation(
+        "a resource at the wrong scope",
+        "role.bicep",
+        r"^(resource role 'Microsoft\.)Authorization/roleDefinitions@2022-04-01",
+        r"\1Storage/storageAccounts@2026-04-01",
+        "lives in a resource group",
+    ),
+    Mutation(
+        "a group inside a group",
+        "app.bicep",
+        r"^(resource plan 'Microsoft\.)Web/serverfarms@2025-03-01",
+        r"\1Resources/resourceGroups@2025-04-01",
+        "lives in a subscription",
+    ),
+    Mutation(
+        "a resource elsewhere",
+        "store.bicep",
+        r"^(  name: name\n  location: location)",
+        r"  scope: resourceGroup('x')\n\1",
+        "cannot be deployed to another scope from here",
+    ),
+    Mutation("no name", "store.bicep", r"^  name: name\n", "", "resource 'store' has no name"),
+    Mutation("a child without a parent", "app.bicep", r"  parent: topic\n", "", "slashes"),
+    Mutation("the wrong parent", "app.bicep", r"parent: topic", "parent: app", "the parent of"),
+    Mutation("an id for a parent", "app.bicep", r"parent: topic", "parent: topic.id", "parent must be a resource"),
+    Mutation(
+        "a slash in a child's name",
+        "app.bicep",
+        r"name: 'failures'",
+        "name: 'topic/failures'",
+        "has 1 slashes, it needs 0",
+    ),
+    Mutation(
+        "something for an existing one",
+        "app.bicep",
+        r"(name: storeName)",
+        r"\1\n  location: location",
+        "an existing resource cannot be given 'location'",
+    ),
+    # Azure's types
+    _typed(
+        "no such type of resource",
+        "app.bicep",
+        r"Microsoft\.Web/serverfarms@",
+        "Microsoft.Web/serverFarms@",
+        "Did you mean Microsoft.Web/serverfarms?",
+    ),
+    _typed(
+        "no such version",
+        "store.bicep",
+        r"storageAccounts@2026-04-01",
+        "storageAccounts@2026-04-02",
+        "has no api-version 2026-04-02",
+    ),
+    _typed("no version", "app.bicep", r"serverfarms@2025-03-01", "serverfarms", "has no api-version (none given)"),
+    _typed(
+        "a nested type",
+        "store.bicep",
+        r"'containers' =",
+        "'container' =",
+        "no such resource type: Microsoft.Storage/storageAccounts/blobServices/container",
+    ),
+    _typed(
+        "a misspelt property",
+        "store.bicep",
+        r"allowSharedKeyAccess",
+        "allowSharedKeysAccess",
+        "Did you mean allowSharedKeyAccess?",
+    ),
+    _typed(
+        "a property in the wrong case",
+        "app.bicep",
+        r"instanceMemoryMB",
+        "instanceMemoryMb",
+        "Did you mean instanceMemoryMB?",
+    ),
+    _typed(
+        "a misplaced property",
+        "app.bicep",
+        r"^  kind: 'functionapp,linux'",
+        "  runtime: runtime",
+        "has no property 'runtime'",
+    ),
+    _typed(
+        "a read-only property",
+        "store.bicep",
+        r"(accessTier: 'Hot')",
+        r"\1\n    provisioningState: 'Succeeded'",
+        "is read-only",
+    ),
+    _typed("a required property", "store.bicep", r"  kind: 'StorageV2'\n", "", ".kind is missing"),
+    _typed("a required property inside", "app.bicep", r"    principalId: reader\.id\n", "", ".principalId is missing"),
+    _typed(
+        "a required property through a variable",
+        "app.bicep",
+        r"runtime: runtime",
+        "runtime: {}\n      routing: runtime",
+        "has no property 'routing'",
+    ),
+    _typed("no such choice", "store.bicep", r"'TLS1_2'", "'TLS12'", "minimumTlsVersion cannot be 'TLS12'"),
+    _typed(
+        "a choice in the wrong case",
+        "app.bicep",
+        r"'SystemAssigned' \}",
+        "'systemAssigned' }",
+        "Did you mean SystemAssigned?",
+    ),
+    _typed(
+        "a choice through a ternary",
+        "store.bicep",
+        r"\? 'Blob' : 'None'",
+        "? 'Blob' : 'none'",
+        "publicAccess cannot be 'none'",
+    ),
+    _typed(
+        "a choice through @allowed",
+        "store.bicep",
+        r"'Standard_ZRS'\]\)\nparam replication",
+        "'Standard_ZRS', 'Hotter'])\nparam replication",
+        "cannot be 'Hotter'",
+    ),
+    _typed(
+        "any string for Azure's choice",
+        "store.bicep",
+        r"accessTier: 'Hot'",
+        "accessTier: name",
+        "param 'name' may be any string",
+    ),
+    _typed(
+        "a string for a truth",
+        "store.bicep",
+        r"allowSharedKeyAccess: false",
+        "allowSharedKeyAccess: 'false'",
+        "is of type bool, this is string",
+    ),
+    _typed(
+        "a number for a string",
+        "app.bicep",
+        r"conditionVersion: '2\.0'",
+        "conditionVersion: 2",
+        "is of type string, this is int",
+    ),
+    _typed(
+        "an object for an array",
+        "app.bicep",
+        r"\[resourceGroup\(\)\.id\]",
+        "{ id: resourceGroup().id }",
+        "is of type array, this is object",
+    ),
+    _typed(
+        "an int param for a string",
+        "store.bicep",
+        r"accessTier: 'Hot'",
+        "accessTier: days",
+        "is of type string, this is int",
+    ),
+    _typed(
+        "a number out of range",
+        "app.bicep",
+        r"maxDeliveryAttempts: 30",
+        "maxDeliveryAttempts: '30'",
+        "is of type int, this is string",
+    ),
+    _typed(
+        "no such form of object",
+        "app.bicep",
+        r"endpointType: 'AzureFunction'",
+        "endpointType: 'AzureFunctions'",
+        "Did you mean AzureFunction?",
+    ),
+    _typed("no form of object", "app.bicep", r"      endpointType: 'AzureFunction'\n", "", "endpointType is missing"),
+    _typed(
+        "a property of another form",
+        "app.bicep",
+        r"properties: \{ resourceId: '\$\{app",
+        "properties: { queueName: '${app",
+        "has no property 'queueName'",
+    ),
+    _typed(
+        "in an item of an array",
+        "app.bicep",
+        r"operatorType: 'StringIn'",
+        "operatorType: 'StringsIn'",
+        "Did you mean StringIn?",
+    ),
+    _typed(
+        "in the body of a loop",
+        "store.bicep",
+        r"\{ value: address \}",
+        "{ values: address }",
+        "has no property 'values'",
+    ),
+    _typed(
+        "in one arm of a ternary", "store.bicep", r"\{ enabled: false \}", "{ enable: false }", "Did you mean enabled?"
+    ),
+    _typed(
+        "null for what is required",
+        "app.bicep",
+        r"principalId: reader\.id",
+        "principalId: null",
+        "principalId may not be null",
+    ),
+    _typed("a string that Azure refuses", "store.bicep", r"name: 'first'", "name: 'x'", "at least"),
+    _typed(
+        "a read of what is not there",
+        "app.bicep",
+        r"app\.properties\.defaultHostName",
+        "app.properties.defaultHostname",
+        "Did you mean defaultHostName?",
+    ),
+    _typed(
+        "a read through existing",
+        "app.bicep",
+        r"store\.properties\.primaryEndpoints\.blob",
+        "store.properties.primaryEndpoint.blob",
+        "Did you mean primaryEndpoints?",
+    ),
+    _typed(
+        "a read of an identity",
+        "app.bicep",
+        r"app\.identity\.principalId",
+        "app.identity.principalID",
+        "Did you mean principalId?",
+    ),
+    _typed(
+        "a name that Azure fixes",
+        "app.bicep",
+        r"name: 'appsettings'",
+        "name: 'appSettings'",
+        "Did you mean appsettings?",
+    ),
+    _typed(
+        "a setting that is no text", "app.bicep", r"GREETING: greeting", "GREETING: 1", "is of type string, this is int"
+    ),
+)
