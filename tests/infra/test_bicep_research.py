@@ -5,10 +5,11 @@ import pytest
 from tests.conftest import ROOT
 from tests.infra.bicep.check import check
 from tests.infra.bicep.project import read_folder
-from tests.infra.bicep.types import Types, read_types
-from tests.infra.mutations import FIXTURE
+from tests.infra.bicep.types import BY_HAND, Types, read_types
+from tests.infra.mutations import ANYWHERE, FIXTURE, Mutation
 
 GOOD = read_folder(ROOT / "tests/infra/fixtures/good")
+INFRA = read_folder(ROOT / "infra")
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +17,36 @@ def types(research) -> Types:
     return read_types(research)
 
 
-def test_the_fixture_has_no_mistake(types):
+def _found(mutation: Mutation, texts: dict[str, str], types: Types) -> None:
+    said = [str(finding) for finding in check(mutation.seed(texts), types)]
+    assert any(mutation.words in line for line in said), said
+
+
+def test_the_infrastructure_fits_azure_s_types(types):
+    assert sum(path.endswith(".bicep") for path in INFRA) >= 10, "infra/ is not there"
+    assert check(INFRA, types) == ()
+
+
+def test_the_fixture_fits_azure_s_types(types):
     assert check(GOOD, types) == ()
 
 
-@pytest.mark.parametrize("mutation", FIXTURE, ids=str)
-def test_a_seeded_mistake_is_found(types, mutation):
-    said = [str(finding) for finding in check(mutation.seed(GOOD), types)]
-    assert any(mutation.words in line for line in said), said
+@pytest.mark.parametrize("mutation", [found for found in FIXTURE if found.needs_types], ids=str)
+def test_a_mistake_in_the_fixture_is_found(types, mutation):
+    _found(mutation, GOOD, types)
+
+
+@pytest.mark.parametrize("mutation", [found for found in ANYWHERE if found.needs_types], ids=str)
+def test_a_mistake_in_the_infrastructure_is_found(types, mutation):
+    _found(mutation, INFRA, types)
+
+
+def test_no_type_is_written_by_hand_that_the_data_has(research):
+    assert not BY_HAND.keys() & read_types(research, by_hand=False).data.keys()
+
+
+def test_what_the_data_lacks_is_named(types):
+    text = "resource a 'Microsoft.Web/site@2025-03-01' = {\n  name: 'a'\n}\n"
+    assert [str(found) for found in check({"x.bicep": text}, types)] == [
+        "x.bicep:1:12: no such resource type: Microsoft.Web/site. Did you mean Microsoft.Web/sites?"
+    ]

@@ -15,6 +15,7 @@ from tests.infra.bicep.builtins import (
 from tests.infra.bicep.finding import Finding, did_you_mean
 from tests.infra.bicep.project import Context
 from tests.infra.bicep.syntax import (
+    Array,
     Binary,
     Call,
     Declaration,
@@ -22,6 +23,7 @@ from tests.infra.bicep.syntax import (
     For,
     Import,
     Index,
+    Lambda,
     Member,
     Module,
     Name,
@@ -32,7 +34,6 @@ from tests.infra.bicep.syntax import (
     Unary,
     UserFunction,
     literal,
-    roots,
     walk,
 )
 
@@ -42,18 +43,47 @@ _ORDERED = frozenset({"<", "<=", ">", ">="})
 
 def check_calls(context: Context) -> Iterator[Finding]:
     """Check what each expression of a file does."""
-    for declaration in context.file.declarations:
+    for entry in context.file.entries:
+        declaration = entry.declaration
         if isinstance(declaration, Resource | Module) and declaration.condition is not None:
             yield from _kind(context, declaration.condition, "a condition", "bool")
-        for root in roots(declaration):
-            for expression in walk(root):
-                match expression:
-                    case Call():
-                        yield from _call(context, declaration, expression)
-                    case Member():
-                        yield from _member(context, expression)
-                    case _:
-                        yield from _operands(context, expression)
+        for expression in entry.expressions:
+            yield from _turns(context, expression)
+            match expression:
+                case Call():
+                    yield from _call(context, declaration, expression)
+                case Member():
+                    yield from _member(context, expression)
+                case _:
+                    yield from _operands(context, expression)
+
+
+def _turns(context: Context, expression: Expression) -> Iterator[Finding]:
+    """Check what a loop or a lambda reads from its item, where the items are written out."""
+    match expression:
+        case For(item=item, over=over, body=body):
+            pass
+        case Call(
+            name="map" | "filter" | "toObject" | "groupBy", arguments=(over, Lambda(parameter=item, body=body), *_)
+        ):
+            pass
+        case _:
+            return
+    items = context.resolve(over)
+    if not isinstance(items, Array) or any(context.kind(each) == "any" for each in items.items):
+        return
+    each_keys = [_keys(context.resolve(each)) for each in items.items]
+    for read in walk(body):
+        if isinstance(read, Member) and isinstance(read.of, Name) and read.of.name == item and not read.is_safe:
+            lacking = [keys for keys in each_keys if read.name not in keys]
+            if lacking:
+                words = f"an item of this loop has no {read.name!r}"
+                yield Finding(context.file.path, read.at, words, did_you_mean(read.name, lacking[0]))
+
+
+def _keys(expression: Expression) -> frozenset[str]:
+    properties = expression.properties if isinstance(expression, Object) else ()
+    return frozenset(item.key.fixed for item in properties if item.key.fixed is not None)
 
 
 def _operands(context: Context, expression: Expression) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from tests.infra.bicep.calls import check_calls
 from tests.infra.bicep.conditions import check_conditions
 from tests.infra.bicep.finding import Finding
+from tests.infra.bicep.linter import check_linter
 from tests.infra.bicep.modules import check_modules, check_reached
 from tests.infra.bicep.names import check_circles, check_names
 from tests.infra.bicep.project import Context, load
@@ -33,6 +34,7 @@ def check(texts: Mapping[str, str], types: Types | None) -> tuple[Finding, ...]:
             check_conditions(context),
             check_timing(context),
             check_secrets(context),
+            check_linter(context),
         ):
             found.update(findings)
     return tuple(sorted(found))

@@ -21,8 +21,6 @@ from tests.infra.bicep.syntax import (
     bare,
     free_names,
     literal,
-    roots,
-    walk,
 )
 
 _PROPERTIES = frozenset({"name", "scope", "params", "dependsOn"})
@@ -47,15 +45,14 @@ def check_modules(context: Context) -> Iterator[Finding]:
         if called is not None:
             yield from _parameters(context, module, called)
             yield from _scope(context, module, called)
-    for declaration in context.file.declarations:
-        if isinstance(declaration, Import):
-            yield from _import(context, declaration)
-        if isinstance(declaration, Resource | Module):
-            yield from _waits(context, declaration)
-        for root in roots(declaration):
-            for expression in walk(root):
-                if isinstance(expression, Member):
-                    yield from _read(context, expression)
+    for entry in context.file.entries:
+        if isinstance(entry.declaration, Import):
+            yield from _import(context, entry.declaration)
+        if isinstance(entry.declaration, Resource | Module):
+            yield from _waits(context, entry.declaration)
+        for expression in entry.expressions:
+            if isinstance(expression, Member):
+                yield from _read(context, expression)
     for parameter in context.file.of(Parameter):
         yield from _default(context, parameter)
     for output in context.file.of(Output):

@@ -24,10 +24,7 @@ from tests.infra.bicep.syntax import (
     UserFunction,
     UserType,
     Variable,
-    free_names,
     literal,
-    roots,
-    walk,
 )
 
 _WORDS = {
@@ -47,14 +44,14 @@ def check_names(context: Context) -> Iterator[Finding]:
     yield from _duplicates(context)
     yield from _undeclared(context)
     yield from _unused(context)
-    for declaration in context.file.declarations:
-        yield from _decorators(context, declaration)
-        yield from _described(context, declaration)
-        yield from _shadowing(context, declaration)
-        for root in roots(declaration):
-            for expression in walk(root):
-                if isinstance(expression, Object):
-                    yield from _repeated_keys(context, expression)
+    for entry in context.file.entries:
+        yield from _decorators(context, entry.declaration)
+        yield from _described(context, entry.declaration)
+        for expression in entry.expressions:
+            if isinstance(expression, Object):
+                yield from _repeated_keys(context, expression)
+            elif isinstance(expression, For | Lambda):
+                yield from _shadowing(context, expression)
 
 
 def _duplicates(context: Context) -> Iterator[Finding]:
@@ -68,23 +65,17 @@ def _duplicates(context: Context) -> Iterator[Finding]:
 
 
 def _undeclared(context: Context) -> Iterator[Finding]:
-    declared = {item.name for item in context.file.declarations if not isinstance(item, Output)}
-    for declaration in context.file.declarations:
-        own = (
-            frozenset(name for name, _ in declaration.parameters)
-            if isinstance(declaration, UserFunction)
-            else frozenset()
-        )
-        nested = (
-            frozenset(child.name for child in declaration.nested())
-            if isinstance(declaration, Resource)
-            else frozenset()
-        )
-        for root in roots(declaration):
-            for use in free_names(root, own | nested | NAMESPACES):
-                if use.name not in declared:
-                    fix = did_you_mean(use.name, declared, "Declare it, or remove the use.")
-                    yield Finding(context.file.path, use.at, f"{use.name!r} is not declared", fix)
+    for entry in context.file.entries:
+        declared = NAMESPACES | context.file.known.keys()
+        match entry.declaration:
+            case UserFunction(parameters=parameters):
+                declared |= {name for name, _ in parameters}
+            case Resource() as resource:
+                declared |= {child.name for child in resource.nested()}
+        for use in entry.names:
+            if use.name not in declared:
+                fix = did_you_mean(use.name, declared - NAMESPACES, "Declare it, or remove the use.")
+                yield Finding(context.file.path, use.at, f"{use.name!r} is not declared", fix)
     types = {item.name for item in context.file.declarations if isinstance(item, UserType | Import)}
     for declaration in context.file.declarations:
         for named in _named_types(declaration):
@@ -104,24 +95,17 @@ def _named_types(declaration: Declaration) -> tuple[Type, ...]:
 
 
 def _unused(context: Context) -> Iterator[Finding]:
-    used = Counter(
-        use.name for declaration in context.file.declarations for root in roots(declaration) for use in free_names(root)
-    )
-    used.update(
-        call.name
-        for declaration in context.file.declarations
-        for root in roots(declaration)
-        for call in walk(root)
-        if isinstance(call, Call)
-    )
-    for declaration in context.file.declarations:
-        used.update(named.name or "" for named in _named_types(declaration))
+    used: set[str | None] = set()
+    for entry in context.file.entries:
+        used.update(use.name for use in entry.names)
+        used.update(call.name for call in entry.expressions if isinstance(call, Call))
+        used.update(named.name for named in _named_types(entry.declaration))
     for declaration in context.file.declarations:
         is_read_only = isinstance(declaration, Resource) and declaration.is_existing
         is_exported = declaration.decorator("export") is not None
         if not isinstance(declaration, Parameter | Variable | Import | UserType | UserFunction) and not is_read_only:
             continue
-        if not used[declaration.name] and not is_exported:
+        if declaration.name not in used and not is_exported:
             what = "existing resource" if is_read_only else _WORDS[type(declaration)]
             words = f"{what} {declaration.name!r} is never used"
             yield Finding(context.file.path, declaration.at, words, "Use it, or remove it.")
@@ -130,9 +114,9 @@ def _unused(context: Context) -> Iterator[Finding]:
 def check_circles(context: Context) -> Iterator[Finding]:
     """What depends on itself has no value: no other check can follow it."""
     reads = {
-        item.name: {use.name for root in roots(item) for use in free_names(root)}
-        for item in context.file.declarations
-        if not isinstance(item, Output)
+        entry.declaration.name: {use.name for use in entry.names}
+        for entry in context.file.entries
+        if not isinstance(entry.declaration, Output)
     }
 
     def reaches(start: str) -> bool:
@@ -153,20 +137,12 @@ def check_circles(context: Context) -> Iterator[Finding]:
             yield Finding(context.file.path, item.at, words, "Break the circle: one side must not read the other.")
 
 
-def _shadowing(context: Context, declaration: Declaration) -> Iterator[Finding]:
-    for root in roots(declaration):
-        for expression in walk(root):
-            match expression:
-                case Lambda(parameter=name):
-                    inner: tuple[str, ...] = (name,)
-                case For(item=item, index=index):
-                    inner = (item,) if index is None else (item, index)
-                case _:
-                    continue
-            for name in inner:
-                if context.file.named(name) is not None:
-                    words = f"{name!r} of a loop or lambda hides a declared name"
-                    yield Finding(context.file.path, expression.at, words, "Rename it.")
+def _shadowing(context: Context, expression: For | Lambda) -> Iterator[Finding]:
+    inner = (expression.parameter,) if isinstance(expression, Lambda) else (expression.item, expression.index)
+    for name in inner:
+        if name in context.file.known:
+            words = f"{name!r} of a loop or lambda hides a declared name"
+            yield Finding(context.file.path, expression.at, words, "Rename it.")
 
 
 def _decorators(context: Context, declaration: Declaration) -> Iterator[Finding]:

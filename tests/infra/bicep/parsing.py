@@ -51,6 +51,7 @@ from tests.infra.bicep.syntax import (
     UserFunction,
     UserType,
     Variable,
+    file_of,
 )
 
 _TREE_SITTER = Parser(Language(tree_sitter_bicep.language()))
@@ -91,7 +92,7 @@ def _refused(path: str, text: str) -> Iterator[Finding]:
         start = _first_error(root).start_point
         yield Finding(path, At(start.row + 1, start.column + 1), "tree-sitter-bicep cannot read this", _FIX)
     try:
-        _PYCEP.parse(text=text)
+        _PYCEP.parse(text=text if text.strip() else "// it refuses nothing at all")
     except UnexpectedInput as error:
         yield Finding(path, At(max(error.line, 1), max(error.column, 1)), "pycep-parser cannot read this", _FIX)
     except LarkError as error:
@@ -201,7 +202,7 @@ class _Reader:
                 found += self.declaration(word, start, decorators)
             self.end_of_line(f"this {word}")
             self.space(lines=True)
-        return File(path=path, target_scope=scope, declarations=tuple(found))
+        return file_of(path, scope, tuple(found))
 
     def decorators(self) -> tuple[Decorator, ...]:
         found: list[Decorator] = []
@@ -541,9 +542,10 @@ class _Reader:
     def property(self) -> Property:
         self.space()
         at = self.at()
-        key = self.string() if self.sees("'") else Text(at=at, parts=(self.word("the name of a property")[0],))
+        quoted = self.sees("'") is not None
+        key = self.string() if quoted else Text(at=at, parts=(self.word("the name of a property")[0],))
         self.need(":", "after the name of a property")
-        return Property(at=at, key=key, value=self.expression())
+        return Property(at=at, key=key, value=self.expression(), is_quoted=quoted)
 
     def fixed(self, what: str) -> str:
         at = self.at()

@@ -12,6 +12,7 @@ from tests.infra.bicep.syntax import (
     At,
     Binary,
     Call,
+    Entry,
     Expression,
     For,
     Index,
@@ -27,8 +28,6 @@ from tests.infra.bicep.syntax import (
     Text,
     bare,
     literal,
-    roots,
-    walk,
 )
 from tests.infra.bicep.types import READ_ONLY, REQUIRED, WRITE_ONLY, Shape, Types
 
@@ -88,9 +87,8 @@ def check_resources(context: Context, types: Types | None) -> Iterator[Finding]:
         elif not place.resource.is_existing:
             yield from _Fit(context).body(place, shape)
     if types is not None:
-        for declaration in context.file.declarations:
-            for root in roots(declaration):
-                yield from _reads(context, root, types)
+        for entry in context.file.entries:
+            yield from _reads(context, entry, types)
 
 
 def _unknown_type(context: Context, place: Place, types: Types) -> Finding:
@@ -315,7 +313,7 @@ class _Fit:
                     yield Finding(self.path, expression.at, words, f"It goes from {least} to {most}.")
 
     def choice(self, expression: Expression, resolved: Expression, shape: Shape, where: str) -> Iterator[Finding]:
-        """Check a word out of a list; the compiler lets other words pass where the list is open, and Azure then fails."""
+        """Check a word out of a list; of an open list, too, though the compiler lets other words pass to Azure."""
         texts, is_open = shape.texts, "StringType" in {member.form for member in shape.members}
         value = literal(resolved)
         given: tuple[object, ...] | None = None if value is None else (value,)
@@ -339,10 +337,10 @@ def _branches(context: Context, expression: Expression) -> Iterator[Expression]:
         yield resolved
 
 
-def _reads(context: Context, root: Expression, types: Types) -> Iterator[Finding]:
+def _reads(context: Context, entry: Entry, types: Types) -> Iterator[Finding]:
     """Check each chain of reads from a resource along its type; each chain once, at its longest."""
-    inner = {id(part.of) for part in walk(root) if isinstance(part, Member | Index)}
-    for expression in walk(root):
+    inner = {id(part.of) for part in entry.expressions if isinstance(part, Member | Index)}
+    for expression in entry.expressions:
         if isinstance(expression, Member) and id(expression) not in inner:
             yield from _chain(context, expression, types)
 

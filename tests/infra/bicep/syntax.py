@@ -143,6 +143,7 @@ class Property(Struct, frozen=True, kw_only=True):
     at: At
     key: Text
     value: Expression
+    is_quoted: bool = False
 
 
 class Object(Expression, frozen=True, kw_only=True):
@@ -285,21 +286,35 @@ class UserFunction(Declaration, frozen=True, kw_only=True):
     body: Expression
 
 
+class Entry(Struct, frozen=True, kw_only=True):
+    """A declaration, with all expressions in it and the uses of declared names: found once, as every check asks."""
+
+    declaration: Declaration
+    expressions: tuple[Expression, ...]
+    names: tuple[Name, ...]
+
+
 class File(Struct, frozen=True, kw_only=True):
-    """A Bicep file."""
+    """A Bicep file.
+
+    Attributes:
+        entries: The declarations again, looked through.
+        known: What a name stands for in expressions; outputs have names of their own.
+    """
 
     path: str
     target_scope: str
     declarations: tuple[Declaration, ...]
+    entries: tuple[Entry, ...]
+    known: dict[str, Declaration]
 
     def of(self, kind: type) -> tuple[Any, ...]:
         """Give the declarations of one kind, in order."""
         return tuple(found for found in self.declarations if isinstance(found, kind))
 
     def named(self, name: str) -> Declaration | None:
-        """Give what a name stands for in expressions; outputs have names of their own."""
-        found = (item for item in self.declarations if item.name == name and not isinstance(item, Output))
-        return next(found, None)
+        """Give what a name stands for in expressions."""
+        return self.known.get(name)
 
 
 def literal(expression: Expression) -> str | int | bool | None:
@@ -351,6 +366,26 @@ def roots(declaration: Declaration) -> tuple[Expression, ...]:
             own = ()
     decorated = (argument for decorator in declaration.decorators for argument in decorator.arguments)
     return (*decorated, *(expression for expression in own if expression is not None))
+
+
+def file_of(path: str, target_scope: str, declarations: tuple[Declaration, ...]) -> File:
+    """Look through declarations."""
+    return File(
+        path=path,
+        target_scope=target_scope,
+        declarations=declarations,
+        entries=tuple(map(_entry, declarations)),
+        known={found.name: found for found in reversed(declarations) if not isinstance(found, Output)},
+    )
+
+
+def _entry(declaration: Declaration) -> Entry:
+    inside = roots(declaration)
+    return Entry(
+        declaration=declaration,
+        expressions=tuple(expression for root in inside for expression in walk(root)),
+        names=tuple(use for root in inside for use in free_names(root)),
+    )
 
 
 def free_names(expression: Expression, bound: frozenset[str] = frozenset()) -> Iterator[Name]:

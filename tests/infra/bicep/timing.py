@@ -20,8 +20,6 @@ from tests.infra.bicep.syntax import (
     bare,
     free_names,
     parts,
-    roots,
-    walk,
 )
 
 _KNOWN_AT_START = frozenset({"id", "name", "type", "apiVersion"})
@@ -30,15 +28,14 @@ _FIX = "Use params, variables, or id, name, type and apiVersion of a resource."
 
 def check_timing(context: Context) -> Iterator[Finding]:
     """Check everything that must be known at the start."""
-    for declaration in context.file.declarations:
-        for root in roots(declaration):
-            for expression in walk(root):
-                if isinstance(expression, For):
-                    yield from _known(context, expression.over, "what a loop goes over")
-                    if isinstance(declaration, Variable):
-                        yield from _known(context, expression.body, "the body of a loop in a var")
-        if isinstance(declaration, Resource | Module):
-            yield from _declared(context, declaration)
+    for entry in context.file.entries:
+        for expression in entry.expressions:
+            if isinstance(expression, For):
+                yield from _known(context, expression.over, "what a loop goes over")
+                if isinstance(entry.declaration, Variable):
+                    yield from _known(context, expression.body, "the body of a loop in a var")
+        if isinstance(entry.declaration, Resource | Module):
+            yield from _declared(context, entry.declaration)
 
 
 def _declared(context: Context, declaration: Resource | Module) -> Iterator[Finding]:

@@ -124,7 +124,7 @@ class Types(Struct, frozen=True, eq=False):
         return None if found is None else Shape(found["types"], found["types"][str(found["body"])])
 
 
-def read_types(research: Path) -> Types:
-    """Read the type data in the research folder."""
+def read_types(research: Path, *, by_hand: bool = True) -> Types:
+    """Read the type data in the research folder, with what is written here by hand."""
     data = json.loads(gzip.decompress((research / "azure" / "bicep-types.json.gz").read_bytes()))
-    return Types({**BY_HAND, **data})
+    return Types({**(BY_HAND if by_hand else {}), **data})
