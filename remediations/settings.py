@@ -29,7 +29,7 @@ DESCRIPTIONS: dict[str, str] = {
     "MEDIC_POLICY": "The policy file (default: policy.yaml beside the app)",
     "MEDIC_ARM_URL": "Azure Resource Manager (default https://management.azure.com); for sovereign clouds",
     "MEDIC_ARM_SCOPE": "The token scope for it (default: its URL and /.default)",
-    "MEDIC_ARM_TOKEN": "A fixed token, for a simulator on loopback only",
+    "MEDIC_ARM_TOKEN": "A fixed token, for a simulator on loopback only; refused in Azure",
     "MEDIC_CLIENT_ID": "Client id of our identity, where its token does not tell (default: AZURE_CLIENT_ID)",
     "MEDIC_PRINCIPAL_ID": "Object id of our identity, where its token does not tell",
     "MEDIC_SEND_SECONDS": "The longest that one write may take, 1 to 120 (default 60)",
@@ -44,6 +44,15 @@ DESCRIPTIONS: dict[str, str] = {
     "MEDIC_APP_URL": "Where people reach this app (default: its host name as the platform gives it, or http://127.0.0.1:7071)",
     "MEDIC_DEV_SIGN_IN": "Object id of whoever uses this machine: signed in, with every role; refused in Azure",
 }
+
+
+_WHY_NOT_IN_AZURE = {
+    "MEDIC_ARM_TOKEN": "a fixed token is for a simulator on loopback",
+    "MEDIC_TIME_SCALE": "it shortens waits",
+    "MEDIC_NOTICES": "a folder does not outlive an instance in Azure",
+    "MEDIC_DEV_SIGN_IN": "it signs in whoever asks",
+}
+REFUSED_IN_AZURE = frozenset(_WHY_NOT_IN_AZURE)  # each other setting is an app setting in infra/
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -121,16 +130,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         dev_sign_in=_guid(environment, "MEDIC_DEV_SIGN_IN", "Take yours: az ad signed-in-user show --query id."),
         is_azure=is_azure,
     )
-    if is_azure and settings.time_scale != 1:
-        raise SettingsError(
-            "MEDIC_TIME_SCALE", environment["MEDIC_TIME_SCALE"], "it shortens waits", "Remove it in Azure."
-        )
-    if is_azure and settings.notices is not None:
-        why = "a folder does not outlive an instance in Azure"
-        raise SettingsError("MEDIC_NOTICES", settings.notices, why, "Remove it in Azure.")
-    if is_azure and settings.dev_sign_in is not None:
-        why = "it signs in whoever asks"
-        raise SettingsError("MEDIC_DEV_SIGN_IN", settings.dev_sign_in, why, "Remove it in Azure.")
+    if is_azure:
+        _refuse_in_azure(environment, settings)
     if settings.arm_is_loopback and settings.arm_token is None:
         raise SettingsError("MEDIC_ARM_TOKEN", None, "a simulator on loopback knows no sign-in", "Set it: sim-medic.")
     if settings.arm_token is not None and not settings.arm_is_loopback:
@@ -151,6 +152,15 @@ def _host(url: str) -> str | None:
     except ValueError:
         return None
     return host
+
+
+def _refuse_in_azure(environment: Mapping[str, str], settings: Settings) -> None:
+    for name, why in _WHY_NOT_IN_AZURE.items():
+        if environment.get(name):
+            shown = "(hidden)" if name in _SECRETS else environment[name]
+            raise SettingsError(name, shown, why, "Remove it in Azure.")
+    if settings.arm_is_loopback:
+        raise SettingsError("MEDIC_ARM_URL", settings.arm_url, "no simulator runs in Azure", "Remove it in Azure.")
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:

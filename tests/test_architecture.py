@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from remediations import actions, catalogue
-from remediations.settings import DESCRIPTIONS
 
 ROOT = Path(__file__).parents[1]
 OURS = ("function_app", "functions", "remediations", "local", "tests")
@@ -210,16 +209,3 @@ def test_every_cause_names_an_action_that_is_here_or_none():
 def test_every_action_has_its_test():
     for name in actions.ACTIONS:
         assert (ROOT / f"tests/unit/test_{name.replace('-', '_')}.py").exists(), name
-
-
-def test_every_setting_is_in_the_example_with_a_value_that_works():
-    from remediations.settings import load
-
-    values = json.loads((ROOT / "local.settings.example.json").read_text())["Values"]
-    assert DESCRIPTIONS.keys() - values.keys() == set()
-    assert load(values).mode == "dry-run"
-
-
-def test_every_setting_is_in_the_readme():
-    readme = (ROOT / "README.md").read_text()
-    assert [name for name in DESCRIPTIONS if name not in readme] == []

@@ -60,6 +60,7 @@ FIXTURE = (
     Mutation("no such scope", "role.bicep", r"'subscription'$", "'subscriptions'", "no such targetScope: subscriptions"),
     Mutation("an escape that is none", "app.bicep", r"'\$\{app\.id\}", r"'\\q${app.id}", "no such escape"),
     Mutation("JavaScript's safe access", "main.bicep", r"spare\.\?outputs", "spare?.outputs", "cannot read this"),
+    Mutation("an empty file", "role.bicep", r"(?s)\A.*\Z", "", "this file is empty"),
     # The subset
     Mutation("spread", "main.bicep", r"union\(\{", "union({ ...mark }, {", "spread (`...x`)"),
     Mutation("a union of types", "main.bicep", r"param note string\?", "param note 'a' | 'b'", "a union of types"),

@@ -92,7 +92,7 @@ def test_the_command_says_what_is_wrong_and_fails(tmp_path, capsys, monkeypatch)
     said = capsys.readouterr()
     assert said.out == f"{tmp_path}/x.bicep:1:5: var 'unused' is never used. Use it, or remove it.\n"
     assert said.err == "1 findings in 1 Bicep files; resource types were not checked: MEDIC_RESEARCH is not set\n"
-    (tmp_path / "x.bicep").write_text("")
+    (tmp_path / "x.bicep").write_text("targetScope = 'subscription'\n")
     assert main([str(tmp_path)]) == 0
     assert main([]) == main([str(tmp_path / "x.bicep")]) == 2
 

@@ -7,7 +7,7 @@ import pytest
 
 from remediations.errors import SettingsError
 from remediations.model import Mode
-from remediations.settings import DESCRIPTIONS, Settings, is_loopback, load
+from remediations.settings import DESCRIPTIONS, REFUSED_IN_AZURE, Settings, is_loopback, load
 
 AZURE = {"WEBSITE_INSTANCE_ID": "i1", "MEDIC_STORE": "https://acct.blob.core.windows.net"}
 GUID = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -116,6 +116,20 @@ def test_other_programs_variables_are_not_ours():
         pytest.param({"MEDIC_APP_URL": "https://"}, "MEDIC_APP_URL", "names no host", id="an app without host"),
         pytest.param({"MEDIC_DEV_SIGN_IN": "me"}, "MEDIC_DEV_SIGN_IN", "az ad signed-in-user", id="nobody"),
         pytest.param({**AZURE, "MEDIC_DEV_SIGN_IN": GUID}, "MEDIC_DEV_SIGN_IN", "Remove it", id="signed in in Azure"),
+        pytest.param({**AZURE, "MEDIC_TIME_SCALE": "1"}, "MEDIC_TIME_SCALE", "Remove it", id="not scaled in Azure"),
+        pytest.param({**AZURE, "MEDIC_ARM_TOKEN": "t0k3n"}, "MEDIC_ARM_TOKEN", "Remove it", id="a token in Azure"),
+        pytest.param(
+            {**AZURE, "MEDIC_ARM_URL": "http://127.0.0.1:8080", "MEDIC_ARM_TOKEN": "t0k3n"},
+            "MEDIC_ARM_TOKEN",
+            "a simulator on loopback",
+            id="a simulator and its token in Azure",
+        ),
+        pytest.param(
+            {**AZURE, "MEDIC_ARM_URL": "http://127.0.0.1:8080"},
+            "MEDIC_ARM_URL",
+            "no simulator runs in Azure",
+            id="a simulator in Azure",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_with_the_fix(environment, setting, words):
@@ -223,6 +237,18 @@ def test_in_azure_the_identity_s_client_id_is_taken_from_where_azure_puts_it():
 )
 def test_loopback_is_this_machine_alone(url, answer):
     assert is_loopback(url) is answer
+
+
+def test_azure_refuses_these_settings_and_no_others():
+    refused = set()
+    for name in DESCRIPTIONS:
+        value = {"MEDIC_TIME_SCALE": "2", "MEDIC_DEV_SIGN_IN": GUID}.get(name, "x")
+        try:
+            load({**AZURE, name: value})
+        except SettingsError as error:
+            if "Remove it in Azure" in str(error):
+                refused.add(name)
+    assert refused == REFUSED_IN_AZURE
 
 
 def test_every_setting_is_described():

@@ -77,6 +77,8 @@ class Unreadable(Exception):
 def parse(path: str, text: str) -> tuple[File | None, tuple[Finding, ...]]:
     """Give the file and what is wrong with its form; no file if it cannot be read at all."""
     found = tuple(forbidden(path, text))
+    if not text.strip():
+        found = (Finding(path, At(1, 1), "this file is empty", "Remove it."),)
     if found:
         return None, found
     try:
@@ -92,7 +94,7 @@ def _refused(path: str, text: str) -> Iterator[Finding]:
         start = _first_error(root).start_point
         yield Finding(path, At(start.row + 1, start.column + 1), "tree-sitter-bicep cannot read this", _FIX)
     try:
-        _PYCEP.parse(text=text if text.strip() else "// it refuses nothing at all")
+        _PYCEP.parse(text=text)
     except UnexpectedInput as error:
         yield Finding(path, At(max(error.line, 1), max(error.column, 1)), "pycep-parser cannot read this", _FIX)
     except LarkError as error:
