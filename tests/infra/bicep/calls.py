@@ -1,4 +1,4 @@
-"""Functions, operators and members: they exist, and get the kinds of value that they can take."""
+"""Functions and members: they exist, and get as many arguments as they take, of kinds that they take."""
 
 from collections.abc import Iterator
 
@@ -13,105 +13,42 @@ from tests.infra.bicep.builtins import (
     Function,
 )
 from tests.infra.bicep.finding import Finding, did_you_mean
+from tests.infra.bicep.operators import check_kind
 from tests.infra.bicep.project import Context
 from tests.infra.bicep.syntax import (
-    Array,
-    Binary,
     Call,
     Declaration,
     Expression,
-    For,
     Import,
-    Index,
-    Lambda,
     Member,
-    Module,
     Name,
     Object,
     Parameter,
     Resource,
-    Ternary,
-    Unary,
     UserFunction,
     literal,
-    walk,
 )
 
-_NUMBERS = frozenset({"+", "-", "*", "/", "%"})
-_ORDERED = frozenset({"<", "<=", ">", ">="})
+# How many arguments may stand before the type of the resource, and how many characters a file may have.
+_BEFORE_TYPE = {
+    "extensionResourceId": (1, 1),
+    "managementGroupResourceId": (0, 1),
+    "resourceId": (0, 2),
+    "subscriptionResourceId": (0, 1),
+    "tenantResourceId": (0, 0),
+}
+_LARGEST = {"loadTextContent": 131_072, "loadJsonContent": 1_048_576}
 
 
 def check_calls(context: Context) -> Iterator[Finding]:
-    """Check what each expression of a file does."""
+    """Check each call, and each read of a member."""
     for entry in context.file.entries:
-        declaration = entry.declaration
-        if isinstance(declaration, Resource | Module) and declaration.condition is not None:
-            yield from _kind(context, declaration.condition, "a condition", "bool")
         for expression in entry.expressions:
-            yield from _turns(context, expression)
             match expression:
                 case Call():
-                    yield from _call(context, declaration, expression)
+                    yield from _call(context, entry.declaration, expression)
                 case Member():
                     yield from _member(context, expression)
-                case _:
-                    yield from _operands(context, expression)
-
-
-def _turns(context: Context, expression: Expression) -> Iterator[Finding]:
-    """Check what a loop or a lambda reads from its item, where the items are written out."""
-    match expression:
-        case For(item=item, over=over, body=body):
-            pass
-        case Call(
-            name="map" | "filter" | "toObject" | "groupBy", arguments=(over, Lambda(parameter=item, body=body), *_)
-        ):
-            pass
-        case _:
-            return
-    items = context.resolve(over)
-    if not isinstance(items, Array) or any(context.kind(each) == "any" for each in items.items):
-        return
-    each_keys = [_keys(context.resolve(each)) for each in items.items]
-    for read in walk(body):
-        if isinstance(read, Member) and isinstance(read.of, Name) and read.of.name == item and not read.is_safe:
-            lacking = [keys for keys in each_keys if read.name not in keys]
-            if lacking:
-                words = f"an item of this loop has no {read.name!r}"
-                yield Finding(context.file.path, read.at, words, did_you_mean(read.name, lacking[0]))
-
-
-def _keys(expression: Expression) -> frozenset[str]:
-    properties = expression.properties if isinstance(expression, Object) else ()
-    return frozenset(item.key.fixed for item in properties if item.key.fixed is not None)
-
-
-def _operands(context: Context, expression: Expression) -> Iterator[Finding]:
-    match expression:
-        case Ternary(condition=condition):
-            yield from _kind(context, condition, "a condition", "bool")
-        case For(over=over):
-            yield from _kind(context, over, "what a loop goes over", "array")
-        case Index(of=of, index=index):
-            yield from _kind(context, of, "what has an index", "array", "object")
-            yield from _kind(context, index, "an index", "int", "string")
-        case Unary(operator=operator, operand=operand):
-            yield from _kind(context, operand, repr(operator), "bool" if operator == "!" else "int")
-        case Binary(operator=operator, left=left, right=right):
-            for side in (left, right):
-                if operator in {"&&", "||"}:
-                    yield from _kind(context, side, repr(operator), "bool")
-                elif operator in _NUMBERS:
-                    yield from _kind(context, side, repr(operator), "int")
-                elif operator in _ORDERED:
-                    yield from _kind(context, side, repr(operator), "int", "string")
-
-
-def _kind(context: Context, expression: Expression, what: str, *wanted: str) -> Iterator[Finding]:
-    kind = context.kind(expression)
-    if kind not in {"any", *wanted}:
-        words = f"{what} takes {' or '.join(wanted)}, this is {kind}"
-        yield Finding(context.file.path, expression.at, words, f"Give {' or '.join(wanted)}.")
 
 
 def _call(context: Context, declaration: Declaration, call: Call) -> Iterator[Finding]:
@@ -135,12 +72,28 @@ def _call(context: Context, declaration: Declaration, call: Call) -> Iterator[Fi
     for number, argument in enumerate(call.arguments):
         kinds = function.takes[min(number, len(function.takes) - 1)]
         if "any" not in kinds:
-            yield from _kind(context, argument, call.name, *sorted(kinds))
+            yield from check_kind(context, argument, call.name, *sorted(kinds))
+    yield from _segments(context, call)
     if call.name in ONLY_IN_DEFAULTS and not isinstance(declaration, Parameter):
         words = f"{call.name} may only stand in the default of a param"
         yield Finding(path, call.at, words, "Declare a param for it.")
     if call.name in LOADERS and call.arguments:
         yield from _file(context, call)
+
+
+def _segments(context: Context, call: Call) -> Iterator[Finding]:
+    """Check that a resource id gets a name for each part of its type."""
+    if call.name not in _BEFORE_TYPE:
+        return
+    least, most = _BEFORE_TYPE[call.name]
+    for number, argument in enumerate(call.arguments[: most + 1]):
+        kind = literal(context.resolve(argument))
+        if number >= least and isinstance(kind, str) and "/" in kind:
+            wanted, given = kind.count("/"), len(call.arguments) - number - 1
+            if given != wanted:
+                words = f"{call.name} of {kind} takes {wanted} names, not {given}"
+                yield Finding(context.file.path, call.at, words, "Give a name for each part of the type.")
+            return
 
 
 def _file(context: Context, call: Call) -> Iterator[Finding]:
@@ -154,6 +107,9 @@ def _file(context: Context, call: Call) -> Iterator[Finding]:
         words = f"{call.name} names no file: {relative}"
         fix = did_you_mean(path, context.project.texts, "Paths are relative to this file.")
         yield Finding(context.file.path, call.arguments[0].at, words, fix)
+    elif len(context.project.texts[path]) > _LARGEST.get(call.name, 131_072):
+        words = f"{relative} is longer than {_LARGEST[call.name]} characters, which {call.name} takes at most"
+        yield Finding(context.file.path, call.arguments[0].at, words, "Make it shorter.")
     elif call.name == "loadJsonContent" and len(call.arguments) == 1 and context.loaded(call) is None:
         yield Finding(context.file.path, call.arguments[0].at, f"{relative} is no JSON", "Correct that file.")
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from tests.infra.bicep.finding import Finding, did_you_mean
+from tests.infra.bicep.parameters import fits_parameter
 from tests.infra.bicep.project import Context
 from tests.infra.bicep.syntax import (
     Array,
@@ -12,7 +13,6 @@ from tests.infra.bicep.syntax import (
     Import,
     Member,
     Module,
-    Name,
     Object,
     Output,
     Parameter,
@@ -20,16 +20,10 @@ from tests.infra.bicep.syntax import (
     Ternary,
     bare,
     free_names,
-    literal,
 )
 
 _PROPERTIES = frozenset({"name", "scope", "params", "dependsOn"})
-_SCOPE_OF_FUNCTION = {
-    "resourceGroup": "resourceGroup",
-    "subscription": "subscription",
-    "managementGroup": "managementGroup",
-    "tenant": "tenant",
-}
+_SCOPES = frozenset({"resourceGroup", "subscription", "managementGroup", "tenant"})
 
 
 def check_modules(context: Context) -> Iterator[Finding]:
@@ -53,27 +47,37 @@ def check_modules(context: Context) -> Iterator[Finding]:
         for expression in entry.expressions:
             if isinstance(expression, Member):
                 yield from _read(context, expression)
-    for parameter in context.file.of(Parameter):
-        yield from _default(context, parameter)
-    for output in context.file.of(Output):
-        yield from _kind(context, output.value, output.type.kind, f"output {output.name!r}")
 
 
 def check_reached(context: Context) -> Iterator[Finding]:
-    """A file in modules/ that no file calls is a mistake."""
-    path = context.file.path
-    unreadable = any(other.endswith(".bicep") and other not in context.project.files for other in context.project.texts)
-    if "/modules/" not in path or unreadable:
+    """A file in modules/ that no file calls is a mistake, and so is an output of it that no file reads."""
+    path, project = context.file.path, context.project
+    unreadable = any(other.endswith(".bicep") and other not in project.files for other in project.texts)
+    if "/modules/" not in path or unreadable or not context.file.declarations:
         return
-    called = {
-        context.project.beside(file.path, needed.path)
-        for file in context.project.files.values()
-        for needed in (*file.of(Module), *file.of(Import))
-    }
-    if path not in called:
-        at = context.file.declarations[0].at if context.file.declarations else None
-        if at is not None:
-            yield Finding(path, at, "no file calls this module", "Call it, or remove it.")
+    callers = [Context(project, file) for file in project.files.values()]
+    if not any(path in _needed(caller) for caller in callers):
+        yield Finding(path, context.file.declarations[0].at, "no file calls this module", "Call it, or remove it.")
+        return
+    read = {name for caller in callers for needed, name in _outputs_read(caller) if needed == path}
+    for output in context.file.of(Output):
+        if output.name not in read:
+            yield Finding(path, output.at, f"output {output.name!r} is never read", "Read it, or remove it.")
+
+
+def _needed(context: Context) -> set[str]:
+    needed = (*context.file.of(Module), *context.file.of(Import))
+    return {context.project.beside(context.file.path, found.path) for found in needed}
+
+
+def _outputs_read(context: Context) -> Iterator[tuple[str, str]]:
+    for entry in context.file.entries:
+        for expression in entry.expressions:
+            match expression:
+                case Member(name=name, of=Member(name="outputs", of=of)):
+                    module = context.symbol(of)
+                    if isinstance(module, Module):
+                        yield context.project.beside(context.file.path, module.path), name
 
 
 def _import(context: Context, declared: Import) -> Iterator[Finding]:
@@ -138,84 +142,6 @@ def _parameters(context: Context, module: Module, called: File) -> Iterator[Find
         yield Finding(context.file.path, module.at, words, f"Give {name} in params.")
 
 
-def fits_parameter(context: Context, value: Expression, parameter: Parameter) -> Iterator[Finding]:
-    """Check that a value can be what a parameter takes."""
-    what = f"param {parameter.name!r}"
-    resolved = context.resolve(value)
-    if isinstance(resolved, Ternary):
-        for branch in (resolved.then, resolved.otherwise):
-            yield from fits_parameter(context, branch, parameter)
-        return
-    kind = context.kind(value)
-    if kind == "null" and not parameter.type.is_nullable:
-        yield Finding(
-            context.file.path, value.at, f"{what} may not be null", "Give a value, or make its type nullable."
-        )
-    elif kind not in {"any", "null"}:
-        yield from _kind(context, value, parameter.type.kind, what)
-    yield from _limits(context, value, resolved, parameter)
-
-
-def _limits(context: Context, value: Expression, resolved: Expression, parameter: Parameter) -> Iterator[Finding]:
-    found = literal(resolved)
-    allowed = parameter.allowed
-    name, path = parameter.name, context.file.path
-    if allowed is not None:
-        given = (found,) if found is not None else _allowed_of(context, resolved)
-        if given is None and context.kind(value) == "string":
-            words = f"param {name!r} allows only {_list(allowed)}; this can be any string"
-            yield Finding(path, value.at, words, "Give the param that it comes from the same @allowed.")
-        for one in given or ():
-            if one not in allowed:
-                words = f"param {name!r} does not allow {one!r}"
-                yield Finding(path, value.at, words, did_you_mean(str(one), map(str, allowed)))
-    size = len(found) if isinstance(found, str) else len(resolved.items) if isinstance(resolved, Array) else None
-    for decorator, number, is_wrong in (
-        ("minLength", size, lambda n, limit: n < limit),
-        ("maxLength", size, lambda n, limit: n > limit),
-        ("minValue", found, lambda n, limit: n < limit),
-        ("maxValue", found, lambda n, limit: n > limit),
-    ):
-        limit = _limit(parameter, decorator)
-        if limit is not None and isinstance(number, int) and not isinstance(number, bool) and is_wrong(number, limit):
-            words = f"param {name!r} has @{decorator}({limit}); this has {number}"
-            yield Finding(path, value.at, words, "Change the value or the limit.")
-
-
-def _limit(parameter: Parameter, decorator: str) -> int | None:
-    found = parameter.decorator(decorator)
-    value = literal(found.arguments[0]) if found is not None and found.arguments else None
-    return value if isinstance(value, int) else None
-
-
-def _allowed_of(context: Context, expression: Expression) -> tuple[str | int | bool, ...] | None:
-    declared = context.file.named(expression.name) if isinstance(expression, Name) else None
-    return declared.allowed if isinstance(declared, Parameter) else None
-
-
-def _list(values: tuple[str | int | bool, ...]) -> str:
-    return ", ".join(map(str, values))
-
-
-def _kind(context: Context, value: Expression, wanted: str, what: str) -> Iterator[Finding]:
-    kind = context.kind(value)
-    if wanted in {"any", "named"} or kind in {wanted, "any"}:
-        return
-    yield Finding(
-        context.file.path, value.at, f"{what} is of type {wanted}, this is {kind}", f"Give a value of type {wanted}."
-    )
-
-
-def _default(context: Context, parameter: Parameter) -> Iterator[Finding]:
-    if parameter.default is None:
-        return
-    yield from fits_parameter(context, parameter.default, parameter)
-    for use in free_names(parameter.default):
-        if not isinstance(context.file.named(use.name), Parameter | None):
-            words = "a default may read only other params"
-            yield Finding(context.file.path, use.at, words, f"{use.name!r} is none; compute the value in a var.")
-
-
 def _scope(context: Context, module: Module, called: File) -> Iterator[Finding]:
     here, wanted = context.file.target_scope, called.target_scope
     given = module.body.get("scope")
@@ -243,7 +169,7 @@ def scope_of(context: Context, expression: Expression) -> str | None:
             kinds = {scope_of(context, then), scope_of(context, otherwise)}
             return kinds.pop() if len(kinds) == 1 else None
         case Call(name=name):
-            return _SCOPE_OF_FUNCTION.get(name, "unknown")
+            return name if name in _SCOPES else "value, no scope"
     symbol = context.symbol(expression)
     if isinstance(symbol, Resource):
         return "resourceGroup" if symbol.type.startswith("Microsoft.Resources/resourceGroups@") else "resource"

@@ -1,10 +1,8 @@
-"""Names: declared once, declared if used, used if declared, and described; decorators that exist, where they belong."""
+"""Names: declared once, declared if used, used if declared, and not hidden."""
 
-from collections import Counter
 from collections.abc import Iterator
 
 from tests.infra.bicep.builtins import (
-    DECORATORS,
     NAMESPACES,
 )
 from tests.infra.bicep.finding import Finding, did_you_mean
@@ -15,7 +13,6 @@ from tests.infra.bicep.syntax import (
     For,
     Import,
     Lambda,
-    Module,
     Object,
     Output,
     Parameter,
@@ -24,19 +21,8 @@ from tests.infra.bicep.syntax import (
     UserFunction,
     UserType,
     Variable,
-    literal,
+    word,
 )
-
-_WORDS = {
-    Parameter: "param",
-    Variable: "var",
-    Resource: "resource",
-    Module: "module",
-    Output: "output",
-    UserType: "type",
-    UserFunction: "func",
-    Import: "import",
-}
 
 
 def check_names(context: Context) -> Iterator[Finding]:
@@ -45,8 +31,6 @@ def check_names(context: Context) -> Iterator[Finding]:
     yield from _undeclared(context)
     yield from _unused(context)
     for entry in context.file.entries:
-        yield from _decorators(context, entry.declaration)
-        yield from _described(context, entry.declaration)
         for expression in entry.expressions:
             if isinstance(expression, Object):
                 yield from _repeated_keys(context, expression)
@@ -106,7 +90,7 @@ def _unused(context: Context) -> Iterator[Finding]:
         if not isinstance(declaration, Parameter | Variable | Import | UserType | UserFunction) and not is_read_only:
             continue
         if declaration.name not in used and not is_exported:
-            what = "existing resource" if is_read_only else _WORDS[type(declaration)]
+            what = "existing resource" if is_read_only else word(declaration)
             words = f"{what} {declaration.name!r} is never used"
             yield Finding(context.file.path, declaration.at, words, "Use it, or remove it.")
 
@@ -143,42 +127,6 @@ def _shadowing(context: Context, expression: For | Lambda) -> Iterator[Finding]:
         if name in context.file.known:
             words = f"{name!r} of a loop or lambda hides a declared name"
             yield Finding(context.file.path, expression.at, words, "Rename it.")
-
-
-def _decorators(context: Context, declaration: Declaration) -> Iterator[Finding]:
-    word = _WORDS[type(declaration)]
-    path = context.file.path
-    for name, count in Counter(decorator.name for decorator in declaration.decorators).items():
-        if count > 1:
-            yield Finding(path, declaration.at, f"@{name} stands {count} times on {declaration.name!r}", "Keep one.")
-    for decorator in declaration.decorators:
-        rule = DECORATORS.get(decorator.name)
-        if rule is None:
-            words = f"no such decorator: @{decorator.name}"
-            yield Finding(path, decorator.at, words, did_you_mean(decorator.name, DECORATORS))
-            continue
-        if word not in rule.on:
-            words = f"@{decorator.name} may not stand on a {word}"
-            yield Finding(path, decorator.at, words, f"It belongs on: {', '.join(sorted(rule.on))}.")
-        if len(decorator.arguments) != rule.arguments:
-            words = f"@{decorator.name} takes {rule.arguments} arguments, not {len(decorator.arguments)}"
-            yield Finding(path, decorator.at, words, "Give what it asks for.")
-        kind = declaration.type.kind if isinstance(declaration, Parameter | Output | UserType) else "any"
-        if rule.kinds and kind not in {*rule.kinds, "any", "named"}:
-            words = f"@{decorator.name} does not fit the type {kind}"
-            yield Finding(path, decorator.at, words, f"It is for: {', '.join(sorted(rule.kinds))}.")
-        if decorator.name == "batchSize" and not (isinstance(declaration, Resource | Module) and declaration.loop):
-            yield Finding(path, decorator.at, "@batchSize is for loops", "Remove it.")
-
-
-def _described(context: Context, declaration: Declaration) -> Iterator[Finding]:
-    if not isinstance(declaration, Parameter | Output):
-        return
-    found = declaration.decorator("description")
-    text = literal(found.arguments[0]) if found is not None and found.arguments else None
-    if not isinstance(text, str) or not text.strip():
-        words = f"{_WORDS[type(declaration)]} {declaration.name!r} has no description"
-        yield Finding(context.file.path, declaration.at, words, "Say in @description('...') what it is.")
 
 
 def _repeated_keys(context: Context, found: Object) -> Iterator[Finding]:

@@ -39,6 +39,7 @@ from tests.infra.bicep.syntax import (
     Text,
     Unary,
     Variable,
+    bare,
     literal,
 )
 
@@ -143,6 +144,27 @@ class Context(Struct, frozen=True):
             case Member(is_safe=False):
                 return _declared_kind(self.output(expression))
         return _KINDS.get(type(expression), "any")
+
+    def may_be_null(self, expression: Expression) -> bool:
+        """Tell whether an expression is known to be null sometimes: by `.?`, by its type, by a branch."""
+        expression = self.resolve(expression)
+        match expression:
+            case Null():
+                return True
+            case Ternary(then=left, otherwise=right):
+                return self.may_be_null(left) or self.may_be_null(right)
+            case Binary(operator="??", right=right):
+                return self.may_be_null(right)
+            case Name(name=name):
+                declared = self.file.named(name)
+                return isinstance(declared, Parameter) and declared.type.is_nullable
+        while isinstance(expression, Member | Index):
+            if expression.is_safe:
+                return True
+            if isinstance(expression, Member) and expression.is_asserted:
+                return False
+            expression = bare(expression.of)
+        return False
 
     def output(self, expression: Expression) -> Output | None:
         """Give the output that `module.outputs.name` reads."""

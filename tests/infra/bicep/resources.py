@@ -188,10 +188,14 @@ class _Fit:
                 for argument in arguments:
                     yield from self.part(argument, shape, where)
             case _:
-                yield from self.single(expression, resolved, shape, where)
+                yield from self.single(expression, resolved, shape, where, optional=optional)
 
-    def single(self, expression: Expression, resolved: Expression, shape: Shape, where: str) -> Iterator[Finding]:
+    def single(
+        self, expression: Expression, resolved: Expression, shape: Shape, where: str, *, optional: bool
+    ) -> Iterator[Finding]:
         """Check an expression that is one value."""
+        if not optional and self.context.may_be_null(expression):
+            yield Finding(self.path, expression.at, f"{where} may not be null", "Give a value: ... ?? <otherwise>.")
         kind = self.context.kind(expression)
         if kind not in {"any", "null", *shape.kinds} and "any" not in shape.kinds:
             wanted = " or ".join(sorted(shape.kinds))

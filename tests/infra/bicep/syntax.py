@@ -286,6 +286,23 @@ class UserFunction(Declaration, frozen=True, kw_only=True):
     body: Expression
 
 
+_WORDS: dict[type[Declaration], str] = {
+    Parameter: "param",
+    Variable: "var",
+    Resource: "resource",
+    Module: "module",
+    Output: "output",
+    UserType: "type",
+    UserFunction: "func",
+    Import: "import",
+}
+
+
+def word(declaration: Declaration) -> str:
+    """Give the word that a declaration begins with."""
+    return _WORDS[type(declaration)]
+
+
 class Entry(Struct, frozen=True, kw_only=True):
     """A declaration, with all expressions in it and the uses of declared names: found once, as every check asks."""
 
