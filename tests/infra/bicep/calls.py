@@ -1,5 +1,6 @@
 """Functions and members: they exist, and get as many arguments as they take, of kinds that they take."""
 
+import re
 from collections.abc import Iterator
 
 from tests.infra.bicep.builtins import (
@@ -37,6 +38,7 @@ _BEFORE_TYPE = {
     "subscriptionResourceId": (0, 1),
     "tenantResourceId": (0, 0),
 }
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _LARGEST = {"loadTextContent": 131_072, "loadJsonContent": 1_048_576}
 
 
@@ -93,6 +95,10 @@ def _segments(context: Context, call: Call) -> Iterator[Finding]:
             if given != wanted:
                 words = f"{call.name} of {kind} takes {wanted} names, not {given}"
                 yield Finding(context.file.path, call.at, words, "Give a name for each part of the type.")
+            name = literal(context.resolve(call.arguments[-1]))
+            if kind.endswith("/roleDefinitions") and isinstance(name, str) and not _GUID.fullmatch(name):
+                words = f"the name of a role definition is a GUID, not {name!r}"
+                yield Finding(context.file.path, call.arguments[-1].at, words, "Copy it from Azure's list of roles.")
             return
 
 

@@ -90,16 +90,31 @@ def _turns(context: Context, expression: Expression) -> Iterator[Finding]:
             pass
         case _:
             return
-    items = context.resolve(over)
-    if not isinstance(items, Array) or any(context.kind(each) == "any" for each in items.items):
+    items = _items(context, over)
+    if items is None or any(context.kind(each) == "any" for each in items):
         return
-    each_keys = [_keys(context.resolve(each)) for each in items.items]
+    each_keys = [_keys(context.resolve(each)) for each in items]
     for read in walk(body):
         if isinstance(read, Member) and isinstance(read.of, Name) and read.of.name == item and not read.is_safe:
             lacking = [keys for keys in each_keys if read.name not in keys]
             if lacking:
                 words = f"an item of this loop has no {read.name!r}"
                 yield Finding(context.file.path, read.at, words, did_you_mean(read.name, lacking[0]))
+
+
+def _items(context: Context, over: Expression) -> tuple[Expression, ...] | None:
+    """Give what items look like, as far as they are written out: in an array, or as the body of a map()."""
+    match context.resolve(over):
+        case Array(items=items):
+            return items
+        case Call(name="map", arguments=(_, Lambda(body=body))):
+            return (body,)
+        case Call(name="filter", arguments=(inner, _)):
+            return _items(context, inner)
+        case Call(name="concat", arguments=arguments):
+            each = [_items(context, argument) for argument in arguments]
+            return None if None in each else tuple(item for items in each for item in items or ())
+    return None
 
 
 def _keys(expression: Expression) -> frozenset[str]:

@@ -17,7 +17,6 @@ from tests.infra.bicep.syntax import (
     Output,
     Parameter,
     Resource,
-    Ternary,
     bare,
     free_names,
 )
@@ -145,8 +144,8 @@ def _parameters(context: Context, module: Module, called: File) -> Iterator[Find
 def _scope(context: Context, module: Module, called: File) -> Iterator[Finding]:
     here, wanted = context.file.target_scope, called.target_scope
     given = module.body.get("scope")
-    actual = here if given is None else scope_of(context, given)
-    if actual is None or actual == wanted:
+    actual = here if given is None else _kind_of_scope(context, given)
+    if actual == wanted:
         return
     if given is None:
         fix = (
@@ -161,13 +160,8 @@ def _scope(context: Context, module: Module, called: File) -> Iterator[Finding]:
         yield Finding(context.file.path, given.at, words, f"Give the scope of a {wanted}.")
 
 
-def scope_of(context: Context, expression: Expression) -> str | None:
-    """Give the kind of scope that an expression names; None if it is not known."""
-    expression = bare(expression)
-    match expression:
-        case Ternary(then=then, otherwise=otherwise):
-            kinds = {scope_of(context, then), scope_of(context, otherwise)}
-            return kinds.pop() if len(kinds) == 1 else None
+def _kind_of_scope(context: Context, expression: Expression) -> str:
+    match bare(expression):
         case Call(name=name):
             return name if name in _SCOPES else "value, no scope"
     symbol = context.symbol(expression)

@@ -75,7 +75,10 @@ class Unreadable(Exception):
 
 @functools.lru_cache(maxsize=512)
 def parse(path: str, text: str) -> tuple[File | None, tuple[Finding, ...]]:
-    """Give the file and what is wrong with its form; no file if it cannot be read at all."""
+    """Give the file and what is wrong with its form; no file if ours cannot read it.
+
+    The two grammars are asked last: on a string without end pycep's patterns try for minutes.
+    """
     found = tuple(forbidden(path, text))
     if not text.strip():
         found = (Finding(path, At(1, 1), "this file is empty", "Remove it."),)
@@ -84,7 +87,7 @@ def parse(path: str, text: str) -> tuple[File | None, tuple[Finding, ...]]:
     try:
         file = _Reader(text).file(path)
     except Unreadable as error:
-        return None, (Finding(path, error.at, error.words, _FIX), *_refused(path, text))
+        return None, (Finding(path, error.at, error.words, _FIX),)
     return file, tuple(_refused(path, text))
 
 
@@ -97,7 +100,7 @@ def _refused(path: str, text: str) -> Iterator[Finding]:
         _PYCEP.parse(text=text)
     except UnexpectedInput as error:
         yield Finding(path, At(max(error.line, 1), max(error.column, 1)), "pycep-parser cannot read this", _FIX)
-    except LarkError as error:
+    except (LarkError, ValueError) as error:
         yield Finding(path, At(1, 1), f"pycep-parser cannot read this: {str(error).splitlines()[0]}", _FIX)
 
 
@@ -453,6 +456,8 @@ class _Reader:
         if number := re.compile(r"\d+").match(self.text, self.at_offset):
             self.at_offset = number.end()
             return Number(at=at, value=int(number[0]))
+        if self.sees('"'):
+            self.fail("strings stand between single quotes")
         name, _ = self.word("an expression")
         if name in {"true", "false"}:
             return Boolean(at=at, value=name == "true")
@@ -560,13 +565,6 @@ class _Reader:
 
     def string(self) -> Text:
         at = self.at()
-        if self.text.startswith("'''", self.at_offset):
-            end = re.compile(r"'''(?!')").search(self.text, self.at_offset + 3)
-            if end is None:
-                self.fail("this multi-line string has no end")
-            inner = self.text[self.at_offset + 3 : end.start()]
-            self.at_offset = end.end()
-            return Text(at=at, parts=(re.sub(r"\A\r?\n", "", inner),))
         self.at_offset += 1
         parts: list[str | Expression] = []
         fixed = ""

@@ -89,6 +89,7 @@ def check_resources(context: Context, types: Types | None) -> Iterator[Finding]:
     if types is not None:
         for entry in context.file.entries:
             yield from _reads(context, entry, types)
+            yield from _ids(context, entry, types)
 
 
 def _unknown_type(context: Context, place: Place, types: Types) -> Finding:
@@ -347,6 +348,19 @@ def _reads(context: Context, entry: Entry, types: Types) -> Iterator[Finding]:
     for expression in entry.expressions:
         if isinstance(expression, Member) and id(expression) not in inner:
             yield from _chain(context, expression, types)
+
+
+def _ids(context: Context, entry: Entry, types: Types) -> Iterator[Finding]:
+    """Check the type of each resource that is named by resourceId() and its kin."""
+    known = {name.partition("@")[0].lower(): name.partition("@")[0] for name in types.data}
+    for call in entry.expressions:
+        if not (isinstance(call, Call) and call.name.endswith("esourceId")):
+            continue
+        for argument in call.arguments[:3]:
+            kind = literal(context.resolve(argument))
+            if isinstance(kind, str) and re.match(r"[\w.]+/\w", kind) and kind.lower() not in known:
+                words = f"no such resource type: {kind}"
+                yield Finding(context.file.path, argument.at, words, did_you_mean(kind, known.values()))
 
 
 def _chain(context: Context, expression: Member, types: Types) -> Iterator[Finding]:

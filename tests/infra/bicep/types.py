@@ -40,7 +40,7 @@ BY_HAND: dict[str, Any] = {
     },
 }
 
-REQUIRED, READ_ONLY, WRITE_ONLY, CONSTANT = 1, 2, 4, 8
+REQUIRED, READ_ONLY, WRITE_ONLY = 1, 2, 4
 
 
 class Shape(Struct, frozen=True, eq=False):
