@@ -172,7 +172,11 @@ class Calls(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """How one rehearsal went."""
+    """How one rehearsal went.
+
+    Attributes:
+        operations: What we asked of Azure, as roles name it.
+    """
 
     name: str
     story: str
@@ -184,6 +188,7 @@ class Report(Struct, frozen=True, kw_only=True):
     seconds: float
     differences: tuple[str, ...] = ()
     incidents: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
 
 
 class ScenarioError(MedicError):
@@ -274,6 +279,7 @@ class Stage:
             seconds=round(time.monotonic() - began, 2),
             differences=found,
             incidents=tuple(one for one in self.trail.incidents() if self._is_of(one, subscription)),
+            operations=_operations(world),
         )
 
     # --- the steps ---
@@ -483,6 +489,12 @@ def _calls(world: World) -> Calls:
     posted = [entry for entry in list(world.ledger) if entry.principal == "medic"]
     asked = sum(_is_read(entry) for entry in posted)
     return Calls(read=sum(world.reads.values()) + asked, write=len(posted) - asked)
+
+
+def _operations(world: World) -> tuple[str, ...]:
+    """Give what we asked of Azure; a container of specs is asked without a name on this machine."""
+    with world.lock:
+        return tuple(sorted({operation for who, operation in world.asked if who in {"medic", ""} and operation}))
 
 
 def _is_read(entry: Entry) -> bool:

@@ -115,6 +115,7 @@ class World:
         base_url: Where the world is served; absolute URLs in answers and events begin with it.
         ledger: Every write request received, whoever sent it.
         reads: How often each (method, route) was read.
+        asked: Who asked for which operation, over HTTP: as RBAC calls it; no name for what needs no right.
         raised: Every event, delivered or not.
         hazards, faults, conditions, denied: The live state; a runner may change them under way.
     """
@@ -129,6 +130,7 @@ class World:
         self.denied = list(seed.denied)
         self.ledger: list[Entry] = []
         self.reads: Counter[tuple[str, str]] = Counter()
+        self.asked: set[tuple[str, str]] = set()
         self.raised: list[Json] = []
         self.lock = threading.RLock()
         self.agenda = Agenda(clock, self.lock)

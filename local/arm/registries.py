@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+from local.arm.authorization import PULL, READ_REPOSITORY
 from local.arm.faults import Answer
 from local.arm.resources import Deed, Elsewhere, Json, Target, WorldError, not_there
 from local.arm.routing import GROUP, Ask, Route
@@ -314,6 +315,7 @@ def _token(ask: Ask) -> Answer:
         # All registries share the host that named the service: who may pull is asked of those with the repository.
         found = [each for each in registries.all if registries.has(each, scope["repository"])] or registries.all
         may = kind == "acr-refresh" and any(who in each.pullers for each in found)
+        ask.world.asked |= {(who, (READ_REPOSITORY if each.abac else PULL)) for each in found}
     if not may:
         return _challenge(ask, form["scope"])
     return Answer(status=200, body={"access_token": f"acr-access~{who}~{scope['repository']}"})

@@ -88,6 +88,8 @@ class Simulator:
             with world.lock:
                 world.reads[request.method, name] += 1
         who = request.who or "anyone"
+        with world.lock:
+            world.asked.add((request.who, route.action if route else f"{request.method} {request.path}"))
         world.observe(Observed(method=request.method, path=request.path, route=name, who=who, status=status))
         return answer
 
@@ -185,13 +187,13 @@ def _diagnose(ask: Ask) -> Answer:
     running = ask.world.seed.diagnose_is_async
     operation = ask.world.act(ask.call, ask.target, ask.route.action, running=running)
     if running:
-        return _accepted(ask, operation, "workspaceOperationResults")
+        return _accepted(ask, operation, "workspaceOperationsStatus")
     return Answer(status=200, body=ask.world.diagnosis(ask.target))
 
 
 def _resync_keys(ask: Ask) -> Answer:
     operation = ask.world.act(ask.call, ask.target, ask.route.action, running=True)
-    return _accepted(ask, operation, "workspaceOperationResults")
+    return _accepted(ask, operation, "workspaceOperationsStatus")
 
 
 def _blob(ask: Ask) -> Answer:
@@ -283,8 +285,8 @@ ROUTES = (
     Route(
         "GET",
         "operation-result",
-        LOCATION + "/workspaceOperationResults/{operation}",
-        f"{PROVIDER}/locations/workspaceOperationResults/read",
+        LOCATION + "/workspaceOperationsStatus/{operation}",
+        f"{PROVIDER}/locations/workspaceOperationsStatus/read",
         _operation_result,
     ),
     Route(
@@ -294,7 +296,14 @@ ROUTES = (
         "Microsoft.Insights/eventtypes/values/read",
         _activity_log,
     ),
-    Route("GET", "blob", "/blobs/{name:path}", "", _blob, is_open=True),
+    Route(
+        "GET",
+        "blob",
+        "/blobs/{name:path}",
+        "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
+        _blob,
+        is_open=True,
+    ),
     *assets.ROUTES,
     *registries.ROUTES,
     *authorization.ROUTES,

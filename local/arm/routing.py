@@ -64,7 +64,8 @@ class Route(Struct, frozen=True):
 
     Attributes:
         template: ``{name}`` is one part of a path, ``{name:path}`` any number of them.
-        action: What RBAC calls it; reads are authorized by the simulator, writes by the world.
+        action: What RBAC calls it; reads are authorized by the simulator, writes by the world. Empty: the handler says,
+            if any right is needed.
         is_open: It is not Resource Manager: no api-version, no ARM token, and a POST is no write.
     """
 
