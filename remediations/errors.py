@@ -13,6 +13,7 @@
     │   ├── ArmForbidden       our identity lacks a permission
     │   ├── ArmThrottled       too many requests
     │   └── ArmUnavailable     no answer, or the service's own fault
+    ├── UndeclaredWrite        a write that remediations/rights.py does not list
     └── WriteInDryRun          a write was asked of a dry run
     ValueError
     └── RecordUnreadable       an audit record that is not as it was written
@@ -177,6 +178,19 @@ class ArmThrottled(ArmError):
 
 class ArmUnavailable(ArmError):
     """No answer, or the service's own fault: whether a write took effect is unknown."""
+
+
+class UndeclaredWrite(MedicError):
+    """A write that is none of those we ever send; it was not sent."""
+
+    def __init__(self, method: str, url: str, via: str) -> None:
+        self.method = method
+        self.url = url
+        self.via = via
+        super().__init__(
+            f"{method} {url} by the client {via!r} was not sent: remediations/rights.py lists no such write. "
+            "An action that needs it has to declare it there, and infra/rbac has to give it."
+        )
 
 
 class WriteInDryRun(MedicError):

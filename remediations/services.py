@@ -14,9 +14,9 @@ from typing import Any
 
 import structlog
 
-from remediations import codec, policy, settings
+from remediations import codec, policy, rights, settings
 from remediations.audit import Journal
-from remediations.errors import AlreadyExists, NotFound, PolicyError, SettingsError
+from remediations.errors import AlreadyExists, NotFound, PolicyError, SettingsError, UndeclaredWrite
 from remediations.model import Absent, Call, Caller, Found, Json, Mode, Reading, Unknown
 from remediations.policy import Policy
 from remediations.ports import Notifier, Reads, Reply, Store, Witness, Writes
@@ -66,19 +66,26 @@ class EvidenceStore:
 
 
 class Writers:
-    """The port `Writes` for every call: each goes to the client that it names, made when first needed."""
+    """The port `Writes` for every call: each goes to the client that it names, made when first needed.
+
+    Raises UndeclaredWrite for a call that `rights` does not list, whoever planned it; then nothing was sent.
+    """
 
     def __init__(self, chosen: Settings, credential: Any) -> None:
         self._settings = chosen
         self._credential = credential
 
     def ready(self, call: Call) -> None:
-        writer: Writes = getattr(self, f"_{call.via}")
-        writer.ready(call)
+        self._client(call).ready(call)
 
     def send(self, call: Call, body: Json, *, request_id: str) -> Reply:
-        writer: Writes = getattr(self, f"_{call.via}")
-        return writer.send(call, body, request_id=request_id)
+        return self._client(call).send(call, body, request_id=request_id)
+
+    def _client(self, call: Call) -> Writes:
+        if not rights.is_write(call):
+            raise UndeclaredWrite(call.method, call.path, call.via)
+        client: Writes = getattr(self, f"_{call.via}")
+        return client
 
     @cached_property
     def _arm(self) -> Writes:

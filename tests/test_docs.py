@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.core.rest import HttpRequest
 from msgspec.structs import fields
 
 from remediations import planning, policy
 from remediations.actions import ACTIONS
-from remediations.adapters.arm import _permission
 from remediations.catalogue import CAUSES
 from remediations.guards import COMMON, decide
 from remediations.model import Evidence, Found, Image, Operation, Plan, Surroundings
 from remediations.policy import Grants, Idle, Policy
+from remediations.rights import RIGHTS, Role
 from remediations.surroundings import BLOB_READER
 from tests.builders import (
     ENDPOINT,
@@ -40,6 +39,9 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "actions.md").read_text(encoding="utf-8")
 WORKSPACES = "Microsoft.MachineLearningServices/workspaces"  # the page writes W
 NAMES = sorted(ACTIONS)
+COMMON_RIGHTS = tuple(right for right in RIGHTS if not right.actions and right.via not in {"store", "topic"})
+# Azure checks it beside a call of ours; no role of ours gives it.
+CHECKED_BESIDE = {"Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"}
 
 
 def settings_in(content: bytes) -> dict[str, Any]:
@@ -70,9 +72,7 @@ def blocks(text: str) -> Iterator[dict[str, Any]]:
 
 
 def rights(text: str) -> set[str]:
-    return {
-        name.replace("W/", f"{WORKSPACES}/", 1).lower() for name in quoted(text) if re.match(r"(W|Microsoft)[./]", name)
-    }
+    return {name.replace("W/", f"{WORKSPACES}/", 1) for name in quoted(text) if re.match(r"(W|Microsoft)[./]", name)}
 
 
 def incidents(action: str) -> Iterator[Evidence]:
@@ -149,12 +149,28 @@ def test_a_section_tells_each_setting_of_its_own(name: str, settings: type) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_section_lists_the_right_for_each_write_that_its_action_plans(name: str) -> None:
-    calls = {(call.method, call.path) for plan in plans(name) for call in plan.calls}
-    needed = {
-        _permission(HttpRequest(method, f"https://management.azure.com{path}"), "").lower() for method, path in calls
-    }
+    spelled = {right.operation.lower(): right.operation for right in RIGHTS}
+    needed = {spelled[call.operation.lower()] for plan in plans(name) for call in plan.calls}
     listed = rights(part(name).partition("**Rights.**")[2].partition("**Policy.**")[0])
     assert needed <= listed
+
+
+def test_every_incident_is_told_to_need_what_no_action_alone_needs() -> None:
+    common = {right.operation for right in COMMON_RIGHTS} | {f"{WORKSPACES}/onlineEndpoints/deployments/write"}
+    assert rights(part("Rights for every incident")) - {WORKSPACES} == common
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_section_tells_the_very_rights_that_are_declared_for_its_action(name: str) -> None:
+    declared = {right.operation for right in RIGHTS if name in right.actions}
+    listed = rights(part(name)) - {right.operation for right in COMMON_RIGHTS} - CHECKED_BESIDE
+    rerun = {f"{WORKSPACES}/onlineEndpoints/deployments/write"}  # told once, for every action
+    assert listed | rerun == declared | rerun
+
+
+def test_the_page_lists_the_roles_that_are_there() -> None:
+    rows = re.findall(r"^\| (Endpoint Medic [A-Za-z ]+) \|", part("Rights for every incident"), re.MULTILINE)
+    assert sorted(rows) == sorted(role for role in Role if role.startswith("Endpoint Medic "))
 
 
 def test_the_readme_prints_no_setting_that_is_not_shipped() -> None:

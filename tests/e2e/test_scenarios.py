@@ -25,11 +25,15 @@ from remediations.actions import ACTIONS
 from remediations.adapters.folder import FolderStore
 from remediations.hindsight import TrailThen
 from remediations.model import Absent, Decision, Disposition, End, Evidence, Plan
+from remediations.rights import RIGHTS
 from remediations.services import EvidenceStore
 from remediations.situation import Situation, survey
 from remediations.trail import Trail
 
 BUDGET = yaml.safe_load((Path(__file__).parent / "calls.yaml").read_text("utf-8"))
+NEEDED = yaml.safe_load((Path(__file__).parent / "rights.yaml").read_text("utf-8"))
+DECLARED = frozenset(right.operation.lower() for right in RIGHTS)
+READING = frozenset(right.operation.lower() for right in RIGHTS if not right.is_write)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +103,8 @@ def test_the_story_ends_as_expected(file: Path, played):
     most = BUDGET[file.stem]
     assert report.calls.write <= most["write"]
     assert report.calls.read <= most["read"]
+    assert_only_declared(report, rehearsal.load(file).mode)
+    assert {operation.lower() for operation in NEEDED.get(file.stem, ())} <= asked(report)
 
 
 # Their incident has no end: a question is still open.
@@ -164,6 +170,7 @@ def test_an_exported_incident_plays_again_as_it_was_recorded(file: Path, played,
     report = stage_of(scenario.mode).play(scenario)
 
     assert report.differences == ()
+    assert_only_declared(report, scenario.mode)
 
 
 @pytest.mark.parametrize(("name", "label"), ALONE)
@@ -193,7 +200,18 @@ def test_what_others_do_at_the_worst_moment_leads_to_no_wrong_write(file: Path, 
     report = stage.play(scenario)
 
     assert report.differences == ()
+    assert_only_declared(report, scenario.mode)
     assert_replay_gives_the_record(Played(report, stage.store, policy.load(stage.policy_file)))
+
+
+def asked(report: Report) -> set[str]:
+    """What a story asked of Azure, by the simulator's account; roles compare without case."""
+    return {operation.lower() for operation in report.operations}
+
+
+def assert_only_declared(report: Report, mode: str) -> None:
+    """No call is made that remediations/rights.py does not list; of a dry run, none that only a writing role gives."""
+    assert asked(report) - (READING if mode == "dry-run" else DECLARED) == set()
 
 
 def assert_replay_gives_the_record(story: Played) -> None:
@@ -232,6 +250,14 @@ def surveyed_later(
 
 def test_every_story_has_a_budget_of_calls():
     assert list(BUDGET) == [file.stem for file in rehearsal.shipped()]
+
+
+def test_some_story_calls_each_operation_that_is_declared_and_each_mode_has_stories():
+    """Each story is held to its lines when it is played; here nobody may be missing."""
+    named = {operation for operations in NEEDED.values() for operation in operations}
+    assert named == {right.operation for right in RIGHTS if right.via not in {"store", "topic"}}
+    assert NEEDED.keys() <= BUDGET.keys()
+    assert {rehearsal.load(file).mode for file in rehearsal.shipped()} >= {"auto", "dry-run"}
 
 
 def test_every_shipped_story_fits_the_published_schema():

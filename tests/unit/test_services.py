@@ -12,11 +12,11 @@ from remediations import services
 from remediations.adapters.arm import NoWrites
 from remediations.adapters.blobs import BlobStore
 from remediations.adapters.folder import FolderStore
-from remediations.errors import NotFound, PolicyError, SettingsError, WriteInDryRun
+from remediations.errors import NotFound, PolicyError, SettingsError, UndeclaredWrite, WriteInDryRun
 from remediations.model import ErrorDetail, Evidence, Mode
 from remediations.services import EvidenceStore, Services, Writers
 from remediations.settings import Settings
-from tests.builders import NOON, MemoryStore, make_call, make_evidence
+from tests.builders import DEPLOYMENT, ENDPOINT, NOON, WORKSPACE, MemoryStore, make_call, make_evidence
 
 GOOD = "actions: {retry: {mode: ask}}\n"
 
@@ -104,6 +104,26 @@ def test_a_dry_run_has_no_client_that_could_write(tmp_path, mode):
 @pytest.mark.parametrize("mode", [Mode.ASK, Mode.AUTO])
 def test_only_a_mode_that_acts_has_a_client_that_writes(tmp_path, mode):
     assert isinstance(make_services(tmp_path, mode=mode).writes, Writers)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "via"),
+    [
+        pytest.param("POST", f"{WORKSPACE}/listKeys", "arm", id="show keys"),
+        pytest.param("DELETE", ENDPOINT, "arm", id="delete an endpoint"),
+        pytest.param("PUT", DEPLOYMENT, "roles", id="by the client of something else"),
+        pytest.param("DELETE", f"{DEPLOYMENT}/..", "arm", id="by a path that means another"),
+    ],
+)
+def test_a_write_that_no_right_declares_is_sent_by_nobody(tmp_path, method, path, via):
+    own = make_services(tmp_path, mode=Mode.AUTO)
+    call = make_call(method=method, path=path, via=via)
+    with pytest.raises(UndeclaredWrite, match=r"was not sent: remediations/rights\.py lists no such write"):
+        own.writes.ready(call)
+    with pytest.raises(UndeclaredWrite) as refused:
+        own.writes.send(call, {}, request_id="medic-1")
+    assert (refused.value.method, refused.value.url, refused.value.via) == (method, path, via)
+    assert {"_arm", "_ml", "_roles"} & set(vars(own.writes)) == set()  # not even a client was made
 
 
 def test_the_default_is_a_dry_run():
