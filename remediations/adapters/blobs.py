@@ -24,6 +24,9 @@ _WRITER: Final = "writer"
 _CLIENTS: Final = 64  # of 32 kB each
 # What the SDK raises over an answer whose headers are not those of the service.
 _UNREADABLE: Final = (ValueError, LookupError)
+# What a create over another blob is answered: 403 (UnauthorizedBlobOverwrite) to an identity that may add blobs and not
+# write over them, which is all that ours may. Any of them may be about something else than the name.
+_TAKEN: Final = {403, 409, 412}
 _LEASED: Final = "Somebody holds a lease on this record: break the lease, and look who writes here besides us."
 _FIXES: Final = {
     "ContainerNotFound": "Create the container: deploy infra/ again.",
@@ -73,7 +76,7 @@ class BlobStore:
             try:
                 blob.upload_blob(content, overwrite=False, metadata={_WRITER: writer})
             except HttpResponseError as error:
-                if error.status_code not in {409, 412}:
+                if error.status_code not in _TAKEN:
                     raise
                 standing = _properties(blob)
                 if standing is None:  # the refusal was about something else than the name
@@ -173,7 +176,7 @@ def _begin(blob: BlobClient) -> None:
     try:
         blob.create_append_blob(match_condition=MatchConditions.IfMissing)
     except HttpResponseError as error:
-        if error.status_code not in {409, 412}:
+        if error.status_code not in _TAKEN or (error.status_code == 403 and _properties(blob) is None):
             raise
 
 
@@ -208,6 +211,7 @@ def _fix(code: str | None, error: Exception) -> str:
         return _FIXES[code]
     if getattr(error, "status_code", None) in {401, 403}:
         return (
-            "Give our identity Storage Blob Data Contributor on the container, and check the account's network rules."
+            "Give our identity the role Endpoint Medic Store on the container: deploy infra/ again. "
+            "Check the account's network rules, too."
         )
     return "Check the account's URL and network, then try again."

@@ -211,7 +211,7 @@ def refusal(proxy: FaultyProxy, what: str, status: int, code: str, attempt: Call
         (409, "BlobIsSealed", "Somebody sealed this record for good"),
         (412, "LeaseIdMissing", "Somebody holds a lease on this record: break the lease"),
         (409, "ContainerBeingDeleted", "Somebody is deleting the container"),
-        (403, "AuthorizationPermissionMismatch", "Give our identity Storage Blob Data Contributor on the container"),
+        (403, "AuthorizationPermissionMismatch", "Give our identity the role Endpoint Medic Store on the container"),
     ],
 )
 def test_a_refusal_that_is_no_conflict_is_not_taken_for_one(blobs, proxy, status, code, fix):
@@ -228,6 +228,30 @@ def test_a_taken_name_is_taken_whatever_the_service_says_of_it(blobs, proxy):
     proxy.choose = always("create", Fault(How.ANSWER, status=409, code="BlobImmutableDueToPolicy"))
     with pytest.raises(AlreadyExists):
         blobs.create("claim", b"mine")
+
+
+OVERWRITE = Fault(How.ANSWER, status=403, code="UnauthorizedBlobOverwrite")
+
+
+def test_an_identity_that_may_only_add_is_told_a_taken_name_as_everybody_is(blobs, proxy):
+    proxy.choose = always("create", OVERWRITE)
+    with pytest.raises(AlreadyExists):
+        blobs.create("claim", b"mine")
+    proxy.choose = scripted(("create", LOST), ("create", OVERWRITE))
+    blobs.create("mine", b"mine")  # the first attempt had made it
+    assert blobs.read("mine") == b"mine"
+
+
+def test_an_identity_that_may_only_add_begins_a_record_that_is_there_already(blobs, proxy):
+    proxy.choose = always("begin", OVERWRITE)
+    with pytest.raises(AppendConflict) as conflict:
+        blobs.append("log", b"two\n", 0)
+    assert conflict.value.length == 4
+
+
+def test_a_record_that_may_not_be_begun_is_no_conflict(blobs, proxy):
+    begun = refusal(proxy, "begin", 403, "AuthorizationPermissionMismatch", lambda: blobs.append("new", b"one\n", 0))
+    assert begun.startswith("append to 'new' in the container: the service answered 403 AuthorizationPermission")
 
 
 @pytest.mark.parametrize(("status", "code"), [(409, "BlockCountExceedsLimit"), (412, "AppendPositionConditionNotMet")])

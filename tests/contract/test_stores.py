@@ -444,5 +444,5 @@ class TestBlobsWhoseAnswersAreLost:
 
     def test_a_refusal_names_the_role_that_is_missing(self, azurite):
         stranger = AzureNamedKeyCredential("medictest", "bm90IHRoZSBrZXk=")
-        with pytest.raises(StoreUnavailable, match="Give our identity Storage Blob Data Contributor"):
+        with pytest.raises(StoreUnavailable, match="Give our identity the role Endpoint Medic Store"):
             BlobStore(azurite.endpoint, "trail", stranger).read("a")
