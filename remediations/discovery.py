@@ -19,8 +19,13 @@ class NotListed(MedicError):
 
 def workspaces(reads: Reads, subscription: str) -> tuple[str, ...]:
     """Give the resource IDs of a subscription's workspaces; raises NotListed."""
+    return tuple(str(item["id"]) for item in workspaces_listed(reads, subscription))
+
+
+def workspaces_listed(reads: Reads, subscription: str) -> tuple[dict[str, Json], ...]:
+    """Give the workspaces of a subscription as Azure lists them, each with its ID; raises NotListed."""
     path = f"/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices/workspaces"
-    return tuple(str(item.get("id")) for item in _items(reads, path) if item.get("id"))
+    return tuple(item for item in _items(reads, path) if item.get("id"))
 
 
 def failed(reads: Reads, workspace: str, *, source: str, now: datetime) -> Iterator[tuple[Incident, timedelta]]:

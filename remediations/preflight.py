@@ -18,23 +18,26 @@ def lacking(calls: tuple[Call, ...], reads: Reads) -> Reading[tuple[str, ...]]:
     """Give the operations that our identity may not do, each with its scope; none if it may do all of them."""
     missing: list[str] = []
     for scope in sorted({call.scope for call in calls}, key=str.lower):
-        url = f"{scope}/providers/Microsoft.Authorization/permissions?api-version={_API_VERSION}"
-        shown = reads.get_all(url, most=_MOST)
+        shown = given(scope, reads)
         if not isinstance(shown, Found):
             return Unknown(f"what our identity may do on {scope} is {reading_words(shown)}")
         wanted = {call.operation for call in calls if call.scope == scope}
-        missing += [
-            f"{operation} on {scope}"
-            for operation in sorted(wanted)
-            if not any(_permits(one, operation) for one in shown.value)
-        ]
+        missing += [f"{operation} on {scope}" for operation in sorted(wanted) if not permits(shown.value, operation)]
     return Found(tuple(missing)) if missing else Absent()
 
 
-def _permits(permission: Json, operation: str) -> bool:
-    """Tell whether one role's permissions hold an operation: what it excludes, another role may still give."""
-    fields = codec.mapping(permission)
-    return _matches(fields.get("actions"), operation) and not _matches(fields.get("notActions"), operation)
+def given(scope: str, reads: Reads) -> Reading[tuple[Json, ...]]:
+    """Give the permissions of each role that our identity has on a scope, or above it."""
+    return reads.get_all(
+        f"{scope}/providers/Microsoft.Authorization/permissions?api-version={_API_VERSION}", most=_MOST
+    )
+
+
+def permits(permissions: tuple[Json, ...], operation: str, *, is_data: bool = False) -> bool:
+    """Tell whether some role gives an operation: what one role excludes, another may still give."""
+    kind, excluded = ("dataActions", "notDataActions") if is_data else ("actions", "notActions")
+    roles = (codec.mapping(permission) for permission in permissions)
+    return any(_matches(role.get(kind), operation) and not _matches(role.get(excluded), operation) for role in roles)
 
 
 def _matches(globs: Json, operation: str) -> bool:

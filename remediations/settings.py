@@ -21,6 +21,10 @@ _SECRETS = frozenset(
     {"MEDIC_APPROVAL_KEYS", "MEDIC_ANCHOR_KEY", "MEDIC_ARM_TOKEN", "MEDIC_TEAMS_URL", "MEDIC_WEBHOOK_URL"}
 )
 _VISIBLE = re.compile(r"[!-~]+")  # what may stand in the request of a URL
+_REFERENCE = "@microsoft.keyvault("
+_REFERRED = re.compile(
+    r"@Microsoft\.KeyVault\(VaultName=(?P<vault>[\w-]+);SecretName=(?P<secret>[\w-]+)\)", re.IGNORECASE
+)
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 DESCRIPTIONS: dict[str, str] = {
@@ -105,6 +109,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 def load(environment: Mapping[str, str]) -> Settings:
     """Give the settings in an environment; raises SettingsError."""
     _refuse_unknown(environment)
+    _refuse_unresolved(environment)
     is_azure = bool(environment.get("WEBSITE_INSTANCE_ID") or environment.get("WEBSITE_SITE_NAME"))
     arm_url = _url(environment, "MEDIC_ARM_URL", "https://management.azure.com").rstrip("/")
     keys = _keys(environment)
@@ -171,6 +176,20 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
             shown = "(hidden)" if not near or near[0] in _SECRETS else environment[name]
             fix = f"Did you mean {near[0]}?" if near else "Remove it; README.md lists the settings."
             raise SettingsError(name, shown, "no such setting", fix)
+
+
+def _refuse_unresolved(environment: Mapping[str, str]) -> None:
+    """Refuse a reference to Key Vault that the platform left as it is: it could not read the secret."""
+    for name in DESCRIPTIONS:
+        text = environment.get(name, "")
+        if text.lower().startswith(_REFERENCE):
+            named = _REFERRED.fullmatch(text)
+            vault, secret = (named["vault"], named["secret"]) if named else ("<vault>", "<secret>")
+            fix = (
+                f"Let the secret exist (az keyvault secret set --vault-name {vault} --name {secret} --file FILE), give "
+                "the app's identity Key Vault Secrets User on the vault, and restart the app."
+            )
+            raise SettingsError(name, text[:200], "Azure could not read the secret that it refers to", fix)
 
 
 def _mode(environment: Mapping[str, str]) -> Mode:

@@ -27,6 +27,31 @@ def test_an_empty_setting_is_none():
     assert load(dict.fromkeys(DESCRIPTIONS, "")) == Settings()
 
 
+@pytest.mark.parametrize("setting", list(DESCRIPTIONS))
+def test_a_secret_that_azure_could_not_read_is_told_with_what_to_do(setting):
+    reference = "@Microsoft.KeyVault(VaultName=kv-medic;SecretName=medic-teams-url)"
+    with pytest.raises(SettingsError) as refused:
+        load({**AZURE, setting: reference})
+    assert str(refused.value) == (
+        f"{setting} is {reference!r}: Azure could not read the secret that it refers to. Let the secret exist "
+        "(az keyvault secret set --vault-name kv-medic --name medic-teams-url --file FILE), give the app's identity "
+        "Key Vault Secrets User on the vault, and restart the app."
+    )
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "@Microsoft.KeyVault(SecretUri=https://kv-medic.vault.azure.net/secrets/x)",
+        "@microsoft.keyvault(",
+        "@Microsoft.KeyVault(VaultName=a",
+    ],
+)
+def test_a_reference_of_any_form_is_refused(reference):
+    with pytest.raises(SettingsError, match="--vault-name <vault> --name <secret>"):
+        load({"MEDIC_WEBHOOK_URL": reference})
+
+
 def test_other_programs_variables_are_not_ours():
     assert load({"PATH": "/bin", "MEDIC_TASK_HUB": "x", "MEDIC_RESEARCH": "/r", "MEDICAL_MODE": "auto"}) == Settings()
 
