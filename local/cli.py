@@ -635,10 +635,11 @@ def policy_schema() -> None:
 
 @app.command(rich_help_panel=_SETUP)
 def doctor(*, as_json: AsJson = False) -> None:
-    """Look whether settings, policy, store, Azure, keys and channels can be used. Exit 1 if one cannot."""
-    from local.commands import setup
+    """Look whether settings, policy, store, Azure, our rights, the app, keys and channels can be used; tell the command
+    that helps where one cannot, and exit 1. Nothing is written or posted."""
+    from local.commands import doctor as commands
 
-    raise typer.Exit(setup.doctor(as_json=as_json))
+    raise typer.Exit(commands.doctor(as_json=as_json))
 
 
 app.add_typer(audit, name="audit", rich_help_panel=_TRAIL)

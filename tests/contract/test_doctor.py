@@ -1,0 +1,254 @@
+"""``medic doctor`` against the simulated Resource Manager, over HTTP: our rights, and no write."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from local.arm import Server, World, serve_in_thread
+from local.cli import app
+from remediations import rights
+from tests.commands import settle
+
+SUBSCRIPTION = "00000000-1111-2222-3333-444444444444"
+TOP = f"/subscriptions/{SUBSCRIPTION}"
+ML = "Microsoft.MachineLearningServices"
+POLICY = {
+    "actions": {
+        "retry": {"mode": "auto"},
+        "sync-keys": {"mode": "auto"},
+        "grant-roles": {"mode": "ask"},
+        "delete-idle": {"mode": "ask"},
+        "undo-delete": {"mode": "ask"},
+        "undo-grant": {"mode": "ask"},
+    },
+    "subscriptions": [SUBSCRIPTION],
+}
+ASKED = "a person is asked before a right to pull is granted"
+SEE = "see which requests come, and how they are answered"
+READER = (
+    "az role assignment create --assignee cccccccc-0000-4000-8000-000000000001 --role "
+    '"$(az role definition list --custom-role-only true --query '
+    '"[?starts_with(roleName, \'Endpoint Medic Reader\')].name | [0]" -o tsv)" '
+    f"--scope {TOP}"
+)
+
+
+class Bench:
+    """A served world, and the command with its settings."""
+
+    def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch, folder: Any) -> None:
+        self.server, self.folder, self.monkeypatch = server, folder, monkeypatch
+
+    def medic(self, *arguments: str, rules: dict[str, Any] | None = None, **settings: str):
+        file = self.folder / "policy.yaml"
+        file.write_text(yaml.safe_dump({**POLICY, **(rules or {})}))
+        who = self.server.world.principals["medic"]
+        own = {
+            "MEDIC_MODE": "auto",
+            "MEDIC_POLICY": str(file),
+            "MEDIC_ARM_URL": self.server.url,
+            "MEDIC_ARM_TOKEN": "sim-medic",
+            "MEDIC_APP_URL": "http://127.0.0.1:9",  # where nobody listens
+            "MEDIC_CLIENT_ID": who.appid,
+            "MEDIC_PRINCIPAL_ID": who.oid,
+        }
+        settle(self.monkeypatch, self.folder, **(own | settings))
+        return CliRunner().invoke(app, ["doctor", *arguments])
+
+    def checks(self, name: str, **options: Any) -> list[dict[str, str]]:
+        """The checks of a name, in order."""
+        answer = json.loads(self.medic("--json", **options).stdout)
+        return [check for check in answer["checks"] if check["name"] == name]
+
+
+@pytest.fixture
+def stage(monkeypatch, tmp_path) -> Callable[..., Any]:
+    @contextmanager
+    def staged(**changes: Any) -> Iterator[Bench]:
+        workspaces = [
+            {"name": "mlw-a", "endpoints": [{"name": "credit"}]},
+            {"name": "mlw-b", "resource_group": "rg-other", "endpoints": [{"name": "fraud"}]},
+        ]
+        with serve_in_thread(World.from_dict({"workspaces": workspaces, **changes})) as server:
+            yield Bench(server, monkeypatch, tmp_path)
+
+    return staged
+
+
+def denial(action: str, scope: str = "*") -> dict[str, str]:
+    return {"principal": "medic", "action": action, "scope": scope}
+
+
+def test_all_that_is_needed_is_held(stage):
+    with stage() as bench:
+        result = bench.medic("--json")
+        answer = json.loads(result.stdout)
+        assert (result.exit_code, answer["ok"]) == (0, True)
+        states = [(check["name"], check["state"]) for check in answer["checks"]]
+        assert states == [
+            ("settings", "ok"),
+            ("policy", "ok"),
+            ("store", "ok"),
+            ("azure", "ok"),
+            ("watched", "ok"),
+            *[("rights", "ok")] * 5,
+            ("app", "ok"),
+            ("approvals", "warn"),
+            ("signing", "warn"),
+            ("channels", "ok"),
+        ]
+        said = [check["words"] for check in answer["checks"] if check["name"] in {"watched", "rights"}]
+        assert said == [
+            f"subscription {SUBSCRIPTION}: 2 workspaces",
+            f"Endpoint Medic Reader: 18 of 18 rights held in {SUBSCRIPTION}",
+            f"Endpoint Medic Registry Reader: 1 of 2 rights held in {SUBSCRIPTION}; without the rest, {ASKED}",
+            f"Endpoint Medic Operator: 4 of 4 rights held in {SUBSCRIPTION}",
+            f"Endpoint Medic Granter: 1 of 1 right held in {SUBSCRIPTION}",
+            f"Endpoint Medic Undo: 1 of 1 right held in {SUBSCRIPTION}",
+        ]
+
+
+def test_it_reads_what_the_reader_role_gives_and_writes_nothing(stage):
+    with stage(denied=[denial("*/resynckeys/action")]) as bench:
+        bench.medic()
+        asked = {operation.lower() for who, operation in bench.server.world.asked if who == "medic"}
+        given = {right.operation.lower() for right in rights.RIGHTS if rights.Role.READER in right.roles}
+        # Which subscriptions there are everybody may ask; the simulator knows no such list.
+        assert asked - given == {"get /subscriptions"}
+        assert bench.server.world.ledger == []
+
+
+def test_a_dry_run_needs_no_right_to_write(stage):
+    with stage(denied=[denial("*/write"), denial("*/delete"), denial("*/resynckeys/action")]) as bench:
+        result = bench.medic(MEDIC_MODE="dry-run")
+        assert result.exit_code == 0
+        assert "Endpoint Medic Operator" not in result.stdout
+
+
+def test_a_right_that_is_missing_is_told_with_its_command(stage):
+    with stage(denied=[denial("Microsoft.Insights/*"), denial(f"{ML}/locations/usages/read")]) as bench:
+        check = bench.checks("rights")[0]
+        assert check["state"] == "fail"
+        assert check["words"].splitlines() == [
+            f"Endpoint Medic Reader: 15 of 18 rights held in {SUBSCRIPTION}",
+            "Microsoft.Insights/eventtypes/values/Read is missing on the subscription, to read the Activity Log",
+            f"Microsoft.Insights/Metrics/Read is missing on mlw-a, mlw-b, 2 of 2, to {SEE}",
+            f"{ML}/locations/usages/read is missing on the subscription, to read the quota and what is used of it",
+        ]
+        assert check["fix"] == READER
+
+
+def test_a_right_to_write_that_is_missing_is_told_where(stage):
+    with stage(denied=[denial("*/resynckeys/action", "*/mlw-b*"), denial("*/resynckeys/action", TOP)]) as bench:
+        check = bench.checks("rights")[2]
+        assert check["state"] == "warn"  # on mlw-a it is held: that may be meant
+        assert check["words"].splitlines()[1:] == [
+            f"{ML}/workspaces/resynckeys/action is missing on mlw-b, 1 of 2, to sync a workspace's keys"
+        ]
+        first, command = check["fix"].splitlines()
+        assert first == "Deploy it (azd env set MEDIC_MODE auto, then azd provision), or assign it by hand:"
+        assert command.endswith(f"--scope {TOP}/resourceGroups/rg-other")
+        assert "Endpoint Medic Operator" in command
+
+
+def test_a_role_that_grants_is_never_assigned_by_hand(stage):
+    with stage(denied=[denial("*/roleAssignments/write")]) as bench:
+        check = bench.checks("rights")[3]
+        assert check["state"] == "fail"
+        assert check["fix"].splitlines() == [
+            "List the groups where roles may be granted, and no others:",
+            f"azd env set ENDPOINT_MEDIC_GRANT_SCOPES {TOP}/resourceGroups/rg-ml-prod,{TOP}/resourceGroups/rg-other",
+            "azd provision",
+        ]
+
+
+def test_the_optional_role_may_be_missing(stage):
+    with stage(denied=[denial("*/roleAssignments/delete")]) as bench:
+        check = bench.checks("rights")[4]
+        assert (check["state"], check["fix"]) == ("ok", "")
+        assert check["words"] == (
+            f"Endpoint Medic Undo: 0 of 1 right held in {SUBSCRIPTION}; without the rest, "
+            "every undo of a grant ends as advice, with the command"
+        )
+
+
+def test_rights_that_may_not_be_looked_up_are_told_once(stage):
+    with stage(denied=[denial("*/permissions/read")]) as bench:
+        (check,) = bench.checks("rights")
+        assert check["state"] == "fail"
+        assert check["words"] == (
+            f"Endpoint Medic Reader: what we may do on {TOP} is unknown "
+            "(403: our identity lacks Microsoft.Authorization/permissions/read)"
+        )
+        assert check["fix"].splitlines() == ["Let us read it, or take it out of the policy:", READER]
+
+
+def test_a_busy_azure_is_no_missing_right(stage):
+    busy = {"kind": "throttle", "path": "*/permissions", "retry_after": 60, "times": None}
+    with stage(faults=[busy]) as bench:
+        (check,) = bench.checks("rights")
+        assert (check["state"], check["fix"]) == ("fail", "Try again in a minute.")
+        assert "429: throttled; retry after 60 s" in check["words"]
+
+
+def test_a_subscription_that_may_not_be_read_is_told_with_its_command(stage):
+    with stage(denied=[denial(f"{ML}/workspaces/read")]) as bench:
+        (watched,) = bench.checks("watched")
+        assert watched["state"] == "fail"
+        assert watched["fix"].splitlines()[1] == READER
+        assert bench.checks("rights") == []
+
+
+def test_a_policy_that_watches_nothing_is_told(stage):
+    with stage() as bench:
+        (check,) = bench.checks("policy", rules={"subscriptions": []})
+        assert check["state"] == "warn"
+        assert "none is listed, so the sweep looks at none, and rights cannot be looked up" in check["fix"]
+        assert bench.checks("rights", rules={"subscriptions": []}) == []
+
+
+def test_containers_of_specs_are_asked_for_one_that_is_not_there(stage):
+    with stage() as bench:
+        rules = {"desired_specs": {"containers": [f"{bench.server.url}/blobs/specs"]}}
+        (check,) = bench.checks("specs", rules=rules)
+        assert (check["state"], check["words"]) == ("ok", f"{bench.server.url}/blobs/specs can be read")
+
+
+def test_containers_of_specs_that_refuse_us_are_told_with_the_command(stage):
+    refused = {
+        "kind": "error",
+        "path": "/blobs/*",
+        "status": 403,
+        "code": "AuthorizationPermissionMismatch",
+        "times": None,
+    }
+    with stage(faults=[refused]) as bench:
+        rules = {"desired_specs": {"containers": [f"{bench.server.url}/blobs/specs"]}}
+        (check,) = bench.checks("specs", rules=rules)
+        assert check["state"] == "fail"
+        assert "403: our identity lacks" in check["words"]
+        assert check["fix"].startswith(
+            "az role assignment create --assignee cccccccc-0000-4000-8000-000000000001 "
+            "--role 'Storage Blob Data Reader' --scope "
+        )
+
+
+def test_a_store_that_is_not_there_fails_and_the_rest_is_looked_at(stage, monkeypatch):
+    with stage() as bench:
+        monkeypatch.setenv("AZURITE_ACCOUNTS", "dev:ZGV2")
+        answer = json.loads(bench.medic("--json", MEDIC_STORE=f"{bench.server.url}/nowhere").stdout)
+        states = {check["name"]: check["state"] for check in answer["checks"]}
+        assert (states["store"], states["watched"]) == ("fail", "ok")
+
+
+def test_commands_are_printed_in_one_line_to_be_copied(stage):
+    with stage(denied=[denial("Microsoft.Insights/*")]) as bench:
+        result = bench.medic()
+        assert result.exit_code == 1
+        assert f"    {READER}" in result.stdout.splitlines()
+        assert result.stdout.splitlines()[-1] == "1 failure and 2 warnings."
