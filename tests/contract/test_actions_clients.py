@@ -273,12 +273,12 @@ def test_each_call_goes_through_the_client_that_it_names(bench, tmp_path):
     (tmp_path / "policy.yaml").write_text("actions: {}\n")
     fields = {"mode": Mode.AUTO, "store": str(tmp_path / "s"), "policy": str(tmp_path / "policy.yaml")}
     own = Services(Settings(**fields, arm_url=bench.url, arm_token=TOKEN), clock=lambda: NOON)  # type: ignore[arg-type]
-    deletion = Call(method="PUT", path=f"{WORKSPACE}/x", api_version="2024-10-01")
-    for call in (SYNC, GRANT, deletion):
+    deployed = Call(method="PUT", path=f"{WORKSPACE}/onlineEndpoints/e/deployments/d", api_version="2024-10-01")
+    for call in (SYNC, GRANT, deployed):
         own.writes.send(call, None if call is SYNC else BODY, request_id="medic-1")
     agents = [asked.headers["User-Agent"].split()[0] for asked in bench.asked]
     assert [asked.path for asked in bench.asked] == [
-        f"{call.path}?api-version={call.api_version}" for call in (SYNC, GRANT, deletion)
+        f"{call.path}?api-version={call.api_version}" for call in (SYNC, GRANT, deployed)
     ]
     assert all("endpoint-medic" in agent for agent in agents)
 
