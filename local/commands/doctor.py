@@ -31,14 +31,13 @@ from remediations.adapters import arm
 from remediations.discovery import NotListed, workspaces
 from remediations.errors import MedicError, StoreUnavailable
 from remediations.model import Caller, Mode, Unknown
-from remediations.ports import Store
 from remediations.proof import checkpoint
 from remediations.rights import Right, Role
 from remediations.services import Services
 from remediations.settings import Settings, is_loopback
 
 _PATIENCE = timedelta(seconds=10)
-_PATIENCE_RIGHTS = timedelta(seconds=60)  # up to some forty reads
+_PATIENCE_RIGHTS = timedelta(seconds=60)  # a read for each place
 _CONNECT_S = 5.0
 _NAMED = 3  # places of a missing right
 _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("fail", "red")}
@@ -140,12 +139,11 @@ def _policy(own: Services) -> Check:
 
 def _store(own: Services) -> Check:
     where = own.settings.store
-    stores: tuple[tuple[str, Store], ...] = (("trail", own.trail.store), ("evidence", own.evidence.store))
     try:
-        held_at_all = [next(iter(store.list("")), None) is not None for _, store in stores]
+        held_there = [next(iter(store.list("")), None) for store in (own.trail.store, own.evidence.store)]
     except StoreUnavailable as error:
         return Check(name="store", state="fail", words=str(error), fix=_store_fix(own, error.why))
-    what = "it can be listed" if any(held_at_all) else "it can be listed; nothing is in it"
+    what = "it can be listed" if any(held_there) else "it can be listed; nothing is in it"
     if where.startswith("http"):
         return Check(name="store", state="ok", words=f"{where}: {what}. Writing was not tried")
     folder = Path(where).absolute()
@@ -184,18 +182,20 @@ def _azure(own: Services) -> Check:
     reading = reads.get("/subscriptions?api-version=2022-12-01")
     if isinstance(reading, Unknown):
         raise terminal.AzureUnreadable(own.settings.arm_url, reading.reason)
-    who = reads.identity()
+    return _identified(own.settings.arm_url, reads.identity(), _signed_in(own.settings))
+
+
+def _identified(arm_url: str, who: Caller | None, signed_in: Caller | None) -> Check:
+    """Tell who we are, and whether who is signed in here is somebody else."""
     if who is None:
-        words = f"{own.settings.arm_url} answers; who we are is not known"
+        words = f"{arm_url} answers; who we are is not known"
         fix = "Set MEDIC_CLIENT_ID and MEDIC_PRINCIPAL_ID, or our own writes look like somebody else's."
         return Check(name="azure", state="warn", words=words, fix=fix)
-    words = f"{own.settings.arm_url} answers; we are {_named(who)}"
-    signed_in = _signed_in(own.settings)
     if signed_in is not None and signed_in.oid and who.oid and signed_in.oid.lower() != who.oid.lower():
-        words = f"{own.settings.arm_url} answers; the app is {_named(who)}, and signed in here is {_named(signed_in)}"
+        words = f"{arm_url} answers; the app is {_named(who)}, and signed in here is {_named(signed_in)}"
         fix = "The rights below are those of who is signed in here, not the app's."
         return Check(name="azure", state="warn", words=words, fix=fix)
-    return Check(name="azure", state="ok", words=words)
+    return Check(name="azure", state="ok", words=f"{arm_url} answers; we are {_named(who)}")
 
 
 def _signed_in(settings: Settings) -> Caller | None:
@@ -264,13 +264,13 @@ def _names(lack: held.Lack) -> str:
 def _role_fix(own: Services, subscription: str, found: held.Finding) -> str:
     """Give the commands that give a role. One that grants is never given by hand: its condition belongs to it."""
     if found.role is Role.READER:
-        return _assign(own, found.role, f"/subscriptions/{subscription}")
+        return _assign(own, found.role, shlex.quote(f"/subscriptions/{subscription}"))
     if found.role is Role.GRANTER:
         groups = _groups(place for lack in found.lacks for place in lack.looked)
         fix = f"azd env set ENDPOINT_MEDIC_GRANT_SCOPES {shlex.quote(','.join(groups))}\nazd provision"
         return f"List the groups where roles may be granted, and no others:\n{fix}"
     groups = _groups(place for lack in found.lacks for place in lack.missing)
-    by_hand = "\n".join(_assign(own, found.role, group) for group in groups)
+    by_hand = "\n".join(_assign(own, found.role, shlex.quote(group)) for group in groups)
     deployed = f"azd env set MEDIC_MODE {own.settings.mode}, then azd provision"
     return f"Deploy it ({deployed}), or assign it by hand:\n{by_hand}"
 
@@ -278,7 +278,7 @@ def _role_fix(own: Services, subscription: str, found: held.Finding) -> str:
 def _unread_fix(own: Services, subscription: str, why: str) -> str:
     if not _REFUSED.search(why):
         return "Try again in a minute."
-    assign = _assign(own, Role.READER, f"/subscriptions/{subscription}")
+    assign = _assign(own, Role.READER, shlex.quote(f"/subscriptions/{subscription}"))
     return f"Let us read it, or take it out of the policy:\n{assign}"
 
 
@@ -288,7 +288,10 @@ def _groups(places: Iterable[str]) -> tuple[str, ...]:
 
 
 def _assign(own: Services, role: Role, scope: str) -> str:
-    """Give the command that assigns a role. The name of one of ours ends in that of the deployment: it is looked up."""
+    """Give the command that assigns a role on a scope, which is quoted for a shell.
+
+    The name of one of ours ends in that of the deployment, so it is looked up.
+    """
     who = own.own.oid if own.own is not None and own.own.oid else "<object id of our identity>"
     named = f"'{role}'"
     if role.startswith("Endpoint Medic "):

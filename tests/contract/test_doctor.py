@@ -72,7 +72,7 @@ def stage(monkeypatch, tmp_path) -> Callable[..., Any]:
     def staged(**changes: Any) -> Iterator[Bench]:
         workspaces = [
             {"name": "mlw-a", "endpoints": [{"name": "credit"}]},
-            {"name": "mlw-b", "resource_group": "rg-other", "endpoints": [{"name": "fraud"}]},
+            {"name": "mlw-b", "resource_group": "rg-z(2)", "endpoints": [{"name": "fraud"}]},
         ]
         with serve_in_thread(World.from_dict({"workspaces": workspaces, **changes})) as server:
             yield Bench(server, monkeypatch, tmp_path)
@@ -152,7 +152,7 @@ def test_a_right_to_write_that_is_missing_is_told_where(stage):
         ]
         first, command = check["fix"].splitlines()
         assert first == "Deploy it (azd env set MEDIC_MODE auto, then azd provision), or assign it by hand:"
-        assert command.endswith(f"--scope {TOP}/resourceGroups/rg-other")
+        assert command.endswith(f"--scope '{TOP}/resourceGroups/rg-z(2)'")
         assert "Endpoint Medic Operator" in command
 
 
@@ -162,7 +162,7 @@ def test_a_role_that_grants_is_never_assigned_by_hand(stage):
         assert check["state"] == "fail"
         assert check["fix"].splitlines() == [
             "List the groups where roles may be granted, and no others:",
-            f"azd env set ENDPOINT_MEDIC_GRANT_SCOPES {TOP}/resourceGroups/rg-ml-prod,{TOP}/resourceGroups/rg-other",
+            f"azd env set ENDPOINT_MEDIC_GRANT_SCOPES '{TOP}/resourceGroups/rg-ml-prod,{TOP}/resourceGroups/rg-z(2)'",
             "azd provision",
         ]
 

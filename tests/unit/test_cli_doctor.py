@@ -1,5 +1,6 @@
 """``medic doctor``: what it says of what was set up, and the command that helps."""
 
+import base64
 import json
 import socket
 import ssl
@@ -15,13 +16,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from local.cli import app
 from local.commands import held
-from local.commands.doctor import Check, _app, _bounded, _channel, _store_fix
+from local.commands.doctor import Check, _app, _bounded, _channel, _identified, _signed_in, _store_fix
 from remediations import policy
-from remediations.model import Absent, Found, Mode, Unknown
+from remediations.model import Absent, Caller, Found, Mode, Unknown
 from remediations.proof import checkpoint
 from remediations.rights import Role
 from remediations.services import Services
@@ -191,6 +193,39 @@ def test_a_check_that_hangs_is_given_up() -> None:
 def test_a_store_in_azure_is_told_with_the_commands_that_help(why, commands) -> None:
     settings = Settings(store="https://strecords.blob.core.windows.net", client_id="a", principal_id="b")
     assert _store_fix(Services(settings), why).splitlines() == commands
+
+
+# ----------------------------------------------------------------------------------------------- who we are
+
+
+def token_of(**claims: str) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"header.{payload}.signature"
+
+
+def test_who_is_signed_in_is_told_by_the_token_and_not_by_the_settings() -> None:
+    token = token_of(oid="person", appid="az", tid="t")
+    settings = Settings(arm_url="http://127.0.0.1:9", arm_token=token, client_id="app", principal_id="ours")
+    assert _signed_in(settings) == Caller(oid="person", appid="az", tid="t")
+    assert _signed_in(replace(settings, arm_token="sim-medic")) is None
+
+
+@pytest.mark.parametrize(
+    ("signed_in", "state", "words"),
+    [
+        pytest.param(None, "ok", "a answers; we are oid ours, appid app", id="a token that does not tell"),
+        pytest.param(Caller(oid="OURS"), "ok", "a answers; we are oid ours, appid app", id="we ourselves"),
+        pytest.param(
+            Caller(oid="person"),
+            "warn",
+            "a answers; the app is oid ours, appid app, and signed in here is oid person",
+            id="a person",
+        ),
+    ],
+)
+def test_rights_of_whoever_is_signed_in_are_not_taken_for_the_apps(signed_in, state, words) -> None:
+    check = _identified("a", Caller(oid="ours", appid="app"), signed_in)
+    assert (check.state, check.words) == (state, words)
 
 
 # --------------------------------------------------------------------------------------------------- rights
