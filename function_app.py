@@ -8,8 +8,7 @@ import azure.functions as func
 from functions import logs, triggers
 from remediations import settings
 
-settings.load(os.environ)
-logs.configure()
+logs.configure(in_azure=settings.load(os.environ).is_azure)
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 app.register_functions(triggers.bp)

@@ -5,7 +5,6 @@ who is signed in and whom policy lists: the token of a link selects a question, 
 approver of a question gets one and the same answer, whatever the link is worth.
 """
 
-import asyncio
 import uuid
 from datetime import datetime
 from typing import Any
@@ -21,6 +20,7 @@ from functions import activities, forms, pages, signin
 from functions.events import ring
 from functions.forms import Refused
 from functions.limits import Limit
+from functions.logs import in_thread
 from functions.recent import Recent
 from remediations import codec, planning, telling
 from remediations.approval import rules, token
@@ -56,10 +56,10 @@ class Form(Struct, frozen=True, kw_only=True):
 
 async def approval(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
     """Show a question to who may answer it, or take their answer."""
-    own = await asyncio.to_thread(services)
+    own = await in_thread(services)
     if req.method != "POST":
-        return await asyncio.to_thread(_show, own, req)
-    reply, answered = await asyncio.to_thread(_take, own, req)
+        return await in_thread(_show, own, req)
+    reply, answered = await in_thread(_take, own, req)
     if answered is not None:
         try:
             await ring(client, answered.incident_id, answered.plan)
@@ -267,7 +267,13 @@ def _decide(own: Services, question: Question, person: Person, form: Form) -> st
     if kept != vote:
         raise Refused(409, f"you {'approved' if kept.approves else 'rejected'} it at {kept.at:%H:%M:%S} UTC")
     final = _completed(own, question, vote)
-    log.info("approval.answered", incident_id=question.incident_id, approves=approves, is_final=final is not None)
+    log.info(
+        "approval.answered",
+        incident_id=question.incident_id,
+        plan=question.plan[:12],
+        approves=approves,
+        is_final=final is not None,
+    )
     if final is None:
         missing = question.quorum - len(rules.approvals(question, own.trail.votes(question.plan)))
         return f"your approval counts; {missing} more {'is' if missing == 1 else 'are'} needed"

@@ -4,7 +4,6 @@ An event is acknowledged only after its incident is scheduled and its record is 
 Event Grid deliver it again, and the second delivery is a duplicate.
 """
 
-import asyncio
 import uuid
 from typing import Any
 
@@ -17,6 +16,7 @@ from durabletask.entities import EntityInstanceId
 from msgspec.structs import replace
 
 from functions import signin
+from functions.logs import in_thread
 from remediations import admission, codec, desk, intake
 from remediations.admission import Admission
 from remediations.model import Disposition, Incident, Json, Reception
@@ -44,7 +44,7 @@ async def take_event(event: func.EventGridEvent | func.CloudEvent, client: df.Du
 
 async def submit(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
     """Take common alerts and CI's CloudEvents over HTTP, and answer both handshakes of Event Grid."""
-    own = await asyncio.to_thread(services)
+    own = await in_thread(services)
     if req.method == "OPTIONS":
         origin = req.headers.get("WebHook-Request-Origin", "")
         headers = {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "120", "Allow": "POST, OPTIONS"}
@@ -77,8 +77,8 @@ async def submit(req: func.HttpRequest, client: df.DurableFunctionsClient) -> fu
 
 async def take(event: Json, client: df.DurableFunctionsClient) -> tuple[Reception, Admission]:
     """Receive one event, start or park its incident, and put how it ended on the trail."""
-    own = await asyncio.to_thread(services)
-    reception, admitted = await asyncio.to_thread(_admit, own, event)
+    own = await in_thread(services)
+    reception, admitted = await in_thread(_admit, own, event)
     if admitted.incident is not None:
         admitted = await start(admitted, admitted.incident, client, own)
     await _finish(own, reception, admitted)
@@ -94,7 +94,7 @@ async def _refuse_strays(own: Services, count: int) -> tuple[Reception, Admissio
 
 
 async def _finish(own: Services, reception: Reception, admitted: Admission) -> None:
-    await asyncio.to_thread(_record, own, reception, admitted)
+    await in_thread(_record, own, reception, admitted)
     level = "error" if admitted.disposition is Disposition.ALARM else "info"
     getattr(log, level)(
         "event.handled",
@@ -122,7 +122,7 @@ async def start(
     for other, plan in admitted.superseded:
         words = f"a newer failure of the same resource: {incident.id}"
         answered = Answered(at=own.clock(), plan=plan, approved=None, words=words)
-        await asyncio.to_thread(own.trail.answer, answered)
+        await in_thread(own.trail.answer, answered)
         await ring(client, other, plan)
     if not await schedule(client, incident.id, order):
         same = await _event_of(client, incident.id) == incident.event_id

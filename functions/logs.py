@@ -1,11 +1,24 @@
-"""structlog in one place: JSON lines in Azure, a console at home."""
+"""structlog in one place: to Application Insights in Azure, to the console at home.
 
+In Azure a line is one record of `logging`, with its level, and with JSON for a message: the worker hands records to the
+host, and the host to Application Insights. The host drops a record that belongs to no invocation, and the worker knows
+only tasks and its own threads. So what is logged in a thread that an asynchronous function began waits for its task:
+see `in_thread`.
+"""
+
+import asyncio
 import logging
-import os
 import sys
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TextIO, cast
 
 import structlog
+
+_LOGGER = logging.getLogger("endpoint_medic")
+_WAITING: ContextVar[list[logging.LogRecord] | None] = ContextVar("waiting_records", default=None)
+# At level INFO they tell of each request: two records for a call to the store, each of them billed.
+_TALKATIVE = ("azure.core", "azure.durable_functions", "azure.identity")
 
 
 class _Stderr:
@@ -18,21 +31,47 @@ class _Stderr:
         sys.stderr.flush()
 
 
-def configure() -> None:
+def configure(*, in_azure: bool) -> None:
     """Set up logging for this process; safe to call twice."""
-    in_azure = bool(os.environ.get("WEBSITE_INSTANCE_ID"))
-    shown = (
-        structlog.processors.JSONRenderer() if in_azure else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
+    if in_azure:
+        _LOGGER.setLevel(logging.INFO)
+        _LOGGER.addFilter(_is_for_now)
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
+    colors = sys.stderr.isatty()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            shown,
+            structlog.processors.JSONRenderer() if in_azure else structlog.dev.ConsoleRenderer(colors=colors),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
+        logger_factory=_forwarder if in_azure else structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
         cache_logger_on_first_use=True,
     )
+
+
+async def in_thread[**P, T](call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a call in a thread; what it logs is told by the task that waits for it, as soon as it is over."""
+    records: list[logging.LogRecord] = []
+    token = _WAITING.set(records)
+    try:
+        return await asyncio.to_thread(call, *args, **kwargs)
+    finally:
+        _WAITING.reset(token)
+        for record in records:
+            _LOGGER.handle(record)
+
+
+def _forwarder(*_: object) -> logging.Logger:
+    return _LOGGER
+
+
+def _is_for_now(record: logging.LogRecord) -> bool:
+    """Tell whether a record can be handed on; one of a thread that a task waits for is kept for that task."""
+    waiting = _WAITING.get()
+    if waiting is not None:
+        waiting.append(record)
+    return waiting is None

@@ -1,6 +1,5 @@
 """Timers: the sweep for what no event told of and what was left unfinished, and the purge of finished histories."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from durabletask.client import OrchestrationStatus
 
 from functions import activities
 from functions.events import order_of, ring, schedule, start
+from functions.logs import in_thread
 from remediations import admission, codec, discovery, execution, telling
 from remediations.approval import rules
 from remediations.approval.notice import Kind
@@ -30,28 +30,28 @@ _FINISHED = [OrchestrationStatus.COMPLETED, OrchestrationStatus.FAILED, Orchestr
 
 async def sweep(client: df.DurableFunctionsClient) -> None:
     """Start what was claimed and not ended, what was acknowledged and not claimed, and what no event told of."""
-    own = await asyncio.to_thread(services)
-    unfinished = await asyncio.to_thread(lambda: list(_unfinished(own)))
+    own = await in_thread(services)
+    unfinished = await in_thread(lambda: list(_unfinished(own)))
     restarted = [instance for instance, order in unfinished if await schedule(client, instance, order)]
     closed = await _close_intents(own, client)
-    found = await asyncio.to_thread(lambda: list(_untold(own)))
+    found = await in_thread(lambda: list(_untold(own)))
     started = 0
     for reception, admitted in found:
         if admitted.incident is not None:
             done = await start(admitted, admitted.incident, client, own)
             started += done.disposition is Disposition.INCIDENT
-            await asyncio.to_thread(_record, own, reception, done)
-    unheard = await asyncio.to_thread(lambda: list(_unheard(own)))
+            await in_thread(_record, own, reception, done)
+    unheard = await in_thread(lambda: list(_unheard(own)))
     for incident_id, plan in unheard:
         await ring(client, incident_id, plan)
-    untold = await asyncio.to_thread(lambda: list(_untold_ends(own)))
+    untold = await in_thread(lambda: list(_untold_ends(own)))
     told = [key for key, order in untold if await schedule(client, key, order, name="notify")]
     log.info("sweep.done", restarted=len(restarted), closed=closed, started=started, told=len(told), rung=len(unheard))
 
 
 async def purge(client: df.DurableFunctionsClient) -> None:
     """Forget the histories of what finished 30 days ago: they hold texts. The trail stays."""
-    own = await asyncio.to_thread(services)
+    own = await in_thread(services)
     until = own.clock() - _KEEP_HISTORIES
     purged = await client.purge_orchestrations_by(created_time_to=until, runtime_status=_FINISHED)
     log.info("histories.purged", count=purged.deleted_instance_count)
@@ -168,12 +168,12 @@ def _untold_ends(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:
 async def _close_intents(own: Services, client: df.DurableFunctionsClient) -> int:
     """Close what ended incidents left open; give how many. Who has to look is told before: a sweep that dies in
     between finds the intent open, and tells again."""
-    found = await asyncio.to_thread(activities.left_open)
+    found = await in_thread(activities.left_open)
     for intent, outcome in found:
-        order = await asyncio.to_thread(_unclear, own, intent, outcome)
+        order = await in_thread(_unclear, own, intent, outcome)
         if order is not None:
             await schedule(client, f"tell-{order['key']}", order, name="notify")
-        await asyncio.to_thread(activities.close_intent, intent, outcome)
+        await in_thread(activities.close_intent, intent, outcome)
     return len(found)
 
 

@@ -5,7 +5,6 @@ approve the undo may, and then somebody else has to. It begins an incident of it
 is shown here is judged again there, and once more right before the call.
 """
 
-import asyncio
 import uuid
 from datetime import datetime
 
@@ -21,6 +20,7 @@ from functions.activities import Foreseen
 from functions.events import order_of, schedule
 from functions.forms import Fields, Refused
 from functions.limits import Limit
+from functions.logs import in_thread
 from functions.recent import Recent
 from remediations import codec, undoing
 from remediations.actions import undo_delete, undo_grant
@@ -106,10 +106,10 @@ class Begun(Struct, frozen=True, kw_only=True):
 async def undo(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
     """Show what can be undone, or take somebody's wish."""
     try:
-        own = await asyncio.to_thread(services)
+        own = await in_thread(services)
         if req.method != "POST":
-            return await asyncio.to_thread(_show, own, req)
-        reply, begun = await asyncio.to_thread(_take, own, req)
+            return await in_thread(_show, own, req)
+        reply, begun = await in_thread(_take, own, req)
     except MedicError as error:
         log.error("undo.failed", error=str(error))  # noqa: TRY400 - the text says where
         return pages.plain(req, 503, "This cannot be done now", _NOT_NOW)

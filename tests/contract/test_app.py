@@ -114,6 +114,28 @@ def test_the_worker_library_indexes_every_function(indexed):
     assert told["default_indexing"] is False
 
 
+def test_each_line_of_the_log_belongs_to_an_invocation_or_the_host_would_drop_it(tmp_path):
+    broken = f"intake/{datetime.now(UTC):%Y-%m-%d}/0-broken"
+    FolderStore(tmp_path / "trail").create(broken, b"{")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MEDIC_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.contract.logging_worker", str(ROOT)],
+        cwd=ROOT,
+        env={**kept, "MEDIC_STORE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [
+        ["intake.unreadable", "sweep"],  # logged in a thread of the sweep
+        ["sweep.done", "sweep"],
+        ["incident.opened", "i-1"],  # logged in a thread of the worker
+        ["checkpoint.skipped", "i-1"],
+    ]
+
+
 def test_routes_schedules_and_clients_are_as_deployed(indexed):
     bindings = {name: function["bindings"] for name, function in indexed[0]["functions"].items()}
 

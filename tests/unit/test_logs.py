@@ -1,0 +1,192 @@
+"""A line of the log: one record with JSON in Azure, a console at home; no thread loses it."""
+
+import asyncio
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+import structlog
+
+from functions import logs
+from tests.conftest import ROOT
+
+AZURE = {
+    "WEBSITE_SITE_NAME": "func-medic",
+    "MEDIC_TASK_HUB": "medic",
+    "MEDIC_STORE": "https://stmedic.blob.core.windows.net",
+    "MEDIC_APP_URL": "https://func-medic.azurewebsites.net",
+}
+SHOW = """
+import logging, sys
+logging.basicConfig(level=logging.INFO, format="%(name)s|%(levelname)s|%(message)s", stream=sys.stdout)
+import function_app, structlog
+structlog.get_logger().warning("sweep.incomplete", why="a list cannot be read")
+"""
+
+
+class Kept(logging.Handler):
+    """Keeps records, each with the task in which it was handed on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+        self.tasks: list[asyncio.Task | None] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+        try:
+            self.tasks.append(asyncio.current_task())
+        except RuntimeError:  # no event loop in this thread
+            self.tasks.append(None)
+
+    def lines(self) -> list[dict]:
+        return [json.loads(record.getMessage()) for record in self.records]
+
+
+@pytest.fixture
+def kept():
+    """What the worker's handler would get, with the log set up as in Azure."""
+    before = structlog.get_config()
+    ours, quiet = logging.getLogger("endpoint_medic"), [logging.getLogger(name) for name in logs._TALKATIVE]
+    levels = [(one, one.level) for one in (ours, *quiet)]
+    logs.configure(in_azure=True)
+    logs.configure(in_azure=True)  # a second time does no harm
+    structlog.configure(cache_logger_on_first_use=False)
+    handler = Kept()
+    logging.getLogger().addHandler(handler)
+    yield handler
+    logging.getLogger().removeHandler(handler)
+    for one, level in levels:
+        one.setLevel(level)
+    structlog.configure(**before)
+
+
+@pytest.mark.parametrize(("level", "number"), [("info", 20), ("warning", 30), ("error", 40), ("critical", 50)], ids=str)
+def test_in_azure_a_line_is_one_record_of_its_level_with_json_for_a_message(kept, level, number):
+    with structlog.contextvars.bound_contextvars(incident_id="inc-1"):
+        getattr(structlog.get_logger(), level)("incident.ended", end="repaired", share="100%", effects=2)
+    (record,), (line,) = kept.records, kept.lines()
+    assert (record.name, record.levelno) == ("endpoint_medic", number)
+    assert record.getMessage().startswith('{"')
+    assert {key: line[key] for key in line if key != "timestamp"} == {
+        "event": "incident.ended",
+        "level": level,
+        "incident_id": "inc-1",
+        "end": "repaired",
+        "share": "100%",
+        "effects": 2,
+    }
+
+
+def test_an_exception_is_part_of_the_line_as_text(kept):
+    def read() -> None:
+        raise ValueError("no such\nthing")
+
+    try:
+        read()
+    except ValueError:
+        structlog.get_logger().exception("page.failed")
+    (record,), (line,) = kept.records, kept.lines()
+    assert (record.levelname, record.exc_info) == ("ERROR", None)
+    assert "\n" not in record.getMessage()
+    assert line["exception"].splitlines()[0] == "Traceback (most recent call last):"
+    assert line["exception"].endswith("ValueError: no such\nthing")
+
+
+def test_what_is_below_info_is_left_out(kept):
+    structlog.get_logger().debug("poll.made")
+    assert kept.records == []
+
+
+def test_what_a_thread_logs_is_handed_on_by_the_task_that_waits_for_it(kept):
+    log = structlog.get_logger()
+
+    def read(number: int) -> int:
+        log.warning("sweep.incomplete", number=number)
+        return number + 1
+
+    async def sweep() -> asyncio.Task | None:
+        assert await logs.in_thread(read, 1) == 2
+        log.info("sweep.done")
+        assert await logs.in_thread(read, number=2) == 3
+        return asyncio.current_task()
+
+    task = asyncio.run(sweep())
+    assert task is not None
+    assert [(line["event"], line.get("number")) for line in kept.lines()] == [
+        ("sweep.incomplete", 1),
+        ("sweep.done", None),
+        ("sweep.incomplete", 2),
+    ]
+    assert kept.tasks == [task] * 3
+
+
+def test_what_a_thread_logged_before_it_failed_is_not_lost(kept):
+    def read() -> None:
+        structlog.get_logger().error("incident.unreadable")
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        asyncio.run(logs.in_thread(read))
+    assert [line["event"] for line in kept.lines()] == ["incident.unreadable"]
+
+
+def test_threads_of_tasks_at_the_same_time_do_not_mix_their_lines(kept):
+    async def both() -> list[asyncio.Task]:
+        tasks = [asyncio.create_task(logs.in_thread(structlog.get_logger().info, f"one.{name}")) for name in "ab"]
+        await asyncio.gather(*tasks)
+        return tasks
+
+    tasks = asyncio.run(both())
+    told = {line["event"]: task for line, task in zip(kept.lines(), kept.tasks, strict=True)}
+    assert told == {"one.a": tasks[0], "one.b": tasks[1]}
+
+
+def test_no_function_starts_a_thread_that_would_lose_its_lines():
+    others = [path for path in (ROOT / "functions").rglob("*.py") if path.name != "logs.py"]
+    assert [path.name for path in others if "to_thread" in path.read_text()] == []
+
+
+def test_the_store_s_client_does_not_tell_of_each_of_its_requests(kept, azurite):
+    from azure.storage.blob import ContainerClient
+
+    with ContainerClient(azurite.endpoint, "talk", credential=azurite.credential) as container:
+        container.create_container()
+        container.upload_blob("one", b"1").close()
+    assert kept.records == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "stdout", "stderr"),
+    [
+        pytest.param(AZURE, '"event": "sweep.incomplete"', "", id="in Azure"),
+        pytest.param({}, "", "[warning  ] sweep.incomplete", id="at home"),
+    ],
+)
+def test_the_app_logs_to_the_worker_in_azure_and_to_the_console_at_home(tmp_path, variables, stdout, stderr):
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "MEDIC_STORE": str(tmp_path), **variables},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    for said, wanted in ((done.stdout, stdout), (done.stderr, stderr)):
+        ours = [line for line in said.splitlines() if "sweep.incomplete" in line]
+        assert len(ours) == bool(wanted)
+        assert wanted in said
+    if stdout:
+        name, level, message = next(line for line in done.stdout.splitlines() if "sweep." in line).split("|", 2)
+        assert (name, level, json.loads(message)["why"]) == ("endpoint_medic", "WARNING", "a list cannot be read")
+
+
+def test_the_host_exports_lines_by_opentelemetry_and_keeps_them_at_level_information():
+    host = json.loads((ROOT / "host.json").read_text("utf-8"))
+    assert host["telemetryMode"] == "OpenTelemetry"
+    assert host["logging"]["logLevel"]["Function"] == "Information"
+    assert "applicationInsights" not in host["logging"]  # it would have no effect
