@@ -119,6 +119,7 @@ def collect(step: Order) -> Order:
         if settled:
             own.journal.collected(evidence, digest, polls + 1)
             log.info("evidence.collected", polls=polls + 1, complete=not is_last)
+            _tell_missing(evidence.missing_permissions, "reading")
         wait = enrichment.next_poll(polls + 1) / step["scale"]
     return {**step, "evidence": digest, "settled": settled, "wait_s": wait.total_seconds()}
 
@@ -132,7 +133,7 @@ def judge(step: Order) -> Order:
         diagnosis = classify(evidence, CAUSES, evidence_digest=step["evidence"])
         journal = own.journal
         journal.diagnosed(diagnosis)
-        log.info("diagnosis.made", cause=diagnosis.cause_id, level=str(diagnosis.level))
+        log.info("diagnosis.made", cause=diagnosis.cause_id, evidence_level=str(diagnosis.level))
         plan = planning.propose(diagnosis, evidence, ACTIONS, own.policy, try_number=step["try"])
         journal.planned(plan, declined=_declined(own, plan, step["try"]))
         judged = {**step, "cause": diagnosis.cause_id, "action": diagnosis.action}
@@ -145,6 +146,14 @@ def judge(step: Order) -> Order:
         if decision.verdict is Verdict.ASK:  # nobody is to approve what cannot be done
             seen = replace(seen, preflight=preflight.lacking(plan.calls, own.reads()))
             decision = _decide(own, plan, seen)
+            _tell_missing(seen.preflight.value if isinstance(seen.preflight, Found) else (), "before asking")
+        if guards.is_tripped(plan, seen):
+            log.warning(
+                "breaker.tripped",
+                action=plan.action,
+                subscription=incident.resource.subscription,
+                failures=seen.permission.breaker_failures,
+            )
         kept = own.evidence.put(decision)
         journal.decided(decision, when="deciding", kept=kept)
         log.info("plan.decided", action=plan.action, verdict=str(decision.verdict), plan=plan.digest[:12])
@@ -259,6 +268,9 @@ def execute(step: Order) -> Order:
             status=str(outcome.status),
             words=outcome.words,
         )
+        if outcome.status is Status.FORBIDDEN:
+            call = plan.calls[number]
+            _tell_missing((f"{call.operation} on {call.scope}",), "calling")
         return _after(own, step, plan, outcome)
 
 
@@ -479,7 +491,17 @@ def finish(step: Order) -> Order:
             )
         )
         tell = log.warning if end.is_escalated else log.info
-        tell("incident.ended", end=str(end), words=words, escalated=end.is_escalated)
+        tell(
+            "incident.ended",
+            end=str(end),
+            words="" if end is End.REJECTED else words,  # what somebody wrote stays on the trail
+            escalated=end.is_escalated,
+            cause=step.get("cause"),
+            action=step.get("action"),
+            mode=str(own.settings.mode),
+            effects=effects,
+            took_s=int(age.total_seconds()),
+        )
         if incident.scoring is not None and end is End.ADVISED:
             log.info(
                 "incident.advised",
@@ -497,19 +519,24 @@ def tell(order: Order) -> Order:
     told = {*order["told"], *telling.done(own, order)}
     if message is None:
         return {**order, "over": True}
-    wait_s = 0.0
+    wait_s, is_last = 0.0, order["attempt"] + 1 >= _MOST_TELLS
     for channel in own.notifiers:
         if channel.name in told:
             continue
         delivery = channel.tell(message)
         own.journal.told(message, channel.name, delivery, attempt=order["attempt"])
-        log.info("message.told", channel=channel.name, kind=message.kind, taken=delivery.taken, words=delivery.words)
+        with bound_contextvars(incident_id=message.incident_id):
+            log.info(
+                "message.told", channel=channel.name, kind=message.kind, taken=delivery.taken, words=delivery.words
+            )
+            if delivery.taken is None or (delivery.taken is False and is_last):
+                log.error("message.untold", channel=channel.name, kind=message.kind, words=delivery.words)
         if delivery.taken is False:
             asked = delivery.retry_after or timedelta()
             wait_s = max(wait_s, asked.total_seconds(), _TELL_AGAIN_S * 2.0 ** order["attempt"] / order["scale"])
         else:
             told.add(channel.name)
-    is_over = wait_s == 0 or order["attempt"] + 1 >= _MOST_TELLS
+    is_over = wait_s == 0 or is_last
     return {
         **order,
         "told": sorted(told),
@@ -525,6 +552,11 @@ def tell(order: Order) -> Order:
 def _bound(incident: Incident) -> AbstractContextManager[None]:
     """Bind what every line of an activity's log carries."""
     return bound_contextvars(incident_id=incident.id, correlation_id=incident.correlation_id)
+
+
+def _tell_missing(permissions: tuple[str, ...], seen: str) -> None:
+    if permissions:
+        log.warning("permissions.missing", permissions=permissions, seen=seen)
 
 
 def _incident(order: Order) -> Incident:

@@ -18,13 +18,14 @@ from remediations.audit import asked_about
 from remediations.model import Disposition, Incident, Json, Outcome, Reception, Status
 from remediations.proof import anchoring
 from remediations.services import Services, services
-from remediations.trail import Intake, Intent, Question
+from remediations.trail import Intake, Intent, Opened, Question
 
 log = structlog.get_logger()
 
 _KEEP_HISTORIES = timedelta(days=30)
 _TOLD_WITHIN, _TELLS_ITSELF = timedelta(hours=6), timedelta(minutes=5)
 _INTAKE_GRACE = timedelta(minutes=5)
+_LAST_CALL = timedelta(hours=3)  # one that was sent right before the ceiling is followed for two hours and some minutes
 _FINISHED = [OrchestrationStatus.COMPLETED, OrchestrationStatus.FAILED, OrchestrationStatus.TERMINATED]
 
 
@@ -88,8 +89,25 @@ def _unfinished(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:
 def _claimed(own: Services, incident_id: str) -> Iterator[tuple[str, dict[str, Json]]]:
     opened = own.trail.opened(incident_id)
     if opened is not None:
+        _tell_if_stuck(opened, own.policy.longest_ceiling, own.clock())
         incident, tries = _resumed(own, opened.incident)
         yield incident_id, {**order_of(incident, own, nonce=opened.nonce), "try": tries + 1}
+
+
+def _tell_if_stuck(opened: Opened, ceiling: timedelta, now: datetime) -> None:
+    if is_stuck(opened.at, ceiling, now):
+        minutes = int((now - opened.at).total_seconds() // 60)
+        log.warning(
+            "incident.stuck",
+            incident_id=opened.incident.id,
+            resource=opened.incident.resource.label,
+            open_minutes=minutes,
+        )
+
+
+def is_stuck(opened_at: datetime, ceiling: timedelta, now: datetime) -> bool:
+    """Tell whether an open incident should long be over: nothing is begun after the longest ceiling of all actions."""
+    return now - opened_at > ceiling + _LAST_CALL
 
 
 def _unclaimed(own: Services, record: Intake, now: datetime) -> Iterator[tuple[str, dict[str, Json]]]:

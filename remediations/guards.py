@@ -56,10 +56,16 @@ def permitted_mode(plan: Plan, situation: Situation) -> tuple[Mode, str]:
         return mode, f"policy says {mode} for {plan.action}"
     if plan.needs_person is not None:
         return Mode.ASK, f"a person decides: {plan.needs_person}"
-    if breaker_is_open(situation):
+    if is_tripped(plan, situation):
         count = situation.permission.breaker_failures
         return Mode.ASK, f"a person decides: the last {count} repairs by {plan.action} did not help"
     return mode, f"policy says {mode} for {plan.action}"
+
+
+def is_tripped(plan: Plan, situation: Situation) -> bool:
+    """Tell whether a person is asked for no other reason than that the action's latest repairs failed."""
+    is_auto = situation.permission.mode is Mode.AUTO and plan.needs_person is None
+    return is_auto and breaker_is_open(situation)
 
 
 def breaker_is_open(situation: Situation) -> bool:

@@ -248,6 +248,13 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict
                 permission = msgspec.structs.replace(permission, **written)
         return permission
 
+    @property
+    def longest_ceiling(self) -> timedelta:
+        """The time from any failure after which no action does anything any more."""
+        ceilings = [action.ceiling for action in self.actions.values()]
+        ceilings += [rule.ceiling for rule in self.rules if rule.ceiling is not None]
+        return max(ceilings, default=ActionPolicy().ceiling)
+
     def all_approvers(self) -> Iterator[Approvers]:
         """Give who may approve anything, anywhere."""
         yield from (action.approvers for action in self.actions.values())
