@@ -12,6 +12,7 @@ setup: ## Install everything, for development
 	@PYTHON="$(PYTHON)" sh scripts/setup.sh venv dev
 	@sh scripts/setup.sh azurite
 	@sh scripts/setup.sh browser
+	@sh scripts/setup.sh kusto
 
 setup-demo: ## Install what the demo needs
 	@PYTHON="$(PYTHON)" sh scripts/setup.sh venv demo

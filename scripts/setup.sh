@@ -1,10 +1,12 @@
 #!/bin/sh
-# Set up what `make` needs, once: scripts/setup.sh venv demo | venv dev | azurite | browser.
+# Set up what `make` needs, once: scripts/setup.sh venv demo | venv dev | azurite | browser | kusto.
 # A stamp holds the checksum of what was installed, so that a second run does nothing.
 set -eu
 cd "$(dirname "$0")/.."
 
 AZURITE=3.35.0
+# What Azure itself reads queries with.
+KUSTO=12.4.1
 # What draws a card, what draws the Markdown in it, and what judges whether a page is accessible.
 BROWSER_PACKAGES="adaptivecards@3.0.6 markdown-it@15.0.3 axe-core@4.14.1"
 
@@ -72,6 +74,17 @@ azurite() {
     echo "$AZURITE" >"$stamp"
 }
 
+kusto() {
+    stamp=.tools/kusto/.stamp
+    [ "$(cat "$stamp" 2>/dev/null)" = "$KUSTO" ] && return
+    command -v npm >/dev/null ||
+        fail "npm is missing: it fetches what the tests of queries need. Install Node.js 20 or newer (apt-get install nodejs npm)."
+    echo "setup: installing @kusto/language-service-next $KUSTO (once)"
+    npm install --prefix .tools/kusto --ignore-scripts --no-audit --no-fund --loglevel=error "@kusto/language-service-next@$KUSTO" ||
+        fail "npm could not install @kusto/language-service-next $KUSTO; its own message is above"
+    echo "$KUSTO" >"$stamp"
+}
+
 find_chromium() {
     command -v chromium || command -v chromium-browser || command -v google-chrome
 }
@@ -105,5 +118,6 @@ case ${1:-} in
 venv) venv "${2:-}" ;;
 azurite) azurite ;;
 browser) browser ;;
-*) fail "usage: scripts/setup.sh venv demo | venv dev | azurite | browser" ;;
+kusto) kusto ;;
+*) fail "usage: scripts/setup.sh venv demo | venv dev | azurite | browser | kusto" ;;
 esac

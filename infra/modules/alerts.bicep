@@ -1,8 +1,8 @@
 // Alerts on what the app logs and on what Event Grid could not deliver. docs/monitoring.md says when each fires;
 // docs/runbook.md has a section for each, by the name that its description gives.
 //
-// Cost: a log alert that is evaluated every 15 minutes or less often is billed at the lowest rate, a metric alert by its
-// time series. None is evaluated more often than that.
+// None is evaluated more often than every 15 minutes: a log alert is billed by how often it is, a metric alert by what it
+// watches.
 
 @description('Region of the rules; that of the Log Analytics workspace.')
 param location string
@@ -23,6 +23,9 @@ param topicIds array
 param alertEmail string = ''
 
 var isMailed = !empty(alertEmail)
+
+// A metric alert stands in the subscription of what it watches: topics elsewhere have none.
+var watchedTopicIds = filter(topicIds, id => startsWith(toLower(id), toLower('${subscription().id}/')))
 
 // Any row of a query is a reason to alert.
 var rules = [
@@ -146,7 +149,7 @@ resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for ru
   }
 }]
 
-resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = [for topicId in topicIds: {
+resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = [for topicId in watchedTopicIds: {
   name: '${prefix}-dead-letters-${last(split(topicId, '/'))}'
   location: 'global'
   tags: tags
@@ -178,7 +181,7 @@ resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = [for topicId
   }
 }]
 
-resource droppedEvents 'Microsoft.Insights/metricAlerts@2018-03-01' = [for topicId in topicIds: {
+resource droppedEvents 'Microsoft.Insights/metricAlerts@2018-03-01' = [for topicId in watchedTopicIds: {
   name: '${prefix}-dropped-events-${last(split(topicId, '/'))}'
   location: 'global'
   tags: tags

@@ -116,10 +116,12 @@ class Theatre:
         scale: float = 100.0,
         backend: Backend | None = None,
         store: str | None = None,
+        app: str = "function_app",
         env: dict[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.store = store
+        self.app = app
         self.output = folder / "worker.log"
         self.policy_file = folder / "policy.yaml"
         self.told: set[str] = set()  # the subscriptions of all stories so far
@@ -137,7 +139,7 @@ class Theatre:
             resources.callback(self.server.close)
             self.server.start()
             log = resources.enter_context(self.output.open("wb"))
-            host = Host(env=self._environment(), timers=False, backend=self._backend, worker_output=log)
+            host = Host(app=self.app, env=self._environment(), timers=False, backend=self._backend, worker_output=log)
             self.host = resources.enter_context(host)
             self.http = resources.enter_context(httpx.Client(base_url=self.host.url, timeout=30))
             self.trail = Trail(FolderStore(self.folder / "trail"))
