@@ -1,0 +1,153 @@
+// The app: Flex Consumption, which scales to zero, with one identity for all that it does and no key in its settings.
+param name string
+param planName string
+param location string
+param tags object
+
+@description('Resource id of the app\'s identity.')
+param identityId string
+param identityClientId string
+param identityPrincipalId string
+
+param storageName string
+
+@description('The container that holds the app\'s package.')
+param packageUrl string
+
+param insightsName string
+param vaultName string
+
+@description('Blob endpoint of the account that holds the records.')
+param store string
+
+@allowed(['off', 'dry-run', 'ask', 'auto'])
+param mode string
+
+@description('Which of the keys in the secret medic-approval-keys signs; empty: the first.')
+param approvalActiveKid string
+
+@description('Whether the secret medic-teams-url is in the vault.')
+param tellTeams bool
+
+@description('Whether the secret medic-webhook-url is in the vault.')
+param tellWebhook bool
+
+@description('Endpoint of the topic for outcomes; empty: none.')
+param outcomeEndpoint string
+
+resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
+  name: insightsName
+}
+
+resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
+  name: planName
+  location: location
+  tags: tags
+  kind: 'functionapp'
+  sku: {
+    name: 'FC1'
+    tier: 'FlexConsumption'
+  }
+  properties: {
+    reserved: true
+  }
+}
+
+// Without `alwaysReady` nothing runs, and nothing is paid, while nothing happens.
+resource app 'Microsoft.Web/sites@2024-11-01' = {
+  name: name
+  location: location
+  tags: union(tags, { 'azd-service-name': 'medic' })
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${identityId}': {}
+    }
+  }
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    keyVaultReferenceIdentity: identityId
+    siteConfig: {
+      ftpsState: 'Disabled'
+      http20Enabled: true
+      minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+      remoteDebuggingEnabled: false
+    }
+    functionAppConfig: {
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: packageUrl
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: identityId
+          }
+        }
+      }
+      runtime: {
+        name: 'python'
+        version: '3.13'
+      }
+      scaleAndConcurrency: {
+        instanceMemoryMB: 2048
+        maximumInstanceCount: 40
+      }
+    }
+  }
+}
+
+resource settings 'Microsoft.Web/sites/config@2024-11-01' = {
+  parent: app
+  name: 'appsettings'
+  properties: {
+    AzureWebJobsStorage__accountName: storageName
+    AzureWebJobsStorage__credential: 'managedidentity'
+    AzureWebJobsStorage__clientId: identityClientId
+    APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
+    APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+    AZURE_CLIENT_ID: identityClientId
+    // Sign-in shows Entra ID a token of the identity where other apps show a secret.
+    OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID: identityClientId
+    MEDIC_TASK_HUB: 'endpointmedic'
+    MEDIC_MODE: mode
+    MEDIC_STORE: store
+    // Empty is as good as absent: the default, which README.md names.
+    MEDIC_POLICY: ''
+    MEDIC_ARM_URL: environment().resourceManager
+    MEDIC_ARM_SCOPE: ''
+    MEDIC_CLIENT_ID: identityClientId
+    MEDIC_PRINCIPAL_ID: identityPrincipalId
+    MEDIC_SEND_SECONDS: '60'
+    MEDIC_APPROVAL_KEYS: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=medic-approval-keys)'
+    MEDIC_APPROVAL_ACTIVE_KID: approvalActiveKid
+    MEDIC_ANCHOR_KEY: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=medic-anchor-key)'
+    MEDIC_TEAMS_URL: tellTeams ? '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=medic-teams-url)' : ''
+    MEDIC_WEBHOOK_URL: tellWebhook ? '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=medic-webhook-url)' : ''
+    MEDIC_OUTCOME_TOPIC: outcomeEndpoint
+    MEDIC_APP_URL: 'https://${app.properties.defaultHostName}'
+  }
+}
+
+// A publishing profile is a password: neither way of using one is open.
+resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+  parent: app
+  name: 'ftp'
+  properties: {
+    allow: false
+  }
+}
+
+resource noScmPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+  parent: app
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+}
+
+output id string = app.id
+output name string = app.name
+output uri string = 'https://${app.properties.defaultHostName}'
