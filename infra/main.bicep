@@ -468,15 +468,38 @@ module workbook 'modules/workbook.bicep' = {
 
 // ---------------------------------------------------------------------------------------- for the hooks, and for you
 
+@description('Resource group of all that belongs to the app.')
 output AZURE_RESOURCE_GROUP string = groupName
+
+@description('The one tenant whose people and programs may sign in.')
 output AZURE_TENANT_ID string = subscription().tenantId
+
+@description('Name of the function app.')
 output SERVICE_MEDIC_NAME string = functionApp.outputs.name
+
+@description('Where people reach it.')
 output SERVICE_MEDIC_URI string = functionApp.outputs.uri
+
+@description('Resource id of the function app, which takes the events.')
 output ENDPOINT_MEDIC_APP_ID string = functionApp.outputs.id
+
+@description('Name of the vault, into which postprovision puts the keys.')
 output ENDPOINT_MEDIC_VAULT string = vault.outputs.name
+
+@description('Object id of the app\'s identity, which the app registration is to trust.')
 output ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID string = identity.outputs.principalId
+
+@description('Client id of the app\'s identity.')
 output ENDPOINT_MEDIC_IDENTITY_CLIENT_ID string = identity.outputs.clientId
+
+@description('Blob endpoint of the records: what `medic audit verify --store` takes.')
 output ENDPOINT_MEDIC_STORE string = records.outputs.blobEndpoint
+
+@description('Resource id of the account that holds the records and the container `deadletters`.')
 output ENDPOINT_MEDIC_RECORDS_ID string = records.outputs.id
+
+@description('Comma-separated ids of the topics to subscribe to failures.')
 output ENDPOINT_MEDIC_SYSTEM_TOPICS string = join(systemTopicIds, ',')
+
+@description('Comma-separated ids of the topics to subscribe to ModelDeployed.')
 output ENDPOINT_MEDIC_WORKSPACE_TOPICS string = join(workspaceTopicIds, ',')

@@ -1,4 +1,5 @@
 // Failures and cancellations of one system topic, to the app. Deployed after the code: Event Grid asks for the function.
+@description('Name of the system topic, in this resource group.')
 param topicName string
 
 @description('Resource id of the function app.')

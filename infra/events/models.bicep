@@ -1,4 +1,5 @@
 // Successful deployments of one workspace's topic, to the app: they corroborate a repair. Deployed after the code.
+@description('Name of the system topic, in this resource group.')
 param topicName string
 
 @description('Resource id of the function app.')

@@ -21,4 +21,5 @@ resource definition 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   }
 }
 
+@description('GUID of the definition.')
 output name string = definition.name

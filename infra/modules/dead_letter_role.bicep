@@ -1,4 +1,5 @@
 // Lets a topic write what the app did not take into the container for dead letters, and nowhere else.
+@description('Name of the account that holds the container.')
 param recordsName string
 
 @description('Object id of the topic\'s identity.')

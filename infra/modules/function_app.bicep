@@ -1,25 +1,41 @@
 // The app: Flex Consumption, which scales to zero, with one identity for all that it does and no key in its settings.
+@description('Name of the app, and the first part of its host name.')
 param name string
+
+@description('Name of the plan.')
 param planName string
+
+@description('Region.')
 param location string
+
+@description('Tags of every resource.')
 param tags object
 
 @description('Resource id of the app\'s identity.')
 param identityId string
+
+@description('Client id of the same identity.')
 param identityClientId string
+
+@description('Object id of the same identity.')
 param identityPrincipalId string
 
+@description('Name of the account that the Functions host and Durable use.')
 param storageName string
 
 @description('The container that holds the app\'s package.')
 param packageUrl string
 
+@description('Name of the Application Insights component.')
 param insightsName string
+
+@description('Name of the vault that holds the secrets.')
 param vaultName string
 
 @description('Blob endpoint of the account that holds the records.')
 param store string
 
+@description('The most that the app may do at all.')
 @allowed(['off', 'dry-run', 'ask', 'auto'])
 param mode string
 
@@ -132,7 +148,7 @@ resource settings 'Microsoft.Web/sites/config@2024-11-01' = {
 }
 
 // A publishing profile is a password: neither way of using one is open.
-resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: app
   name: 'ftp'
   properties: {
@@ -140,7 +156,7 @@ resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2
   }
 }
 
-resource noScmPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+resource noScmPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: app
   name: 'scm'
   properties: {
@@ -148,6 +164,11 @@ resource noScmPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2
   }
 }
 
+@description('Resource id of the app.')
 output id string = app.id
+
+@description('Name of the app.')
 output name string = app.name
+
+@description('Where people reach it.')
 output uri string = 'https://${app.properties.defaultHostName}'

@@ -1,13 +1,20 @@
 // Where the app's log goes: Application Insights on a Log Analytics workspace, written with the app's identity, never with a key.
+@description('Name of the Log Analytics workspace.')
 param workspaceName string
+
+@description('Name of the Application Insights component.')
 param insightsName string
+
+@description('Region.')
 param location string
+
+@description('Tags of every resource.')
 param tags object
 
 @description('Object id of the app\'s identity, which may write telemetry.')
 param principalId string
 
-// Ninety days cost nothing more than thirty for the tables of Application Insights.
+@description('Days that the log is kept. Ninety cost no more than thirty for the tables of Application Insights.')
 @minValue(30)
 @maxValue(730)
 param retentionDays int = 90
@@ -52,6 +59,11 @@ resource writes 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+@description('Resource id of the workspace.')
 output workspaceId string = workspace.id
+
+@description('Resource id of the component.')
 output insightsId string = insights.id
+
+@description('Name of the component, for who needs its connection string.')
 output insightsName string = insights.name

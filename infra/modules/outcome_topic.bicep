@@ -1,6 +1,11 @@
 // A topic of the app's own, for programs that want to know how incidents end: CloudEvents, without keys.
+@description('Name of the topic.')
 param name string
+
+@description('Region.')
 param location string
+
+@description('Tags of every resource.')
 param tags object
 
 @description('Object id of the app\'s identity.')
@@ -29,4 +34,5 @@ resource sends 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+@description('Where the app sends its events.')
 output endpoint string = topic.properties.endpoint

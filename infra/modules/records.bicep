@@ -1,10 +1,16 @@
 // The records: what the app decided and did (trail), what it saw (evidence), and events that nobody took (deadletters).
+@description('Name of the account.')
 @minLength(3)
 @maxLength(24)
 param name string
+
+@description('Region.')
 param location string
+
+@description('Tags of every resource.')
 param tags object
 
+@description('How often, and where, the records are kept.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
 param sku string
 
@@ -17,13 +23,16 @@ param storeRole string
 @description('Whether the immutability policy of the trail was locked: a locked one refuses to be deployed again.')
 param trailLocked bool
 
+@description('Days for which no record of the trail can be changed or deleted.')
 @minValue(1)
 @maxValue(146000)
 param trailDays int = 365
 
+@description('Days after which evidence is deleted.')
 @minValue(1)
 param evidenceDays int = 90
 
+@description('Days after which dead letters are deleted.')
 @minValue(1)
 param deadLetterDays int = 30
 
@@ -165,6 +174,11 @@ resource appendsEvidence 'Microsoft.Authorization/roleAssignments@2022-04-01' = 
   }
 }
 
+@description('Resource id of the account.')
 output id string = account.id
+
+@description('Name of the account.')
 output name string = account.name
+
+@description('Where the app finds its records.')
 output blobEndpoint string = account.properties.primaryEndpoints.blob

@@ -1,8 +1,13 @@
 // What the Functions host and Durable keep for themselves, and the app's package. It may be lost: the records are elsewhere.
+@description('Name of the account.')
 @minLength(3)
 @maxLength(24)
 param name string
+
+@description('Region.')
 param location string
+
+@description('Tags of every resource.')
 param tags object
 
 @description('Object id of the app\'s identity.')
@@ -62,5 +67,8 @@ resource uses 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for role i
   }
 }]
 
+@description('Name of the account.')
 output name string = account.name
+
+@description('The container that holds the app\'s package.')
 output packageUrl string = '${account.properties.primaryEndpoints.blob}${packages.name}'

@@ -1,4 +1,5 @@
 // Sign-in with Entra ID in front of the app, without a secret: a federated credential of the registration trusts the identity.
+@description('Name of the function app.')
 param appName string
 
 @description('Client id of the app registration.')

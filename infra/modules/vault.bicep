@@ -1,8 +1,13 @@
 // The keys that sign approval links and checkpoints, and the secret URLs of channels. Hooks make them; no template sees one.
+@description('Name of the vault.')
 @minLength(3)
 @maxLength(24)
 param name string
+
+@description('Region.')
 param location string
+
+@description('Tags of every resource.')
 param tags object
 
 @description('Object id of the app\'s identity, which reads secrets.')
@@ -11,6 +16,7 @@ param principalId string
 @description('Object id of whoever deploys, who sets secrets; empty: nobody is given that right.')
 param deployerId string
 
+@description('What whoever deploys is.')
 @allowed(['User', 'ServicePrincipal'])
 param deployerType string
 
@@ -54,4 +60,5 @@ resource sets 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(
   }
 }
 
+@description('Name of the vault.')
 output name string = vault.name
