@@ -37,6 +37,7 @@ resource signIn 'Microsoft.Web/sites/config@2024-11-01' = {
           clientId: clientId
           clientSecretSettingName: 'OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID'
         }
+        // No list of applications: `medic` signs in by the Azure CLI, CI by an identity of its own. App roles tell them apart.
         validation: {
           allowedAudiences: [clientId, 'api://${clientId}']
         }
