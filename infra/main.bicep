@@ -480,9 +480,6 @@ output SERVICE_MEDIC_NAME string = functionApp.outputs.name
 @description('Where people reach it.')
 output SERVICE_MEDIC_URI string = functionApp.outputs.uri
 
-@description('Resource id of the function app, which takes the events.')
-output ENDPOINT_MEDIC_APP_ID string = functionApp.outputs.id
-
 @description('Name of the vault, into which postprovision puts the keys.')
 output ENDPOINT_MEDIC_VAULT string = vault.outputs.name
 

@@ -251,7 +251,6 @@ def test_no_output_gives_a_secret_or_what_one_could_be_made_of():
         "AZURE_TENANT_ID",
         "SERVICE_MEDIC_NAME",
         "SERVICE_MEDIC_URI",
-        "ENDPOINT_MEDIC_APP_ID",
         "ENDPOINT_MEDIC_VAULT",
         "ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID",
         "ENDPOINT_MEDIC_IDENTITY_CLIENT_ID",
