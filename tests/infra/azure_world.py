@@ -1,0 +1,173 @@
+"""An Azure for the hooks: a subscription in which nothing stands in the way, and the programs that reach it."""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import az
+import pytest
+
+FAKE = Path(__file__).parent / "fake_azure.py"
+HOME = "00000000-0000-0000-0000-000000000001"
+ELSEWHERE = "00000000-0000-0000-0000-000000000002"
+TENANT = "00000000-0000-0000-0000-000000000009"
+IDENTITY = "00000000-0000-0000-0000-0000000000f1"
+CLIENT_ID = "00000000-0000-4000-8000-0000000000a1"  # of the first application that the fake makes
+VAULT = "kv-medic-abc"
+APP = "func-medic-abc"
+GROUP = f"/subscriptions/{HOME}/resourceGroups/rg-medic-dev"
+RECORDS = f"{GROUP}/providers/Microsoft.Storage/storageAccounts/strecabc"
+TOPIC = f"{GROUP}/providers/Microsoft.EventGrid/systemTopics/evgst-medic-abc"
+NAMESPACES = (
+    "Microsoft.EventGrid",
+    "microsoft.insights",  # as Azure spells it
+    "Microsoft.KeyVault",
+    "Microsoft.ManagedIdentity",
+    "Microsoft.OperationalInsights",
+    "Microsoft.Storage",
+    "Microsoft.Web",
+)
+
+
+def subscription() -> dict[str, Any]:
+    return {
+        "state": "Enabled",
+        "providers": dict.fromkeys(NAMESPACES, "Registered"),
+        "permissions": [{"actions": ["*"], "notActions": []}],
+        "topics": [],
+    }
+
+
+def nothing_in_the_way() -> dict[str, Any]:
+    """Give the world before the first `azd up` of an environment `dev`."""
+    return {
+        "cloud": "AzureCloud",
+        "tenant": TENANT,
+        "signed_in": True,
+        "azd_signed_in": True,
+        "user_type": "user",
+        "subscriptions": {HOME: subscription(), ELSEWHERE: subscription()},
+        "resources": {},
+        "regions": {"westeurope": ["3.12", "3.13"], "northeurope": ["3.13"], "oldregion": ["3.12"]},
+        "deleted_vaults": [],
+        "vaults": {},
+        "graph": {
+            "allowed": "everything",
+            "consents": True,
+            "lag": 0,
+            "lag_after_making": 0,
+            "applications": [],
+            "principals": [],
+            "grants": [],
+        },
+        "site": {},
+        "event_subscriptions": {},
+        "env": {"AZURE_ENV_NAME": "dev", "AZURE_SUBSCRIPTION_ID": HOME, "AZURE_LOCATION": "westeurope"},
+        "faults": [],
+        "files": [],
+        "calls": [],
+        "writes": [],
+    }
+
+
+def provision(world: dict[str, Any]) -> None:
+    """Do what the template does, as far as a hook sees it."""
+    world["vaults"][VAULT] = {"secrets": {}, "deleted": [], "denied": 0}
+    world["site"] = {
+        "functions": [],
+        "polls_before": 0,
+        "references": {"MEDIC_ANCHOR_KEY": "medic-anchor-key", "MEDIC_APPROVAL_KEYS": "medic-approval-keys"},
+        "refreshed": False,
+        "never_resolves": False,
+    }
+    world["env"].update(
+        AZURE_TENANT_ID=TENANT,
+        AZURE_RESOURCE_GROUP="rg-medic-dev",
+        SERVICE_MEDIC_NAME=APP,
+        SERVICE_MEDIC_URI=f"https://{APP}.azurewebsites.net",
+        ENDPOINT_MEDIC_VAULT=VAULT,
+        ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID=IDENTITY,
+        ENDPOINT_MEDIC_STORE="https://strecabc.blob.core.windows.net/",
+        ENDPOINT_MEDIC_RECORDS_ID=RECORDS,
+        ENDPOINT_MEDIC_SYSTEM_TOPICS=TOPIC,
+        ENDPOINT_MEDIC_WORKSPACE_TOPICS="",
+    )
+
+
+def deploy(world: dict[str, Any]) -> None:
+    """Do what `azd deploy` does."""
+    world["site"]["functions"] = ["sweep", "on_deployment_failure"]
+
+
+def project(folder: Path) -> Path:
+    """Give a checkout with as much of the templates as the hooks look at."""
+    infra = folder / "project" / "infra"
+    (infra / "events").mkdir(parents=True)
+    names = ["WATCH", "TOPICS", "MODEL_EVENTS", "GRANT_SCOPES", "UNDO_PRINCIPALS", "SIGN_IN_CLIENT_ID", "ALERT_EMAIL"]
+    names += ["TEAMS=false", "WEBHOOK=false", "OUTCOME_TOPIC=false"]
+    (infra / "main.parameters.json").write_text(json.dumps([f"${{ENDPOINT_MEDIC_{name}}}" for name in names]))
+    outputs = ("VAULT", "IDENTITY_PRINCIPAL_ID", "STORE", "RECORDS_ID", "SYSTEM_TOPICS", "WORKSPACE_TOPICS")
+    (infra / "main.bicep").write_text("".join(f"output ENDPOINT_MEDIC_{name} string = ''\n" for name in outputs))
+    common = "param topicName string\nparam functionAppId string\nparam recordsId string\n"
+    (infra / "events" / "failures.bicep").write_text(f"{common}param subjectBeginsWith string = ''\n")
+    (infra / "events" / "models.bicep").write_text(common)
+    (folder / "project" / "policy.yaml").write_text(f"subscriptions: [{HOME}]\n")
+    return folder / "project"
+
+
+class Machine:
+    """The machine of whoever deploys: `az` and `azd` on its PATH, azd's environment, and a clock that only waits move.
+
+    Attributes:
+        world: What Azure is like; change it between runs.
+        temporary: Where temporary files go.
+        is_run_by_azd: Whether a hook gets the values of azd's environment.
+    """
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self._folder = folder
+        self._monkeypatch = monkeypatch
+        self._capfd = capfd
+        self._file = folder / "azure.json"
+        self._programs = folder / "bin"
+        self._programs.mkdir()
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        for program in ("az", "azd"):
+            path = self._programs / program
+            path.write_text(
+                f"#!{sys.executable} -IS\nimport sys\nsys.path.append({str(FAKE.parent)!r})\n"
+                f"from {FAKE.stem} import main\nsys.exit(main({program!r}, {str(self._file)!r}, sys.argv[1:]))\n"
+            )
+            path.chmod(0o755)
+        self.world = nothing_in_the_way()
+        self.time = 0.0
+        self.is_run_by_azd = True
+
+    def remove(self, program: str) -> None:
+        (self._programs / program).unlink()
+
+    def run(self, hook: ModuleType, *arguments: str) -> tuple[int, str, str]:
+        """Run a hook as azd does; give its exit code, stdout and stderr. Then `world` is what has come of it."""
+        self.world["writes"], self.world["calls"], self.world["files"] = [], [], []
+        self._file.write_text(json.dumps(self.world))
+        with self._monkeypatch.context() as patch:
+            for name in os.environ:
+                if name.startswith(("AZURE_", "MEDIC_", "ENDPOINT_MEDIC_", "SERVICE_")):
+                    patch.delenv(name)
+            given = self.world["env"] if self.is_run_by_azd else {}
+            for name, value in {**given, "PATH": str(self._programs)}.items():
+                patch.setenv(name, value)
+            patch.setattr(tempfile, "tempdir", str(self.temporary))
+            clock = az.Clock(lambda: self.time, self._sleep)
+            code = az.main(hook.__name__, hook.__doc__, hook.run, list(arguments), clock)
+        self.world = json.loads(self._file.read_text())
+        out, err = self._capfd.readouterr()
+        return code, out, err
+
+    def _sleep(self, seconds: float) -> None:
+        self.time += seconds
