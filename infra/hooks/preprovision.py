@@ -1,0 +1,495 @@
+"""Before anything is created: refuse what cannot work, find what stands already, make the app registration.
+
+All that is wrong is told at once, each with the command that puts it right, and nothing is changed until nothing is.
+A second run changes nothing. Followed pages:
+https://learn.microsoft.com/azure/azure-functions/flex-consumption-how-to (regions and runtimes),
+https://learn.microsoft.com/azure/azure-resource-manager/management/resource-providers-and-types,
+https://learn.microsoft.com/azure/event-grid/system-topics (one for each source),
+https://learn.microsoft.com/rest/api/authorization/permissions (what whoever deploys may do),
+https://learn.microsoft.com/azure/key-vault/general/key-vault-recovery (a deleted vault keeps its name).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from az import Cli, CommandFailed, Problem, Refused, listed, main, say
+from postprovision import TOLD, names_of, told_problems
+from registration import NotAllowed, Registration, cloud_of
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = "3.13"
+# Every namespace that infra/ has a resource of; Microsoft.Authorization and Microsoft.Resources are always registered.
+PROVIDERS = (
+    "Microsoft.EventGrid",
+    "Microsoft.Insights",
+    "Microsoft.KeyVault",
+    "Microsoft.ManagedIdentity",
+    "Microsoft.OperationalInsights",
+    "Microsoft.Storage",
+    "Microsoft.Web",
+)
+# What the template does in each subscription that it touches.
+OPERATIONS = (
+    "Microsoft.Authorization/roleAssignments/write",
+    "Microsoft.Authorization/roleDefinitions/write",
+    "Microsoft.Resources/deployments/write",
+)
+# … and where it makes the app, or a topic.
+MAKING = "Microsoft.Resources/subscriptions/resourceGroups/write"
+MODES = ("off", "dry-run", "ask", "auto")
+HOOK_ONLY = ("ENDPOINT_MEDIC_REGISTER_PROVIDERS",)
+SWITCHES = (
+    "ENDPOINT_MEDIC_TEAMS",
+    "ENDPOINT_MEDIC_WEBHOOK",
+    "ENDPOINT_MEDIC_OUTCOME_TOPIC",
+    "ENDPOINT_MEDIC_TRAIL_LOCKED",
+    "ENDPOINT_MEDIC_REGISTER_PROVIDERS",
+)
+
+_GUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_SUBSCRIPTION = rf"/subscriptions/({_GUID})"
+_GROUP = rf"{_SUBSCRIPTION}/(?i:resourceGroups)/[\w().-]{{1,90}}(?<!\.)"
+_WORKSPACE = rf"{_GROUP}/(?i:providers/Microsoft\.MachineLearningServices/workspaces)/[A-Za-z0-9][A-Za-z0-9_-]{{2,32}}"
+_EMPTY_SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the azd environment asks for, once it is well-formed.
+
+    Attributes:
+        watched: Ids of subscriptions and resource groups.
+        workspaces: Location by id of each workspace whose ModelDeployed events are wanted.
+        grantable: Ids of resource groups.
+    """
+
+    environment: str
+    subscription: str
+    location: str
+    watched: tuple[str, ...]
+    workspaces: Mapping[str, str]
+    grantable: tuple[str, ...]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What a system topic is needed for."""
+        return (*self.watched, *self.workspaces)
+
+    @property
+    def topic_subscriptions(self) -> tuple[str, ...]:
+        return _subscriptions(self.sources)
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """Every subscription that the template touches, the app's own first."""
+        others = _subscriptions((*self.sources, *self.grantable))
+        return (self.subscription, *(other for other in others if other != self.subscription))
+
+
+def run(cli: Cli) -> None:
+    """Check, then do."""
+    wanted, problems = read(cli.environ)
+    signed_in = _sign_in_problems(cli)
+    if wanted is None or signed_in:
+        raise Refused(*problems, *signed_in)
+    account, trouble = _account(cli, wanted)
+    if account is None:
+        raise Refused(*problems, *trouble)
+    problems += trouble
+    problems += _region_problems(cli, wanted)
+    unreadable, trouble = _scope_problems(cli, wanted)
+    problems += trouble
+    readable = [one for one in wanted.subscriptions if one == wanted.subscription or one not in unreadable]
+    unregistered, trouble = _providers(cli, wanted, readable)
+    problems += trouble
+    standing, trouble = _standing_topics(cli, wanted, readable)
+    problems += trouble
+    problems += _permission_problems(cli, wanted, readable, standing)
+    problems += _vault_problems(cli, wanted)
+    problems += _secret_problems(cli, wanted)
+    registration, trouble = _registration(cli, wanted, account["environmentName"])
+    problems += trouble
+    if problems:
+        raise Refused(*problems)
+
+    for warning in policy_warnings(ROOT / "policy.yaml", wanted):
+        say(f"Note: {warning}")
+    if registration is not None:
+        registration.ensure()
+        if registration.client_id is not None:
+            cli.keep("ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID", registration.client_id)
+    for namespace, subscription in unregistered:
+        words = f"register {namespace} in {subscription}"
+        call = ("provider", "register", "--namespace", namespace, "--subscription", subscription, "--wait")
+        cli.change(words, *call, "--output", "none", timeout_s=900)
+    if account["user"]["type"] == "servicePrincipal":
+        cli.keep("AZURE_PRINCIPAL_TYPE", "ServicePrincipal")
+    cli.keep("ENDPOINT_MEDIC_TOPICS", ",".join(f"{source}={topic}" for source, topic in standing.items()))
+    say("Nothing stands in the way of provisioning.")
+
+
+# ---------------------------------------------------------------------------------------- the values, read offline
+
+
+def read(environ: Mapping[str, str]) -> tuple[Wanted | None, list[Problem]]:
+    """Give what is wanted, and what is wrong with how it is written; None where that is too much to go on."""
+    problems: list[Problem] = []
+    environment = environ.get("AZURE_ENV_NAME", "")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}(?<!\.)", environment):
+        what = f"AZURE_ENV_NAME is {environment!r}: names of resources take 1 to 32 letters, digits, '-', '_' and '.'"
+        problems.append(Problem(what, "azd env new <name>"))
+    subscription = environ.get("AZURE_SUBSCRIPTION_ID", "")
+    if not re.fullmatch(_GUID, subscription):
+        what = f"AZURE_SUBSCRIPTION_ID is {subscription!r}: not the id of a subscription"
+        problems.append(Problem(what, "azd env set AZURE_SUBSCRIPTION_ID $(az account show --query id --output tsv)"))
+    location = environ.get("AZURE_LOCATION", "")
+    if not re.fullmatch(r"[a-z0-9]+", location):
+        what = f"AZURE_LOCATION is {location!r}: not the short name of a region"
+        fix = "azd env set AZURE_LOCATION <region>     (of: az functionapp list-flexconsumption-locations)"
+        problems.append(Problem(what, fix))
+    broken = bool(problems)
+    problems += _value_problems(environ)
+    problems += unknown_names(environ)
+    own = f"/subscriptions/{subscription}"
+    watched = _ids(environ, "ENDPOINT_MEDIC_WATCH", f"{_GROUP}|{_SUBSCRIPTION}", _EMPTY_SUBSCRIPTION, problems)
+    watched = watched or (own,)
+    problems += _overlaps(watched)
+    workspaces = _workspaces(environ, problems)
+    example = f"{_EMPTY_SUBSCRIPTION}/resourceGroups/<group>"
+    grantable = _ids(environ, "ENDPOINT_MEDIC_GRANT_SCOPES", _GROUP, example, problems)
+    if broken:
+        return None, problems
+    return Wanted(environment, subscription.lower(), location, watched, workspaces, grantable), problems
+
+
+def _value_problems(environ: Mapping[str, str]) -> Iterable[Problem]:
+    mode = environ.get("MEDIC_MODE") or "dry-run"
+    if mode not in MODES:
+        yield Problem(f"MEDIC_MODE is {mode!r}: it is one of {', '.join(MODES)}", "azd env set MEDIC_MODE dry-run")
+    for name in SWITCHES:
+        value = environ.get(name) or "false"
+        if value not in ("true", "false"):
+            yield Problem(f"{name} is {value!r}: it is true or false", f"azd env set {name} false")
+    for principal in listed(environ.get("ENDPOINT_MEDIC_UNDO_PRINCIPALS", "")):
+        if not re.fullmatch(_GUID, principal):
+            what = f"ENDPOINT_MEDIC_UNDO_PRINCIPALS names {principal!r}: not the object id of an identity"
+            yield Problem(what, "az identity show --ids <the identity's id> --query principalId     (gives it)")
+    client_id = environ.get("ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID", "")
+    if client_id and not re.fullmatch(_GUID, client_id):
+        what = f"ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID is {client_id!r}: not the client id of an app registration"
+        yield Problem(what, "azd env set ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID ''     (then one is made)")
+    kid = environ.get("MEDIC_APPROVAL_ACTIVE_KID", "")
+    if not re.fullmatch(r"[\w-]{0,32}", kid):
+        what = f"MEDIC_APPROVAL_ACTIVE_KID is {kid!r}: the id of a key has letters, digits, '-' and '_'"
+        yield Problem(what, "azd env set MEDIC_APPROVAL_ACTIVE_KID k1")
+    email = environ.get("ENDPOINT_MEDIC_ALERT_EMAIL", "")
+    if email and not re.fullmatch(r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;]+", email):
+        what = f"ENDPOINT_MEDIC_ALERT_EMAIL is {email!r}: not one address"
+        yield Problem(what, "azd env set ENDPOINT_MEDIC_ALERT_EMAIL <address>     (a list's, for several people)")
+    if environ.get("AZURE_PRINCIPAL_TYPE") not in (None, "", "User", "ServicePrincipal"):
+        what = f"AZURE_PRINCIPAL_TYPE is {environ['AZURE_PRINCIPAL_TYPE']!r}: it is User or ServicePrincipal"
+        yield Problem(what, "azd env set AZURE_PRINCIPAL_TYPE User")
+
+
+def unknown_names(environ: Mapping[str, str]) -> Iterable[Problem]:
+    """Tell of values that nothing reads: neither the template nor a hook."""
+    read_by_template = re.findall(r"\$\{(\w+)", (ROOT / "infra" / "main.parameters.json").read_text(encoding="utf-8"))
+    given = re.findall(r"^output (\w+)", (ROOT / "infra" / "main.bicep").read_text(encoding="utf-8"), re.MULTILINE)
+    known = {*read_by_template, *given, *HOOK_ONLY}
+    for name in sorted(environ):
+        if name.startswith("ENDPOINT_MEDIC_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            fix = f"azd env set {near[0]} <value>, and then: " if near else ""
+            yield Problem(f"nothing reads {name}", f"{fix}azd env unset {name}     (or remove its line from the .env)")
+
+
+def _ids(environ: Mapping[str, str], name: str, pattern: str, example: str, problems: list[Problem]) -> tuple[str, ...]:
+    """Give the ids in a value; tell of those that are none."""
+    good = []
+    for each in listed(environ.get(name, "")):
+        if re.fullmatch(pattern, each):
+            good.append(each)
+            continue
+        cleaned = re.sub(rf"^(?=/?{_GUID}$)/?", "/subscriptions/", each.rstrip("/"))
+        shown = cleaned if re.fullmatch(pattern, cleaned) else example
+        problems.append(Problem(f"{name} names {each!r}: not an id of this form", f"azd env set {name} {shown}"))
+    return tuple(good)
+
+
+def _overlaps(watched: tuple[str, ...]) -> Iterable[Problem]:
+    for number, one in enumerate(watched):
+        for other in watched[:number]:
+            shorter, longer = sorted((one.lower(), other.lower()), key=len)
+            if f"{longer}/".startswith(f"{shorter}/"):
+                what = f"ENDPOINT_MEDIC_WATCH names {one} and {other}: each event would come twice"
+                yield Problem(what, f"azd env set ENDPOINT_MEDIC_WATCH {min(one, other, key=len)}     (and the others)")
+
+
+def _workspaces(environ: Mapping[str, str], problems: list[Problem]) -> dict[str, str]:
+    """Give the location by id of each workspace whose ModelDeployed events are wanted."""
+    name = "ENDPOINT_MEDIC_MODEL_EVENTS"
+    found: dict[str, str] = {}
+    for each in listed(environ.get(name, "")):
+        location, _, workspace = each.partition("=")
+        if re.fullmatch(r"[a-z0-9]+", location) and re.fullmatch(_WORKSPACE, workspace):
+            found[workspace] = location
+        else:
+            what = f"{name} names {each!r}: not <region>=<id of a workspace>"
+            fix = f"azd env set {name} westeurope=<id>"
+            ids = "az resource list --resource-type Microsoft.MachineLearningServices/workspaces"
+            problems.append(Problem(what, f"{fix}     ({ids} --query [].id)"))
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ what Azure says
+
+
+def _sign_in_problems(cli: Cli) -> list[Problem]:
+    status = cli.azd("auth", "login", "--check-status", "--output", "json")
+    if status.get("status") != "success":
+        return [Problem("azd is not signed in", "azd auth login")]
+    return []
+
+
+def _account(cli: Cli, wanted: Wanted) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """Give how `az` is signed in, proved by a call; None if it is not, or not to this subscription."""
+    tenant = cli.environ.get("AZURE_TENANT_ID", "")
+    login = f"az login --tenant {tenant or '<tenant>'}"
+    try:
+        account: dict[str, Any] = cli.az("account", "show", "--subscription", wanted.subscription)
+        cli.az("rest", "--method", "get", "--url", f"/subscriptions/{wanted.subscription}?api-version=2022-12-01")
+    except CommandFailed as error:
+        what = f"`az` cannot use the subscription {wanted.subscription}: {error.words}"
+        return None, [Problem(what, f"{login}     (that of azd is another)")]
+    problems = []
+    if account["state"] != "Enabled":
+        what = f"the subscription {wanted.subscription} is {account['state']}"
+        problems.append(Problem(what, "azd env set AZURE_SUBSCRIPTION_ID <one that is enabled>"))
+    if tenant and account["tenantId"].lower() != tenant.lower():
+        what = f"`az` is signed in to the tenant {account['tenantId']}, and the azd environment is of {tenant}"
+        problems.append(Problem(what, login))
+    return account, problems
+
+
+def _region_problems(cli: Cli, wanted: Wanted) -> list[Problem]:
+    own = ("--subscription", wanted.subscription)
+    regions = sorted(one["name"] for one in cli.az("functionapp", "list-flexconsumption-locations", *own))
+    if wanted.location not in regions:
+        near = difflib.get_close_matches(wanted.location, regions, n=1)
+        what = f"AZURE_LOCATION is {wanted.location!r}: Flex Consumption is not offered there"
+        fix = f"azd env set AZURE_LOCATION {near[0] if near else '<region>'}     (one of: {', '.join(regions)})"
+        return [Problem(what, fix)]
+    where = ("--location", wanted.location, "--runtime", "python")
+    offered = [one["version"] for one in cli.az("functionapp", "list-flexconsumption-runtimes", *where, *own)]
+    if PYTHON not in offered:
+        what = f"Flex Consumption in {wanted.location} offers Python {', '.join(offered) or 'not at all'}, not {PYTHON}"
+        return [Problem(what, "azd env set AZURE_LOCATION <another region>")]
+    return []
+
+
+def _scope_problems(cli: Cli, wanted: Wanted) -> tuple[frozenset[str], list[Problem]]:
+    """Give the subscriptions of what is named and cannot be read, and tell of it."""
+    named = {
+        "ENDPOINT_MEDIC_WATCH": wanted.watched,
+        "ENDPOINT_MEDIC_MODEL_EVENTS": tuple(wanted.workspaces),
+        "ENDPOINT_MEDIC_GRANT_SCOPES": wanted.grantable,
+    }
+    unreadable = []
+    problems = []
+    for name, scope in ((name, scope) for name, scopes in named.items() for scope in scopes):
+        version = "2024-04-01" if scope in wanted.workspaces else "2022-09-01"
+        try:
+            found = cli.az("rest", "--method", "get", "--url", f"{scope}?api-version={version}")
+        except CommandFailed as error:
+            unreadable.append(scope)
+            what = f"{name} names {scope}, which cannot be read: {error.words}"
+            fix = "Name one that exists, in the tenant that you are signed in to, or have the role Reader on it"
+            problems.append(Problem(what, fix))
+            continue
+        region = wanted.workspaces.get(scope)
+        if region is not None and found["location"] != region:
+            what = f"{name} says that {scope} is in {region}; it is in {found['location']}"
+            problems.append(Problem(what, f"azd env set {name} {found['location']}={scope}"))
+    return frozenset(_subscriptions(unreadable)), problems
+
+
+def _providers(cli: Cli, wanted: Wanted, subscriptions: Iterable[str]) -> tuple[list[tuple[str, str]], list[Problem]]:
+    """Give the resource providers that are to be registered; tell of them unless the hook may do that."""
+    missing: list[tuple[str, str]] = []
+    for subscription in subscriptions:
+        query = ("--query", "[].{namespace:namespace,state:registrationState}")
+        found = cli.az("provider", "list", "--subscription", subscription, *query)
+        states = {one["namespace"].lower(): one["state"] for one in found}
+        needed: tuple[str, ...] = ()
+        if subscription == wanted.subscription:
+            needed = PROVIDERS
+        elif subscription in wanted.topic_subscriptions:
+            needed = ("Microsoft.EventGrid",)
+        missing += [(one, subscription) for one in needed if states.get(one.lower()) != "Registered"]
+    if not missing or cli.environ.get("ENDPOINT_MEDIC_REGISTER_PROVIDERS") == "true":
+        return missing, []
+    let_us = "(azd env set ENDPOINT_MEDIC_REGISTER_PROVIDERS true lets this hook do it)"
+    return missing, [
+        Problem(
+            f"{namespace} is not registered in the subscription {subscription}",
+            f"az provider register --namespace {namespace} --subscription {subscription} --wait     {let_us}",
+        )
+        for namespace, subscription in missing
+    ]
+
+
+def _permission_problems(
+    cli: Cli, wanted: Wanted, subscriptions: Iterable[str], standing: Mapping[str, str]
+) -> Iterable[Problem]:
+    """Tell what whoever is signed in may not do. Conditions of roles are not looked into: Azure may still refuse."""
+    makes = (wanted.subscription, *_subscriptions(source for source in wanted.sources if source not in standing))
+    for subscription in subscriptions:
+        wants = (*OPERATIONS, MAKING) if subscription in makes else OPERATIONS
+        url = f"/subscriptions/{subscription}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
+        answer = cli.az("rest", "--method", "get", "--url", url)
+        lacking = [one for one in wants if not any(_permits(each, one) for each in answer["value"])]
+        if lacking and not answer.get("nextLink"):
+            what = f"you may not do {', '.join(lacking)} in the subscription {subscription}"
+            scope = f"--scope /subscriptions/{subscription}"
+            fix = f"Ask an owner: az role assignment create --assignee <you> --role Owner {scope}"
+            yield Problem(what, f"{fix}     (or Contributor and User Access Administrator)")
+
+
+def _permits(permission: Mapping[str, Any], operation: str) -> bool:
+    """Tell whether one role's permissions hold an operation: what it excludes, another role may still give."""
+
+    def matches(globs: list[str] | None) -> bool:
+        return any(fnmatchcase(operation.lower(), glob.lower()) for glob in globs or ())
+
+    return matches(permission.get("actions")) and not matches(permission.get("notActions"))
+
+
+def _standing_topics(cli: Cli, wanted: Wanted, subscriptions: Iterable[str]) -> tuple[dict[str, str], list[Problem]]:
+    """Give the topic of each source that somebody else has made one for; ours carry the environment's tag."""
+    standing: dict[str, str] = {}
+    problems: list[Problem] = []
+    by_id = {source.lower(): source for source in wanted.sources}
+    for subscription in (one for one in subscriptions if one in wanted.topic_subscriptions):
+        for topic in cli.az("eventgrid", "system-topic", "list", "--subscription", subscription):
+            source = by_id.get((topic.get("source") or "").lower())
+            if source is None or (topic.get("tags") or {}).get("azd-env-name") == wanted.environment:
+                continue
+            standing[source] = topic["id"]
+            kind = (topic.get("identity") or {}).get("type") or "None"
+            if "systemassigned" not in kind.replace(" ", "").lower():
+                what = f"the system topic {topic['id']} of {source} has no identity to write dead letters with"
+                fix = f"az eventgrid system-topic update --ids {topic['id']} --mi-system-assigned"
+                problems.append(Problem(what, fix))
+    return standing, problems
+
+
+def _vault_problems(cli: Cli, wanted: Wanted) -> Iterable[Problem]:
+    """Tell of a deleted vault of this environment, which keeps its name."""
+    own = ("--subscription", wanted.subscription)
+    vault = cli.environ.get("ENDPOINT_MEDIC_VAULT", "")
+    for deleted in cli.az("keyvault", "list-deleted", "--resource-type", "vault", *own):
+        properties = deleted["properties"]
+        tags = properties.get("tags") or {}
+        if deleted["name"] != vault and tags.get("azd-env-name") != wanted.environment:
+            continue
+        if properties["location"].replace(" ", "").lower() != wanted.location:
+            continue  # its name derives from the region too
+        group = properties["vaultId"].split("/")[4]
+        kept = str(properties.get("scheduledPurgeDate") or "it is purged")[:10]
+        what = f"the vault {deleted['name']} of this environment was deleted, and keeps its name till {kept}"
+        where = f"--name {deleted['name']} --location {wanted.location}"
+        fix = (
+            f"az group create --name {group} --location {wanted.location} --tags azd-env-name={wanted.environment}\n"
+            f"   and: az keyvault recover {where}     (with its keys)"
+        )
+        yield Problem(what, fix)
+
+
+def _secret_problems(cli: Cli, wanted: Wanted) -> list[Problem]:
+    """Tell of secrets that are said to be in the vault and are not: the template would make the app wait for them."""
+    asked = {name: secret for name, secret in TOLD.items() if cli.environ.get(name) == "true"}
+    if not asked:
+        return []
+    vault = cli.environ.get("ENDPOINT_MEDIC_VAULT") or _vault_of(cli, wanted)
+    if vault is None:
+        return [
+            Problem(
+                f"{name} is true, and there is no vault yet that could hold the secret {secret}",
+                f"azd env set {name} false     (till the vault is there and holds it)",
+            )
+            for name, secret in asked.items()
+        ]
+    try:
+        ids = cli.az("keyvault", "secret", "list", "--vault-name", vault, "--query", "[].id")
+    except CommandFailed as error:
+        say(
+            f"Note: whether the vault {vault} has {', '.join(asked.values())} is seen after provisioning: {error.words}"
+        )
+        return []
+    return told_problems(cli, vault, names_of(ids))
+
+
+def _vault_of(cli: Cli, wanted: Wanted) -> str | None:
+    """Give the vault of the environment where azd does not know it, as on a machine that is new each time."""
+    found = cli.az("keyvault", "list", "--resource-type", "vault", "--subscription", wanted.subscription)
+    ours = [one["name"] for one in found if (one.get("tags") or {}).get("azd-env-name") == wanted.environment]
+    return ours[0] if len(ours) == 1 else None
+
+
+def _registration(cli: Cli, wanted: Wanted, cloud_name: str) -> tuple[Registration | None, list[Problem]]:
+    """Give the app registration as it stands; None if it is there and not ours to read."""
+    client_id = cli.environ.get("ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID") or None
+    if client_id is not None and not re.fullmatch(_GUID, client_id):
+        return None, []  # told already
+    cloud = cloud_of(cli, cloud_name)
+    registration = Registration(cli, cloud, wanted.environment, wanted.subscription, client_id)
+    try:
+        registration.find()
+    except NotAllowed as error:
+        if client_id is not None:
+            say(f"Note: the app registration {client_id} is taken as it is: {error}.")
+            return None, []
+        fix = "azd env set ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID <client id>     (docs/sign-in.md tells how to make one)"
+        return None, [Problem(f"you may not look for an app registration: {error}", fix)]
+    return registration, registration.problems()
+
+
+# ----------------------------------------------------------------------------------------------------- the policy
+
+
+def policy_warnings(path: Path, wanted: Wanted) -> Iterable[str]:
+    """Tell what the sweep would not see: it goes through the subscriptions that policy.yaml names, and no others.
+
+    A policy without that key takes every event that arrives; one with it ignores events of other subscriptions.
+    """
+    named = policy_subscriptions(path.read_text(encoding="utf-8"))
+    missing = [one for one in _subscriptions(wanted.watched) if one not in named]
+    if missing:
+        where = "policy.yaml names no subscriptions" if not named else "policy.yaml does not name all that is watched"
+        now = ", ".join((*named, *missing))
+        effect = "failures that no event told of are not found" if not named else "events of the others are ignored"
+        yield f"{where}: {effect}. Add this line to it: subscriptions: [{now}]"
+
+
+def policy_subscriptions(text: str) -> tuple[str, ...]:
+    """Give the subscriptions that a policy names, in lower case: there is no YAML reader in the standard library."""
+    found = re.search(r"^subscriptions:[ \t]*(.*(?:\n(?:[ \t]+.*|[ \t]*-.*|[ \t]*#.*)?)*)", text, re.MULTILINE)
+    lines = found[1].split("\n") if found else []
+    return tuple(one.lower() for line in lines for one in re.findall(_GUID, line.split("#")[0]))
+
+
+def _subscriptions(ids: Iterable[str]) -> tuple[str, ...]:
+    """Give the subscriptions that ids are of, each once, in lower case."""
+    return tuple(dict.fromkeys(id_.split("/")[2].lower() for id_ in ids))
+
+
+if __name__ == "__main__":
+    sys.exit(main("preprovision", __doc__, run))
