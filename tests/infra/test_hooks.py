@@ -1,0 +1,228 @@
+"""What the hooks rest on: the Python that is there, commands that exist, and what they share with the templates."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import az
+import postdeploy
+import postprovision
+import preprovision
+import pytest
+import registration
+
+from functions import signin
+from tests.infra.fake_azure import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+HOOKS = sorted((ROOT / "infra" / "hooks").glob("*.py"))
+PAGES = (ROOT / "infra" / "hooks" / "README.md", ROOT / "docs" / "sign-in.md")
+ENTRIES = ("preprovision", "postprovision", "postdeploy")
+BICEP = sorted((ROOT / "infra").rglob("*.bicep"))
+needs_templates = pytest.mark.skipif(not BICEP, reason="this checkout has no templates")
+
+
+# ------------------------------------------------------------------------------------------------ what they run on
+
+
+@pytest.mark.parametrize("path", HOOKS, ids=lambda path: path.stem)
+def test_a_hook_reads_as_python_3_9_and_imports_nothing_that_is_installed(path):
+    tree = ast.parse(path.read_text(), feature_version=(3, 9))
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert imported <= {*sys.stdlib_module_names, *(other.stem for other in HOOKS)}
+
+
+@pytest.mark.parametrize("python", [sys.executable, "/usr/bin/python3"])
+@pytest.mark.parametrize("name", ENTRIES)
+def test_a_hook_tells_what_it_does_with_any_python_that_is_there(python, name):
+    if shutil.which(python) is None:
+        pytest.skip(f"there is no {python}")
+    script = str(ROOT / "infra" / "hooks" / f"{name}.py")
+    done = subprocess.run([python, "-ESB", script, "--help"], capture_output=True, text=True, timeout=60, check=True)
+    assert f"azd hooks run {name}" in done.stdout
+    assert "--dry-run" in done.stdout
+
+
+# ------------------------------------------------------------------------------------------------------- running az
+
+
+def cli(folder: Path, program: str, **environ: str) -> az.Cli:
+    """Give one whose `az` is a program of a test."""
+    for name in ("az", "azd"):
+        (folder / name).write_text(f"#!{sys.executable} -IS\n{program}\n")
+        (folder / name).chmod(0o755)
+    made = az.Cli({"PATH": str(folder), **environ}, az.Clock())
+    made.find_programs()
+    return made
+
+
+@pytest.mark.parametrize("bad", ["a&b", "a|b", "a^b", 'a"b', "%PATH%", "a\nb", "<a", ">a"])
+def test_what_a_windows_shell_would_act_on_is_never_an_argument(tmp_path, bad):
+    with pytest.raises(az.CommandFailed, match="has a character that no argument may have"):
+        cli(tmp_path, "print('{}')").az("rest", "--url", bad)
+
+
+def test_a_command_that_hangs_is_ended(tmp_path):
+    with pytest.raises(az.CommandFailed, match=r"`az provider list --output json` failed: no answer within 0\.5 s"):
+        cli(tmp_path, "import time\ntime.sleep(30)").az("provider", "list", timeout_s=0.5)
+
+
+def test_an_answer_that_is_no_json_is_a_failure(tmp_path):
+    with pytest.raises(az.CommandFailed, match="it answered no JSON: 'Hello"):
+        cli(tmp_path, "print('Hello')").az("account", "show")
+
+
+def test_a_command_cannot_ask_anybody(tmp_path):
+    assert cli(tmp_path, "import json, sys\nprint(json.dumps(sys.stdin.read()))").az("account", "show") == ""
+
+
+def test_a_wait_ends_with_its_answer_or_in_time():
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    patient = az.Cli({}, az.Clock(lambda: now[0], sleep))
+    assert patient.wait("it", lambda: "there" if now[0] >= 20 else None, most_s=60) == "there"
+    assert now == [20.0]
+    with pytest.raises(az.TookTooLong, match="it: not within 1 minutes"):
+        patient.wait("it", lambda: None, most_s=60)
+    assert now == [80.0]
+
+
+def test_a_private_file_is_gone_also_when_something_went_wrong():
+    seen = []
+
+    def fail() -> None:
+        with az.private_file("secret") as path:
+            seen.append((path, oct(Path(path).stat().st_mode & 0o777), Path(path).read_text()))
+            raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011 - ours, two lines above
+        fail()
+    ((path, mode, text),) = seen
+    assert (mode, text, Path(path).exists()) == ("0o600", "secret", False)
+
+
+# ------------------------------------------------------------------------------------------ commands that are told
+
+
+def texts() -> Iterator[str]:
+    """Every piece of text in the hooks, with X for what is filled in; and what is written about them."""
+    yield from (path.read_text() for path in PAGES)
+    for path in HOOKS:
+        tree = ast.parse(path.read_text())
+        filled = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+        parts = {id(part) for node in filled for part in node.values}
+        for one in filled:
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in one.values)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+                yield node.value
+
+
+def told() -> list[str]:
+    """Commands that a person is told to type: up to the remark or the next line."""
+    found = re.findall(r"(?:^|[\s(:`])(az [a-z][^\n`]*?)(?=\)|`|\s{3,}|\n|$)", "\n".join(texts()))
+    return sorted(set(found))
+
+
+def test_each_az_command_that_a_person_is_told_is_one():
+    commands = [line for line in told() if re.match(r"az (?!and )[a-z-]+ ", line)]
+    assert len(commands) >= 15
+    for line in commands:
+        words = re.match(r"az ((?:[a-z][a-z-]*(?= |$) ?)+)", line)
+        assert words is not None, line
+        name = words[1].strip()
+        assert name in COMMANDS, line
+        options = {alias for group in COMMANDS[name] for alias in group.lstrip("!").split()} | {"--query", "--output"}
+        assert set(re.findall(r"(?<=\s)--[a-z-]+", line)) <= options, line
+
+
+def test_each_azd_command_that_a_person_is_told_is_one():
+    verbs = {found for text in texts() for found in re.findall(r"(?:\b|X)azd ((?:auth|env|hooks) [a-z-]+)", text)}
+    assert verbs == {"auth login", "env get-value", "env new", "env set", "env unset", "hooks run"}
+
+
+@pytest.mark.skipif(shutil.which("az") is None, reason="no Azure CLI is installed")
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_the_installed_azure_cli_has_each_command_and_the_options_that_are_used(command):
+    done = subprocess.run(["az", *command.split(), "--help"], capture_output=True, text=True, timeout=120, check=True)
+    used = {option for text in texts() for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)}
+    recorded = {alias for group in COMMANDS[command] for alias in group.lstrip("!").split()}
+    there = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", done.stdout))
+    assert used & recorded <= there
+
+
+# ---------------------------------------------------------------------------------------- what is shared with others
+
+
+def test_the_app_roles_are_those_that_the_app_asks_for():
+    roles = json.loads((ROOT / "infra" / "entra" / "app-roles.json").read_text())
+    assert {role["value"]: role["allowedMemberTypes"] for role in roles} == {
+        signin.SUBMIT: ["Application", "User"],
+        signin.APPROVER: ["User"],
+        signin.READER: ["User", "Application"],
+    }
+    assert len({role["id"] for role in roles}) == 3
+    assert all(
+        set(role) == {"id", "value", "displayName", "description", "allowedMemberTypes", "isEnabled"} for role in roles
+    )
+    assert all(role["isEnabled"] for role in roles)
+
+
+def test_the_page_on_sign_in_names_the_ids_that_are_used():
+    page = PAGES[1].read_text()
+    roles = {role["value"]: role["id"] for role in registration.ROLES}
+    assert re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", page) == [
+        registration.GRAPH,
+        roles["Medic.Approver"],
+    ]
+    assert f'--scope "{registration.SIGN_IN}"' in page
+    assert registration.CREDENTIAL in page
+
+
+@needs_templates
+def test_every_namespace_that_the_templates_use_is_looked_for():
+    used = {name for path in BICEP for name in re.findall(r"'(Microsoft\.\w+)/[\w/]+@", path.read_text())}
+    assert used - {"Microsoft.Authorization", "Microsoft.Resources"} == set(preprovision.PROVIDERS)
+
+
+@needs_templates
+def test_every_value_that_a_hook_needs_is_azds_or_an_output_or_kept_by_a_hook():
+    outputs = re.findall(r"^output (\w+)", (ROOT / "infra" / "main.bicep").read_text(), re.MULTILINE)
+    known = {*outputs, "AZURE_ENV_NAME", "AZURE_SUBSCRIPTION_ID", "ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID"}
+    assert {*postprovision.NEEDED, *postdeploy.NEEDED} <= known
+
+
+@needs_templates
+def test_every_value_that_preprovision_judges_is_read_by_the_template():
+    parameters = (ROOT / "infra" / "main.parameters.json").read_text()
+    read = {*re.findall(r"\$\{(\w+)", parameters), *preprovision.HOOK_ONLY}
+    judged = set(re.findall(r'"((?:ENDPOINT_)?MEDIC_\w+)"', (ROOT / "infra" / "hooks" / "preprovision.py").read_text()))
+    outputs = {"ENDPOINT_MEDIC_VAULT"}
+    assert judged - outputs <= read
+
+
+@needs_templates
+@pytest.mark.parametrize("name", ["failures", "models"])
+def test_the_templates_of_events_take_what_postdeploy_gives(name):
+    text = (postdeploy.EVENTS / f"{name}.bicep").read_text()
+    required = re.findall(r"^param (\w+) \w+$", text, re.MULTILINE)
+    assert set(required) == {"topicName", "functionAppId", "recordsId"}
+    assert f"/functions/{postdeploy.FUNCTION}'" in text
