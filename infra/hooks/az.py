@@ -25,7 +25,6 @@ T = TypeVar("T")
 
 # On Windows `az` is az.cmd, and cmd.exe would act on these even in an argument.
 _UNSAFE = re.compile(r'[&|<>^"%\r\n]')
-_CODES = re.compile(r'"code":\s*"([\w.]+)"|^(?:ERROR: )?\(([\w.]+)\)|^Code: ([\w.]+)|^([A-Z]\w+)\(\{', re.MULTILINE)
 _GET_AZ = "https://learn.microsoft.com/cli/azure/install-azure-cli"
 _GET_AZD = "https://learn.microsoft.com/azure/developer/azure-developer-cli/install-azd"
 
@@ -49,14 +48,11 @@ class CommandFailed(Exception):
     """A command that did not succeed.
 
     Attributes:
-        words: What it said on stderr; never more than 1,500 characters.
-        codes: The error codes in there, as Azure Resource Manager, Graph and Key Vault write them.
+        words: What it said on stderr; never more than 4,000 characters.
     """
 
     def __init__(self, command: str, words: str) -> None:
-        self.command = command
-        self.words = words.strip()[:1500]
-        self.codes = frozenset(code for found in _CODES.findall(words) for code in found if code)
+        self.words = words.strip()[:4000]
         super().__init__(f"`{command}` failed: {self.words or 'it said nothing'}")
 
 

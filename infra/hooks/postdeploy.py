@@ -118,6 +118,9 @@ def next_steps(cli: Cli, failures: tuple[str, ...], models: tuple[str, ...]) -> 
     mode = environ.get("MEDIC_MODE") or "dry-run"
     url = environ["SERVICE_MEDIC_URI"].rstrip("/")
     client_id = environ["ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID"]
+    watched = (*listed(environ.get("ENDPOINT_MEDIC_WATCH", "")), f"/subscriptions/{environ['AZURE_SUBSCRIPTION_ID']}")[
+        0
+    ]
     acts = {
         "off": "it does nothing",
         "dry-run": "it reads, diagnoses and decides, and changes nothing",
@@ -132,7 +135,7 @@ def next_steps(cli: Cli, failures: tuple[str, ...], models: tuple[str, ...]) -> 
         f"  people look at            {url}/api/overview",
         "",
         "Next:",
-        "  what has failed already, and what would be done: medic scan --subscription <subscription>",
+        f"  what has failed already, and what would be done: medic scan --subscription {watched.split('/')[2]}",
         *_sign_in_lines(cli, client_id),
         "  what it would have done after some days: medic report     (docs/runbook.md tells how to go on)",
     ]

@@ -253,8 +253,8 @@ def _workspaces(environ: Mapping[str, str], problems: list[Problem]) -> dict[str
 
 
 def _sign_in_problems(cli: Cli) -> list[Problem]:
-    status = cli.azd("auth", "login", "--check-status", "--output", "json")
-    if status.get("status") != "success":
+    answer = cli.azd("auth", "login", "--check-status", "--output", "json") or {}
+    if answer.get("status") != "success":
         return [Problem("azd is not signed in", "azd auth login")]
     return []
 

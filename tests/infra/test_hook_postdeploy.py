@@ -139,7 +139,7 @@ def test_the_next_steps_say_what_hears_what_and_how_people_and_ci_get_in(machine
     assert f"  hears of failures from    {OTHER}" in steps
     assert f"  hears of deployments from {WORKSPACE_TOPIC}" in steps
     assert f"https://{APP}.azurewebsites.net/api/overview" in steps
-    assert "medic scan" in steps
+    assert f"medic scan --subscription {HOME}\n" in steps
     body = json.dumps({"principalId": "<who>", "resourceId": "principal-1", "appRoleId": ROLES[1]["id"]})
     url = "https://graph.microsoft.com/v1.0/servicePrincipals/principal-1/appRoleAssignedTo"
     assert f"az rest --method post --url {url} --body '{body}'" in steps
@@ -154,6 +154,13 @@ def test_the_next_steps_say_what_hears_what_and_how_people_and_ci_get_in(machine
 def test_they_name_the_mode_that_it_is_in(machine, mode, words):
     machine.world["env"]["MEDIC_MODE"] = mode
     assert words in machine.run(postdeploy)[1]
+
+
+def test_they_name_what_is_watched(machine):
+    machine.world["env"]["ENDPOINT_MEDIC_WATCH"] = (
+        f"/subscriptions/{ELSEWHERE}/resourceGroups/rg-ml,/subscriptions/{HOME}"
+    )
+    assert f"medic scan --subscription {ELSEWHERE}\n" in machine.run(postdeploy)[1]
 
 
 def test_sign_in_is_consented_to_once_for_the_people_of_the_tenant(machine):
