@@ -362,6 +362,8 @@ class Host:
         timers: Whether timer triggers fire by their schedule; by hand they always can.
         backend: The task hub, not started; for one that is seeded or observed.
         worker_output: Where the worker prints; standard error unless told, so that standard output is the caller's.
+        worker_python: Interpreter of the worker; one of another environment sees the libraries that are there alone.
+        worker_path: Where the worker finds what its environment does not hold; as this process does unless told.
     """
 
     def __init__(
@@ -373,6 +375,8 @@ class Host:
         timers: bool = True,
         backend: Backend | None = None,
         worker_output: int | IO[bytes] = 2,
+        worker_python: str = sys.executable,
+        worker_path: Sequence[str] = (),
     ) -> None:
         self.backend = backend if backend is not None else Backend()
         self.url = ""
@@ -383,6 +387,8 @@ class Host:
         self._env = dict(env or {})
         self._timers = timers
         self._worker_output = worker_output
+        self._worker_python = worker_python
+        self._worker_path = worker_path
         self._resources = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._ending = threading.Event()
@@ -475,8 +481,8 @@ class Host:
             thread.join()
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "local.worker", "--app", self._app, "--backend", self.backend.address]
-        search_path = os.pathsep.join(entry for entry in sys.path if entry)
+        command = [self._worker_python, "-m", "local.worker", "--app", self._app, "--backend", self.backend.address]
+        search_path = os.pathsep.join(entry for entry in self._worker_path or sys.path if entry)
         return subprocess.Popen(  # noqa: S603 - our own module, no shell
             [*command, "--parent", str(os.getpid())],
             stdin=subprocess.DEVNULL,
