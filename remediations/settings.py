@@ -16,7 +16,8 @@ from remediations.proof import checkpoint
 
 _ROOT = Path(__file__).parent.parent
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_NOT_OURS = frozenset({"MEDIC_TASK_HUB", "MEDIC_RESEARCH", "MEDIC_LIVE_DEPLOYMENT"})
+_NOT_OURS = frozenset({"MEDIC_TASK_HUB", "MEDIC_RESEARCH"})
+_LIVE = "MEDIC_LIVE_"  # what tests/live/ is told, in the environment of whoever runs it
 _SECRETS = frozenset(
     {"MEDIC_APPROVAL_KEYS", "MEDIC_ANCHOR_KEY", "MEDIC_ARM_TOKEN", "MEDIC_TEAMS_URL", "MEDIC_WEBHOOK_URL"}
 )
@@ -170,7 +171,7 @@ def _refuse_in_azure(environment: Mapping[str, str], settings: Settings) -> None
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     for name in environment:
-        if name.startswith("MEDIC_") and name not in DESCRIPTIONS and name not in _NOT_OURS:
+        if name.startswith("MEDIC_") and not (name in DESCRIPTIONS or name in _NOT_OURS or name.startswith(_LIVE)):
             known = [other.removeprefix("MEDIC_") for other in DESCRIPTIONS]
             near = [f"MEDIC_{other}" for other in difflib.get_close_matches(name.removeprefix("MEDIC_"), known, n=1)]
             shown = "(hidden)" if not near or near[0] in _SECRETS else environment[name]

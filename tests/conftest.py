@@ -21,7 +21,7 @@ settings.register_profile("medic", deadline=None)
 settings.load_profile("medic")
 
 collect_ignore_glob = [] if RESEARCH else ["*test_*research*.py"]
-if not os.environ.get("MEDIC_LIVE_DEPLOYMENT"):
+if not any(name.startswith("MEDIC_LIVE_") for name in os.environ):
     collect_ignore_glob += ["live/*", "*/live/*"]
 
 

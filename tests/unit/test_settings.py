@@ -54,6 +54,7 @@ def test_a_reference_of_any_form_is_refused(reference):
 
 def test_other_programs_variables_are_not_ours():
     assert load({"PATH": "/bin", "MEDIC_TASK_HUB": "x", "MEDIC_RESEARCH": "/r", "MEDICAL_MODE": "auto"}) == Settings()
+    assert load({"MEDIC_LIVE_DEPLOYMENT": "/subscriptions/x", "MEDIC_LIVE_WRITE": "y"}) == Settings()
 
 
 @pytest.mark.parametrize(
