@@ -167,7 +167,7 @@ def _operations(ask: Ask) -> Answer:
         for permission in json.loads(file.read_text("utf-8"))["permissions"]:
             for field, found in listed.items():
                 found += [
-                    {"name": name, "isDataAction": field == "dataActions"}
+                    {"name": name.replace("*", "action"), "isDataAction": field == "dataActions"}
                     for name in permission[field]
                     if name.startswith(f"{provider}/")
                 ]

@@ -15,7 +15,8 @@ from tests.live.asking import found
 
 pytestmark = pytest.mark.azure
 
-FILTERED = {f"Microsoft.Resources.Resource{what}{how}" for what in ("Write", "Delete") for how in ("Failure", "Cancel")}
+KINDS = ("Write", "Delete", "Action")
+FILTERED = {f"Microsoft.Resources.Resource{kind}{end}" for kind in KINDS for end in ("Failure", "Cancel")}
 _HOUR = timedelta(hours=1)
 
 

@@ -1,0 +1,176 @@
+"""docs/runbook.md: commands that parse, names that are there, a section for every alert, sums that add up."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from functions import signin
+from local.cli import app
+from local.commands import causes
+from local.host import Schedule
+from remediations.settings import DESCRIPTIONS
+
+ROOT = Path(__file__).parent.parent
+INFRA = ROOT / "infra"
+PAGE = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+TIMES = "\u00d7"
+COSTS = PAGE.partition("## What it costs\n")[2].partition("\n## ")[0]
+
+
+def commands() -> list[str]:
+    """Give every `medic …` of the page with what stands behind it, from blocks and from running text."""
+    blocks = re.findall(r"^ *```console\n(.*?)^ *```$", PAGE, re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in re.sub(r"\\\n\s*", "", block).splitlines()]
+    prose = re.sub(r"^ *```.*?^ *```$", "", PAGE, flags=re.DOTALL | re.MULTILINE)
+    typed = [*lines, *re.findall(r"`([^`\n]+)`", prose)]
+    parts = (part.strip() for line in typed for part in re.split(r"&&|\s\|\s|\s#\s", line.strip().removeprefix("$ ")))
+    return sorted({found[1] for part in parts if (found := re.match(r"(?:[A-Z_]+=\S+ )*(medic(?: .*)?)$", part))})
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_medic_command_parses(line: str) -> None:
+    """One that stands in running text without arguments is only named; every other one would run."""
+    words = shlex.split(re.sub(r"<[^>]*>", "x", line))[1:]
+    command: Any = typer.main.get_command(app)
+    while isinstance(command, TyperGroup) and words and words[0] in command.commands:
+        command, words = command.commands[words[0]], words[1:]
+    assert line == "medic" or command.name != "medic", f"there is no such command: {line}"
+    is_only_named = not words and f"`{line}`" in PAGE
+    if not is_only_named:
+        command.make_context("medic", words)
+
+
+def test_many_commands_are_looked_at() -> None:
+    assert len(commands()) > 20
+    assert {"medic pause --list", "medic doctor"} <= set(commands())
+
+
+# ------------------------------------------------------------------------------------------------------ names
+
+
+def variables() -> set[str]:
+    """Give what the azd environment may hold: what the template reads, and what it gives."""
+    read = re.findall(r"\$\{(\w+)", (INFRA / "main.parameters.json").read_text("utf-8"))
+    given = re.findall(r"^output (\w+)", (INFRA / "main.bicep").read_text("utf-8"), re.MULTILINE)
+    return {*read, *given}
+
+
+def test_every_variable_that_is_named_exists() -> None:
+    named = set(re.findall(r"\b(?:ENDPOINT_MEDIC|SERVICE_MEDIC|AZURE)_[A-Z_]+\b", PAGE))
+    assert named <= variables()
+    assert set(re.findall(r"(?<![A-Z_])MEDIC_[A-Z_]+", PAGE)) <= set(DESCRIPTIONS)
+
+
+def test_every_secret_container_and_role_that_is_named_exists() -> None:
+    modules = "\n".join(file.read_text("utf-8") for file in sorted((INFRA / "modules").glob("*.bicep")))
+    assert set(re.findall(r"\bmedic-[a-z]+-(?:keys?|url)\b", PAGE)) <= set(re.findall(r"SecretName=([\w-]+)", modules))
+    for container in ("trail", "evidence", "deadletters"):
+        assert f"name: '{container}'" in modules
+    names = {json.loads(file.read_text("utf-8"))["roleName"] for file in (INFRA / "rbac").glob("*.role.json")}
+    assert set(re.findall(r"Endpoint Medic (?:Reader|Operator|Registry Reader|Granter|Undo|Store)\b", PAGE)) <= names
+    assert set(re.findall(r"Medic\.[A-Z]\w+", PAGE)) == {signin.READER, signin.APPROVER, signin.SUBMIT}
+
+
+def test_every_alert_has_its_section_and_no_other() -> None:
+    alerts = (INFRA / "modules" / "alerts.bicep").read_text("utf-8")
+    told = re.findall(r"^### Alert: ([\w-]+)$", PAGE, re.MULTILINE)
+    assert sorted(told) == sorted(set(re.findall(r'docs/runbook\.md, "Alert: ([\w-]+)"', alerts)))
+
+
+def test_the_periods_are_those_of_the_template() -> None:
+    records = (INFRA / "modules" / "records.bicep").read_text("utf-8")
+    days = dict(re.findall(r"^param (\w+)Days int = (\d+)", records, re.MULTILINE))
+    assert days == {"trail": "365", "evidence": "90", "deadLetter": "30"}
+    assert "for 30 days" in PAGE.partition("## Dead letters")[2]
+    assert "younger than 365 days" in PAGE
+
+
+def test_every_link_leads_somewhere() -> None:
+    for file, anchor in re.findall(r"\]\((?!https:)([^)#]*)(?:#([^)]+))?\)", PAGE):
+        target = ROOT / "docs" / (file or "runbook.md")
+        assert target.exists(), file
+        if anchor:
+            headings = re.findall(r"^##+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
+            assert anchor in {causes.anchor(heading) for heading in headings}, anchor
+
+
+# ------------------------------------------------------------------------------------------------------- costs
+
+
+def tables(columns: int) -> Iterator[list[list[str]]]:
+    """Give the tables of the costs that have so many columns, without their heads."""
+    for block in re.findall(r"(?:^\|.*\n)+", COSTS, re.MULTILINE):
+        rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in block.splitlines()]
+        if len(rows[0]) == columns:
+            yield rows[2:]
+
+
+def number(text: str) -> float:
+    """Give a number, or what a product or sum of some comes to."""
+    plain = text.strip("* ").replace(",", "").replace(TIMES, "*")
+    assert re.fullmatch(r"[\d.*+() ]+", plain), text
+    return float(eval(plain))  # digits, points, brackets, * and + alone
+
+
+def used() -> dict[str, list[int]]:
+    """Give what each kind of incident uses, by row of the first table."""
+    (rows,) = (table for table in tables(4) if table[0][0].startswith("deliveries"))
+    return {row[0]: [int(number(cell)) for cell in row[1:]] for row in rows}
+
+
+def sums() -> list[list[list[str]]]:
+    return list(tables(5))
+
+
+def test_executions_are_all_that_is_counted_above_them() -> None:
+    rows = list(used().items())
+    at = next(place for place, (name, _) in enumerate(rows) if name.startswith("**executions"))
+    assert rows[at][1] == [sum(column) for column in zip(*(values for _, values in rows[:at]), strict=True)]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_each_row_is_its_product_and_the_sum_is_that_of_the_rows(which: int) -> None:
+    *rows, last = sums()[which]
+    for what, quantity, price, per, comes_to in rows:
+        assert f"{number(quantity) * number(price) / number(per):.4f}" == comes_to, what
+    assert last[0] == "**sum**"
+    assert f"{sum(number(row[4]) for row in rows):.4f}" == last[4].strip("*")
+
+
+def test_prices_are_those_of_the_table_of_prices() -> None:
+    (rows,) = (table for table in tables(4) if table[0][0].startswith("executions on"))
+    listed = {(float(row[1]), number(row[2].split()[0])) for row in rows}
+    for table in sums():
+        for what, _, price, per, _ in table[:-1]:
+            unit = 1.0 if number(per) == 1_000_000_000 else number(per)
+            assert (float(price), unit) in listed, what
+
+
+def test_the_first_sum_is_of_the_incidents_that_retry_repairs() -> None:
+    repaired = {name: values[1] for name, values in used().items()}
+    numbers = {int(one) for row in sums()[0] for one in re.findall(r"\d+", row[1].replace(",", ""))}
+    assert set(repaired.values()) - {1, 0} <= numbers
+
+
+def test_timers_and_alerts_are_as_many_as_there_are() -> None:
+    source = (ROOT / "functions" / "triggers.py").read_text("utf-8")
+    day = datetime(2026, 11, 2, tzinfo=UTC)
+    counts = []
+    for text in re.findall(r'timer_trigger\(schedule="([^"]+)"', source):
+        schedule, at, count = Schedule(text), day - timedelta(seconds=1), 0
+        while (at := schedule.after(at)) < day + timedelta(days=1):
+            count += 1
+        counts.append(count)
+    assert sorted(counts) == [1, 96, 96]
+    alerts = (INFRA / "modules" / "alerts.bicep").read_text("utf-8")
+    rows = {row[0]: row[1] for row in sums()[1]}
+    assert rows["log alerts"] == str(len(re.findall(r"^    query: load", alerts, re.MULTILINE)))
+    assert rows["metric alerts, one topic"] == str(len(re.findall(r"'Microsoft\.Insights/metricAlerts@", alerts)))
