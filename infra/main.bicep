@@ -486,9 +486,6 @@ output ENDPOINT_MEDIC_VAULT string = vault.outputs.name
 @description('Object id of the app\'s identity, which the app registration is to trust.')
 output ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID string = identity.outputs.principalId
 
-@description('Client id of the app\'s identity.')
-output ENDPOINT_MEDIC_IDENTITY_CLIENT_ID string = identity.outputs.clientId
-
 @description('Blob endpoint of the records: what `medic audit verify --store` takes.')
 output ENDPOINT_MEDIC_STORE string = records.outputs.blobEndpoint
 

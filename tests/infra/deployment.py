@@ -293,6 +293,7 @@ _PLAIN: dict[str, Any] = {
     "last": lambda items: items[-1],
     "length": len,
     "replace": lambda text, old, new: text.replace(old, new),
+    "startsWith": lambda text, start: text.lower().startswith(start.lower()),  # case-insensitive, as Bicep's
     "split": lambda text, between: text.split(between),
     "string": lambda value: value if isinstance(value, str) else json.dumps(value, separators=(",", ":")),
     "toLower": lambda text: text.lower(),

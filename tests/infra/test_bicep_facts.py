@@ -253,7 +253,6 @@ def test_no_output_gives_a_secret_or_what_one_could_be_made_of():
         "SERVICE_MEDIC_URI",
         "ENDPOINT_MEDIC_VAULT",
         "ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID",
-        "ENDPOINT_MEDIC_IDENTITY_CLIENT_ID",
         "ENDPOINT_MEDIC_STORE",
         "ENDPOINT_MEDIC_RECORDS_ID",
         "ENDPOINT_MEDIC_SYSTEM_TOPICS",
