@@ -324,6 +324,9 @@ def test_nothing_in_an_alert_raises(targets, window, criteria, named, value):
     )
     assert receive(raw, received_at=NOON).ignored
     raw["data"]["essentials"]["alertTargetIDs"] = [ENDPOINT]
+    received = receive(raw, received_at=NOON)
+    assert (received.incident is None) == bool(received.ignored)  # "A" is the name of a metric, and none of ours
+    raw["data"]["alertContext"]["condition"]["allOf"][0]["metricName"] = "RequestsPerMinute"
     assert receive(raw, received_at=NOON).incident is not None
     for context in ({"condition": {"windowSize": window, "allOf": criteria}}, criteria):
         raw["data"]["alertContext"] = context
