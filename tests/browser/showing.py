@@ -133,6 +133,13 @@ def render_card(page: Page, card: dict[str, Any]) -> None:
     assert not complaints, f"the card could not be drawn as it is: {'; '.join(complaints)}"
 
 
+def fits(page: Page) -> bool:
+    """Tell whether nothing makes a page scroll sideways, once its style sheet is there."""
+    page.wait_for_load_state("load")
+    is_narrow: bool = page.evaluate("document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth")
+    return is_narrow
+
+
 def violations(page: Page) -> list[str]:
     """Give what axe holds to be serious or critical, one line for each element."""
     # What evaluate() brings in is under no Content-Security-Policy: the page is judged as it was served.

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, Route, expect
 from local import answering
 from local.arm.resources import Refusal
 from remediations.trail import Question
-from tests.browser.showing import render_card, save, violations
+from tests.browser.showing import fits, render_card, save, violations
 from tests.workflow.attacks import Scene
 from tests.workflow.theatre import UPDATED, Story, eventually, short_of_cores
 
@@ -476,7 +476,7 @@ def test_hostile_words_of_people_stay_words(ask, open_as):
         assert page.locator(MADE).count() == 0
         assert "\u202e" not in page.content()
         assert f"{HOSTILE} exe" in words(page)
-        assert page.evaluate("document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth")
+        assert fits(page)
     assert f"Signed in as {HOSTILE[:99]}" in words(first)
     save(second, "approval-hostile-400")
     save(incident, "incident-hostile-400")
@@ -496,11 +496,11 @@ def test_hostile_words_of_azure_stay_words(tell, open_as):
     assert page.locator(MADE).count() == 0
     assert said in words(page)
     assert "\u202e" not in page.content()
-    assert page.evaluate("document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth")
+    assert fits(page)
     save(page, "incident-hostile-azure-400")
 
 
 def test_a_name_of_10_kb_widens_no_page(ask, open_as):
     asked = ask()
     page = opened(open_as(ANNA, width=400, claims={"name": "W" * 10_000}), asked)
-    assert page.evaluate("document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth")
+    assert fits(page)

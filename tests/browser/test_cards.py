@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from remediations.approval.card import message
 from remediations.approval.notice import Kind, Notice
-from tests.browser.showing import render_card, save, violations
+from tests.browser.showing import fits, render_card, save, violations
 from tests.notices import benign_notices, make_again, make_notice
 from tests.unit.test_card import HOSTILE, poisoned
 
@@ -35,7 +35,6 @@ POISONED = [
 ]
 # Of the notices of which little is known, two: the others differ from them in their title.
 BENIGN = [one for one in benign_notices() if one.link is not None or one.kind in {Kind.ASKED, Kind.REPAIRED}]
-FITS = "document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth"
 
 
 def content(notice: Notice) -> dict[str, Any]:
@@ -62,7 +61,7 @@ def test_a_card_of_every_kind_can_be_read_on_a_phone_and_opens_its_link_alone(op
     page = draw(open_as, notice)
     save(page, f"card-{name_of(notice)}")
     assert violations(page) == []
-    assert page.evaluate(FITS)
+    assert fits(page)
     buttons = page.get_by_role("link")
     assert buttons.count() == (0 if notice.link is None else 1)
     if notice.link is not None:
@@ -90,7 +89,7 @@ def test_nothing_of_a_card_is_cut_off_at_its_side(open_as, width):
         .filter(one => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflowX !== "visible")
         .map(one => one.outerHTML.slice(0, 200))"""
     assert page.evaluate(cut) == []
-    assert page.evaluate(FITS)
+    assert fits(page)
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: SEEN.get(text) or ascii(text[:12]))
@@ -104,7 +103,7 @@ def test_hostile_words_in_every_field_stay_words(open_as, text):
         assert text not in SEEN or text in shown, name_of(notice)
         assert not set(shown) & set(UNSEEN)
         assert page.locator("main").locator(MADE).count() == 0
-        assert page.evaluate(FITS)
+        assert fits(page)
         page.get_by_role("link").click()
         assert page.evaluate("window.executed") == [{"type": "Action.OpenUrl", "url": notice.link}]
 

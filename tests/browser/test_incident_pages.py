@@ -15,7 +15,7 @@ from remediations.model import End, Mode, Operation
 from remediations.policy import Pause, Scope
 from remediations.register import Kind, Line
 from remediations.trail import Result, Slot
-from tests.browser.showing import save, violations
+from tests.browser.showing import fits, save, violations
 from tests.workflow.theatre import Story, Theatre, eventually
 
 pytestmark = pytest.mark.browser
@@ -70,7 +70,6 @@ WORLD: dict[str, Any] = {
         },
     ],
 }
-FITS = "document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth"
 UNFOLD = "document.querySelectorAll('details').forEach(one => { one.open = true })"
 LOOKS = [(width, scheme) for width in (400, 1400) for scheme in ("light", "dark")]
 # What a keyboard has to reach; what is folded away is not there for it.
@@ -254,7 +253,7 @@ def test_a_page_is_fit_for_every_screen(show, name):
             page.set_viewport_size({"width": width, "height": 900})
             page.emulate_media(color_scheme=scheme)
             problems = violations(page) if is_unfolded else []
-            problems += [] if page.evaluate(FITS) else ["it scrolls sideways"]
+            problems += [] if fits(page) else ["it scrolls sideways"]
             found += [f"{width} {scheme}: {problem}" for problem in problems]
             if not is_unfolded:
                 save(page, f"page-{name}-{width}-{scheme}")

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from local import answering
-from tests.browser.showing import save, violations
+from tests.browser.showing import fits, save, violations
 from tests.workflow.theatre import Story, short_of_cores
 
 pytestmark = pytest.mark.browser
@@ -84,6 +84,6 @@ def test_a_wish_without_a_reason_is_told_and_nothing_spills_over(deleted, open_a
     field.fill("   ")
     page.get_by_role("button", name="Ask for this undo").click()
     expect(page.get_by_role("alert")).to_contain_text("say why it is to be undone")
-    assert not page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+    assert fits(page)
     assert violations(page) == []
     assert len(story.incidents()) == 1
