@@ -116,6 +116,8 @@ def _git(root: Path, *which: str) -> list[str]:
 
 
 def _read(root: Path, name: str) -> bytes:
+    if (root / name).is_symlink():
+        raise Refused(f"{name} is a link: what it leads to may lie anywhere. Put the file itself there.")
     try:
         return (root / name).read_bytes()
     except OSError as error:

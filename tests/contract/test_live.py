@@ -36,7 +36,9 @@ GREEN = f"{WORKSPACE}/onlineEndpoints/credit-scoring/deployments/green"
 
 def live(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run pytest on tests/live as somebody would who has set these variables."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIC_", "AZURE_"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MEDIC_", "AZURE_")) and name != "CI"
+    }
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *arguments],
         cwd=ROOT,
@@ -83,6 +85,26 @@ def test_the_gate_collects_none_of_them():
 def test_a_variable_turns_on_what_it_is_for_and_nothing_that_writes_besides(variable, value, files):
     ran = live("--collect-only", "tests/live", **{variable: value})
     assert (ran.returncode, files_of(ran)) == (0, files), ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("more", [["tests/live/test_writing.py"], ["tests/live", "-n", "1"]], ids=["named", "spread"])
+def test_nothing_runs_that_was_not_asked_for_or_not_in_order(more):
+    asked = {} if more == ["tests/live/test_writing.py"] else dict.fromkeys(variables(), "x")
+    ran = live(*more, **asked)
+    assert (ran.returncode, outcomes(ran)) == (5, {}), ran.stdout
+
+
+def test_nothing_runs_in_ci_nor_what_was_refused():
+    asked = dict.fromkeys(variables(), "x")
+    assert files_of(live("--collect-only", "tests/live", **asked, CI="true")) == set()
+    assert "test_events" not in files_of(live("--collect-only", "tests/live", **asked | {"MEDIC_LIVE_EVENTS": "no"}))
+
+
+@pytest.mark.parametrize("container", ["trail", "evidence", "deadletters"])
+def test_the_app_s_own_containers_are_not_for_trying(container):
+    ran = live("tests/live/test_store.py", MEDIC_LIVE_CONTAINER=container)
+    assert set(outcomes(ran).values()) == {"ERROR"}
+    assert "that one is the app's own" in ran.stdout
 
 
 def test_all_of_them_are_marked_so_that_they_can_be_left_out():

@@ -210,6 +210,14 @@ def test_a_file_that_git_knows_and_that_is_gone_is_refused(small):
         names_in(small)
 
 
+def test_a_link_is_refused_whatever_it_leads_to(small, tmp_path):
+    (tmp_path / "elsewhere").write_text("not ours")
+    (small / "functions/more.txt").symlink_to(tmp_path / "elsewhere")
+    git(small, "add", "functions/more.txt")
+    with pytest.raises(package.Refused, match=r"^functions/more\.txt is a link: "):
+        names_in(small)
+
+
 def test_a_module_that_does_not_compile_is_refused(small):
     (small / "function_app.py").write_text("app = (")
     with pytest.raises(package.Refused, match=r"(?s)^a module is no Python 3\.13\..*function_app\.py.*'\(' was never"):

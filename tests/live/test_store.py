@@ -21,7 +21,9 @@ REFUSED = {403, 409}  # by the role, or by the policy
 
 @pytest.fixture(scope="module")
 def store(own: Services) -> BlobStore:
-    made = own._store(os.environ["MEDIC_LIVE_CONTAINER"])
+    container = os.environ["MEDIC_LIVE_CONTAINER"]
+    assert container not in {"trail", "evidence", "deadletters"}, "that one is the app's own, and what is written stays"
+    made = own._store(container)
     assert isinstance(made, BlobStore), "MEDIC_STORE has to be an account's blob endpoint"
     return made
 
