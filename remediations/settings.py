@@ -22,7 +22,9 @@ _SECRETS = frozenset(
     {"MEDIC_APPROVAL_KEYS", "MEDIC_ANCHOR_KEY", "MEDIC_ARM_TOKEN", "MEDIC_TEAMS_URL", "MEDIC_WEBHOOK_URL"}
 )
 _VISIBLE = re.compile(r"[!-~]+")  # what may stand in the request of a URL
+_FROM_VAULT = ("MEDIC_APPROVAL_KEYS", "MEDIC_ANCHOR_KEY", "MEDIC_TEAMS_URL", "MEDIC_WEBHOOK_URL")
 _REFERENCE = "@microsoft.keyvault("
+REFRESH = "config/configreferences/appsettings/refresh?api-version=2022-03-01"  # below the app: its secrets, at once
 _REFERRED = re.compile(
     r"@Microsoft\.KeyVault\(VaultName=(?P<vault>[\w-]+);SecretName=(?P<secret>[\w-]+)\)", re.IGNORECASE
 )
@@ -109,6 +111,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 def load(environment: Mapping[str, str]) -> Settings:
     """Give the settings in an environment; raises SettingsError."""
+    # A secret that was set from a file often ends in a line end, which is none of it.
+    environment = {**environment, **{name: environment[name].strip() for name in _FROM_VAULT if name in environment}}
     _refuse_unknown(environment)
     _refuse_unresolved(environment)
     is_azure = bool(environment.get("WEBSITE_INSTANCE_ID") or environment.get("WEBSITE_SITE_NAME"))
@@ -187,8 +191,9 @@ def _refuse_unresolved(environment: Mapping[str, str]) -> None:
             named = _REFERRED.fullmatch(text)
             vault, secret = (named["vault"], named["secret"]) if named else ("<vault>", "<secret>")
             fix = (
-                f"Let the secret exist (az keyvault secret set --vault-name {vault} --name {secret} --file FILE), give "
-                "the app's identity Key Vault Secrets User on the vault, and restart the app."
+                f"Let the secret exist (az keyvault secret set --vault-name {vault} --name {secret} --file FILE "
+                "--output none), give the app's identity Key Vault Secrets User on the vault, and have it read again "
+                f'(az rest --method post --url "<id of the app>/{REFRESH}").'
             )
             raise SettingsError(name, text[:200], "Azure could not read the secret that it refers to", fix)
 
@@ -204,6 +209,10 @@ def _mode(environment: Mapping[str, str]) -> Mode:
 
 def _store(environment: Mapping[str, str], *, is_azure: bool) -> str:
     text = environment.get("MEDIC_STORE") or ""
+    if "://" in text and set("@?#") & set(text):
+        why = "it has a user, a query or a fragment, where secrets stand"
+        fix = "Use the account's blob endpoint alone, https://<account>.blob.core.windows.net, and sign in."
+        raise SettingsError("MEDIC_STORE", "(hidden)", why, fix)
     if is_azure and not text.startswith("https://"):
         fix = "Set it to the blob endpoint of a storage account: https://<account>.blob.core.windows.net."
         raise SettingsError("MEDIC_STORE", text or None, "a folder does not outlive an instance in Azure", fix)

@@ -7,6 +7,7 @@ import pytest
 
 from remediations.errors import SettingsError
 from remediations.model import Mode
+from remediations.proof import checkpoint
 from remediations.settings import DESCRIPTIONS, REFUSED_IN_AZURE, Settings, is_loopback, load
 
 AZURE = {"WEBSITE_INSTANCE_ID": "i1", "MEDIC_STORE": "https://acct.blob.core.windows.net"}
@@ -34,8 +35,9 @@ def test_a_secret_that_azure_could_not_read_is_told_with_what_to_do(setting):
         load({**AZURE, setting: reference})
     assert str(refused.value) == (
         f"{setting} is {reference!r}: Azure could not read the secret that it refers to. Let the secret exist "
-        "(az keyvault secret set --vault-name kv-medic --name medic-teams-url --file FILE), give the app's identity "
-        "Key Vault Secrets User on the vault, and restart the app."
+        "(az keyvault secret set --vault-name kv-medic --name medic-teams-url --file FILE --output none), give the "
+        "app's identity Key Vault Secrets User on the vault, and have it read again (az rest --method post --url "
+        '"<id of the app>/config/configreferences/appsettings/refresh?api-version=2022-03-01").'
     )
 
 
@@ -90,6 +92,20 @@ def test_other_programs_variables_are_not_ours():
         pytest.param({"WEBSITE_SITE_NAME": "app"}, "MEDIC_STORE", "a folder does not outlive", id="no store in Azure"),
         pytest.param(
             {**AZURE, "MEDIC_STORE": ".medic"}, "MEDIC_STORE", "a folder does not outlive", id="a folder in Azure"
+        ),
+        *(
+            pytest.param({**environment, "MEDIC_STORE": store}, "MEDIC_STORE", "(hidden)", id=f"a store {what}")
+            for environment, store, what in (
+                (AZURE, f"https://user:{SECRET}@acct.blob.core.windows.net", "with a password"),
+                (AZURE, f"https://acct.blob.core.windows.net?sig={SECRET}", "with a SAS"),
+                (AZURE, f"https://acct.blob.core.windows.net/#{SECRET}", "with a fragment"),
+                ({}, f"https://acct.blob.core.windows.net/?sig={SECRET}", "with a SAS off Azure"),
+                ({}, f"http://127.0.0.1:10000/dev?sig={SECRET}", "with a SAS on loopback"),
+                ({}, f"http://user:{SECRET}@acct.example", "with a password and without https"),
+                ({}, f"HTTPS://acct.blob.core.windows.net?sig={SECRET}", "with a SAS, in capitals"),
+                ({}, f"https://user:{SECRET}@[", "with a password, that is no URL"),
+                (AZURE, f"ftp://user:{SECRET}@acct.example", "with a password, of another kind"),
+            )
         ),
         pytest.param({"MEDIC_CLIENT_ID": "medic"}, "MEDIC_CLIENT_ID", "not a GUID", id="no client id"),
         pytest.param({"MEDIC_PRINCIPAL_ID": GUID + "0"}, "MEDIC_PRINCIPAL_ID", "not a GUID", id="no object id"),
@@ -165,6 +181,33 @@ def test_a_setting_that_cannot_be_used_is_refused_with_the_fix(environment, sett
     assert words in str(refusal.value)
     for secret in ("t0k3n", "short-s3cret", KEY, SECRET):
         assert secret not in str(refusal.value)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", " \n"])
+def test_a_secret_from_a_file_may_end_in_a_line_end(end):
+    anchor = checkpoint.new_key()
+    settings = load(
+        {
+            "MEDIC_TEAMS_URL": f"https://flow.example/a?sig=b{end}",
+            "MEDIC_WEBHOOK_URL": f"\nhttps://hook.example/c{end}",
+            "MEDIC_APPROVAL_KEYS": f'{{"k1": "{KEY}"}}{end}',
+            "MEDIC_ANCHOR_KEY": f"{anchor}{end}",
+        }
+    )
+    assert (settings.teams_url, settings.webhook_url) == ("https://flow.example/a?sig=b", "https://hook.example/c")
+    assert (settings.approval_keys, settings.anchor_key) == ({"k1": KEY}, anchor)
+
+
+def test_a_secret_of_nothing_but_a_line_end_is_none():
+    assert load(dict.fromkeys(("MEDIC_TEAMS_URL", "MEDIC_APPROVAL_KEYS", "MEDIC_ANCHOR_KEY"), "\n")) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("MEDIC_OUTCOME_TOPIC", "https://t.example/\n"), ("MEDIC_MODE", "ask\n")]
+)
+def test_what_is_no_secret_is_taken_as_it_is(setting, value):
+    with pytest.raises(SettingsError):
+        load({setting: value})
 
 
 def test_what_is_set_is_used():
