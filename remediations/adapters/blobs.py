@@ -45,7 +45,7 @@ _FIXES: Final = {
 
 
 class BlobStore:
-    """A `Store` in one container, which must exist; off Azure, on the emulator, it is made.
+    """A `Store` in one container, which must exist; off Azure, on the emulator, it is made when a record is asked for.
 
     The SDK sends a request again when its answer was lost, so a success can come back as a conflict. A created blob
     therefore carries a mark of the very call that made it, and an append that was sent more than once looks whether
@@ -123,14 +123,14 @@ class BlobStore:
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the names that start with ``prefix``, in lexical order."""
         start = checked_prefix(prefix)
-        with self._explained("list", prefix):
-            yield from self._container.list_blob_names(name_starts_with=start)
+        with self._explained("list", prefix), self._empty_on_emulator():
+            yield from self._client.list_blob_names(name_starts_with=start)
 
     def lengths(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yield the names that start with ``prefix`` and how many bytes each record has, in lexical order."""
         start = checked_prefix(prefix)
-        with self._explained("list", prefix):
-            for blob in self._container.list_blobs(name_starts_with=start):
+        with self._explained("list", prefix), self._empty_on_emulator():
+            for blob in self._client.list_blobs(name_starts_with=start):
                 yield blob.name, blob.size
 
     @cached_property
@@ -139,6 +139,15 @@ class BlobStore:
             with suppress(ResourceExistsError):
                 self._client.create_container()
         return self._client
+
+    @contextmanager
+    def _empty_on_emulator(self) -> Iterator[None]:
+        """Take a container that was not made yet for an empty one: a list makes none."""
+        try:
+            yield
+        except ResourceNotFoundError as error:
+            if not (self._on_emulator and _code(error) == "ContainerNotFound"):
+                raise
 
     def _blob(self, name: str) -> BlobClient:
         checked_name(name)

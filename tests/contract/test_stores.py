@@ -438,9 +438,17 @@ class TestBlobsWhoseAnswersAreLost:
             lambda: store.append("a", b"x", 5),
             lambda: store.read("a"),
             lambda: list(store.list("")),
+            lambda: list(store.lengths("")),
         ):
             with pytest.raises(StoreUnavailable, match=r"Create the container: deploy infra/ again\."):
                 attempt()
+
+    def test_a_list_makes_no_container(self, azurite):
+        store = BlobStore(azurite.endpoint, "unmade", azurite.credential)
+        assert (list(store.list("")), list(store.lengths("a/"))) == ([], [])
+        assert not store._client.exists()
+        store.create("a/b", b"x")
+        assert (list(store.list("")), list(store.lengths("a/"))) == (["a/b"], [("a/b", 1)])
 
     def test_a_refusal_names_the_role_that_is_missing(self, azurite):
         stranger = AzureNamedKeyCredential("medictest", "bm90IHRoZSBrZXk=")
