@@ -429,7 +429,7 @@ class _Roles:
         role = _last(definition).lower()
         if not at.startswith("/") or not _GUID.fullmatch(role):
             return None, "a role assignment cannot be read"
-        is_above, is_below = _contains(at, scope), _contains(scope, at)
+        is_above, is_below = contains(at, scope), contains(scope, at)
         if not is_above and not is_below:
             return False, ""
         name, gives = self._role(role, right, scope)
@@ -494,7 +494,7 @@ def _matches(pattern: str, action: str) -> bool:
     return rest.endswith(last)
 
 
-def _contains(outer: str, inner: str) -> bool:
+def contains(outer: str, inner: str) -> bool:
     """Tell whether a scope is another or lies above it; a list at a scope shows only management groups above it."""
     outer = outer.lower().rstrip("/")
     if not outer or outer.startswith("/providers/microsoft.management/managementgroups/"):

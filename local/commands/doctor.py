@@ -13,7 +13,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,21 +29,27 @@ from local.commands import held, terminal
 from local.commands.setup import policy_warnings
 from remediations.adapters import arm
 from remediations.discovery import NotListed, workspaces
-from remediations.errors import MedicError, StoreUnavailable
+from remediations.errors import MedicError, PolicyError, StoreUnavailable
 from remediations.model import Caller, Mode, Unknown
 from remediations.proof import checkpoint
 from remediations.rights import Right, Role
 from remediations.services import Services
-from remediations.settings import Settings, is_loopback
+from remediations.settings import REFRESH, Settings, is_loopback
 
 _PATIENCE = timedelta(seconds=10)
+_PATIENCE_STORE = timedelta(seconds=40)  # the SDK tries five times, with 16 s or so of pauses
 _PATIENCE_RIGHTS = timedelta(seconds=60)  # a read for each place
 _CONNECT_S = 5.0
 _NAMED = 3  # places of a missing right
 _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("fail", "red")}
 _SIGN_IN = {302, 401, 403}
-_REFUSED = re.compile(r"\b40[13]\b")
-_COMMANDS = ("az ", "azd ", "curl ")
+_NO_TOKEN = re.compile(r"\b401\b|\bno token\b|\b(ClientAuthentication|CredentialUnavailable)Error\b")
+_REFUSED = re.compile(r"\b403\b")
+_NOT_TAKEN = re.compile(r"\b401: our identity lacks [^\s)]+")
+_COMMANDS = ("az ", "azd ", "curl ", "export ", "medic ")
+_SUBSCRIPTION = re.compile(r"/subscriptions/[^/']+")
+_PRINCIPAL = "azd env get-value ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID"
+_TRY_AGAIN = "Check the network and the sign-in, then try again:\naz account show"
 _SECRETS = {"MEDIC_TEAMS_URL": "medic-teams-url", "MEDIC_WEBHOOK_URL": "medic-webhook-url"}
 
 
@@ -54,6 +60,23 @@ class Check(Struct, frozen=True, kw_only=True):
     state: str
     words: str
     fix: str = ""
+
+
+class SignedIn(Struct, frozen=True, kw_only=True):
+    """Who looks here, and what is known of the app's identity.
+
+    Attributes:
+        who: Who our token says that we are; None: it does not tell.
+        is_app: Whether that is known to be the app's identity.
+        app: The principal of the app's identity, if it is known.
+    """
+
+    who: Caller | None = None
+    is_app: bool = False
+    app: str | None = None
+
+
+type Look = Callable[[], SignedIn]  # asked where it is needed, since a sign-in can hang
 
 
 def doctor(*, as_json: bool) -> int:
@@ -97,16 +120,19 @@ def _checks() -> Iterator[Check]:
     try:
         own = terminal.own_services()
     except MedicError as error:
-        yield Check(name="settings", state="fail", words=str(error), fix="The rest was not looked at.")
+        failed = _failed("settings", error)
+        yield replace(failed, fix=f"{failed.fix}\nThe rest was not looked at.".lstrip())
         return
+    look = cache(partial(_looking, own.settings))
     yield _settings(own.settings)
     policy = _one("policy", partial(_policy, own))
     yield policy
-    yield _one("store", partial(_store, own))
-    azure = _one("azure", partial(_azure, own))
+    too_slow = _store_fix(own, look, "no answer", "Check MEDIC_STORE and the network, then try again.")
+    yield from _bounded("store", lambda: [_store(own, look)], _PATIENCE_STORE, too_slow)
+    azure = _one("azure", partial(_azure, own, look))
     yield azure
     if azure.state != "fail" and policy.state != "fail":
-        yield from _of_policy(own)
+        yield from _of_policy(own, look)
     yield _one("app", partial(_app, own.settings))
     yield _keys(own)
     yield _checkpoints(own)
@@ -127,7 +153,11 @@ def _settings(settings: Settings) -> Check:
 
 
 def _policy(own: Services) -> Check:
-    policy = own.policy
+    try:
+        policy = own.policy
+    except PolicyError as error:
+        failed = _failed("policy", error)
+        return replace(failed, fix=f"{failed.fix}\nmedic policy check {shlex.quote(own.settings.policy)}")
     words = f"{own.settings.policy}, version {policy.version}"
     warnings = list(policy_warnings(policy))
     if not policy.subscriptions:
@@ -137,12 +167,13 @@ def _policy(own: Services) -> Check:
     return Check(name="policy", state="ok", words=words)
 
 
-def _store(own: Services) -> Check:
+def _store(own: Services, look: Look) -> Check:
     where = own.settings.store
     try:
         held_there = [next(iter(store.list("")), None) for store in (own.trail.store, own.evidence.store)]
     except StoreUnavailable as error:
-        return Check(name="store", state="fail", words=str(error), fix=_store_fix(own, error.why))
+        failed = _failed("store", error)
+        return replace(failed, fix=_store_fix(own, look, error.why, failed.fix))
     what = "it can be listed" if any(held_there) else "it can be listed; nothing is in it"
     if where.startswith("http"):
         return Check(name="store", state="ok", words=f"{where}: {what}. Writing was not tried")
@@ -154,16 +185,27 @@ def _store(own: Services) -> Check:
     return Check(name="store", state="ok", words=f"folder {folder}: {what}")
 
 
-def _store_fix(own: Services, why: str) -> str:
-    """Give the commands that let us use the account, or show whether it can be reached at all."""
+def _store_fix(own: Services, look: Look, why: str, known: str) -> str:
+    """Give the commands that let us use the account, or after what is known, show whether it can be reached at all."""
     where = own.settings.store
     if not where.startswith("http") or is_loopback(where):
-        return ""
+        return known
     account = _account(where)
-    if _REFUSED.search(why):
-        containers = f"{_id_of(account)}/blobServices/default/containers"
-        return "\n".join(_assign(own, Role.STORE, f'"{containers}/{name}"') for name in ("trail", "evidence"))
-    return f"az storage account show --name {account} --query '[publicNetworkAccess, networkRuleSet]'"
+    shown = f"az storage account show --name {account} --query '[publicNetworkAccess, networkRuleSet]'"
+    if _NO_TOKEN.search(why):
+        return _sign_in_fix(own.settings, why)
+    if not _REFUSED.search(why):
+        return f"{known}\n{shown}"
+    scopes = [f'"{_id_of(account)}/blobServices/default/containers/{container}"' for container in ("trail", "evidence")]
+    signed_in = look()
+    if signed_in.is_app:
+        assign = _assign(signed_in, Role.STORE, *scopes)
+        return f"Give us the role, and look at the account's network rules:\n{assign}\n{shown}"
+    you = '"$(az ad signed-in-user show --query id -o tsv)"'
+    lines = (
+        f"az role assignment create --assignee {you} --role '{Role.BLOB_READER}' --scope {scope}" for scope in scopes
+    )
+    return "\n".join(("To read the app's records as who is signed in here:", *lines, shown))
 
 
 def _account(url: str) -> str:
@@ -177,25 +219,85 @@ def _id_of(account: str) -> str:
 # ------------------------------------------------------------------------------------------------------- Azure
 
 
-def _azure(own: Services) -> Check:
+def _azure(own: Services, look: Look) -> Check:
     reads = terminal.own_reads(own)
     reading = reads.get("/subscriptions?api-version=2022-12-01")
     if isinstance(reading, Unknown):
-        raise terminal.AzureUnreadable(own.settings.arm_url, reading.reason)
-    return _identified(own.settings.arm_url, reads.identity(), _signed_in(own.settings))
+        words = f"{own.settings.arm_url} cannot be read: {_said(reading.reason)}"
+        return Check(name="azure", state="fail", words=words, fix=_azure_fix(own, look, reading.reason))
+    return _identified(own.settings.arm_url, reads.identity(), look())
 
 
-def _identified(arm_url: str, who: Caller | None, signed_in: Caller | None) -> Check:
-    """Tell who we are, and whether who is signed in here is somebody else."""
-    if who is None:
-        words = f"{arm_url} answers; who we are is not known"
+def _azure_fix(own: Services, look: Look, why: str) -> str:
+    settings = own.settings
+    if _NO_TOKEN.search(why):
+        return _sign_in_fix(settings, why)
+    if _REFUSED.search(why):
+        return _refused_fix(look(), shlex.quote("/subscriptions/<subscription>"))
+    if why.startswith("429"):
+        return "Try again in a minute."
+    return (
+        "Look at MEDIC_ARM_URL (left out, it is https://management.azure.com) and at the network:\n"
+        f"curl -i {shlex.quote(settings.arm_url)}"
+    )
+
+
+def _sign_in_fix(settings: Settings, why: str) -> str:
+    """Give what gets a token that Azure takes."""
+    if settings.arm_token is not None:
+        return (
+            "Set MEDIC_ARM_TOKEN to a token that the simulator knows, for instance:\nexport MEDIC_ARM_TOKEN=sim-medic"
+        )
+    if "401" in why:
+        return "The token is no longer good, or of another tenant than the subscription:\naz login --tenant <tenant>"
+    return "Sign in, or set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET:\naz login"
+
+
+def _said(why: str) -> str:
+    """Give the words of a reading: what refuses our token says nothing of our rights."""
+    return _NOT_TAKEN.sub("401: our token is not accepted", why)
+
+
+def _identified(arm_url: str, who: Caller | None, signed_in: SignedIn) -> Check:
+    """Tell who we are, and whether who is signed in here is somebody else than the app."""
+    answers = f"{arm_url} answers;"
+    if signed_in.is_app and who is not None:
+        return Check(name="azure", state="ok", words=f"{answers} we are {_named(who)}")
+    here = "somebody whom the token does not tell" if signed_in.who is None else _named(signed_in.who)
+    if signed_in.app is not None:
+        words = f"{answers} signed in here is {here}, and the app is oid {signed_in.app}"
+        fix = (
+            "The rights below are the app's, as its role assignments give them. That the store, the workspaces and the "
+            "specs can be read holds for who is signed in here."
+        )
+        return Check(name="azure", state="warn", words=words, fix=fix)
+    if signed_in.who is None:
+        words = f"{answers} who we are is not known"
         fix = "Set MEDIC_CLIENT_ID and MEDIC_PRINCIPAL_ID, or our own writes look like somebody else's."
         return Check(name="azure", state="warn", words=words, fix=fix)
-    if signed_in is not None and signed_in.oid and who.oid and signed_in.oid.lower() != who.oid.lower():
-        words = f"{arm_url} answers; the app is {_named(who)}, and signed in here is {_named(signed_in)}"
-        fix = "The rights below are those of who is signed in here, not the app's."
-        return Check(name="azure", state="warn", words=words, fix=fix)
-    return Check(name="azure", state="ok", words=f"{arm_url} answers; we are {_named(who)}")
+    words = f"{answers} signed in here is {here}, which is not known to be the app's identity"
+    fix = (
+        f"The rights below are those of {here}, not of the app. To check the app's, set its identity:\n"
+        f"export MEDIC_PRINCIPAL_ID=$({_PRINCIPAL})"
+    )
+    return Check(name="azure", state="warn", words=words, fix=fix)
+
+
+def _looking(settings: Settings) -> SignedIn:
+    """Tell who looks; AZURE_CLIENT_ID may name whoever deploys, so it does not tell who the app is."""
+    named = settings if os.environ.get("MEDIC_CLIENT_ID") else replace(settings, client_id=None)
+    return _compared(named, _signed_in(settings))
+
+
+def _compared(settings: Settings, who: Caller | None) -> SignedIn:
+    """Compare who our token says that we are with who the settings say that the app is."""
+    pairs = ((settings.principal_id, who and who.oid), (settings.client_id, who and who.appid))
+    if who is None:  # a simulator's token may say nothing
+        is_app = settings.arm_token is not None and any(ours for ours, _ in pairs)
+    else:
+        is_app = next((ours.lower() == claimed.lower() for ours, claimed in pairs if ours and claimed), False)
+    claimed_oid = who.oid if who is not None and is_app else None
+    return SignedIn(who=who, is_app=is_app, app=settings.principal_id or claimed_oid)
 
 
 def _signed_in(settings: Settings) -> Caller | None:
@@ -209,48 +311,56 @@ def _named(who: Caller) -> str:
     return ", ".join(f"{name} {value}" for name, value in names if value)
 
 
-def _of_policy(own: Services) -> Iterator[Check]:
+def _of_policy(own: Services, look: Look) -> Iterator[Check]:
     """Look at what the policy names in Azure, and at our rights there."""
     rights = held.needed(own.policy, own.settings.mode)
     for subscription in own.policy.subscriptions:
-        watched = _one("watched", partial(_watched, own, subscription))
+        watched = _one("watched", partial(_watched, own, look, subscription))
         yield watched
         if watched.state != "fail" and rights:
-            yield from _bounded("rights", partial(_rights, own, subscription, rights), _PATIENCE_RIGHTS)
+            yield from _bounded("rights", partial(_rights, own, look, subscription, rights), _PATIENCE_RIGHTS)
     for container in own.policy.desired_specs.containers:
-        yield _one("specs", partial(_specs, own, container))
+        yield _one("specs", partial(_specs, own, look, container))
 
 
-def _watched(own: Services, subscription: str) -> Check:
+def _watched(own: Services, look: Look, subscription: str) -> Check:
     reads = own.reads()
     try:
         found = len(workspaces(reads, subscription))
     except NotListed as error:
-        fix = _unread_fix(own, subscription, str(error))
-        return Check(name="watched", state="fail", words=str(error), fix=fix)
+        fix = _unread_fix(own, look(), subscription, str(error))
+        return Check(name="watched", state="fail", words=_said(str(error)), fix=fix)
     words = f"subscription {subscription}: {terminal.counted(found, 'workspace')}"
     return Check(name="watched", state="ok", words=words)
 
 
-def _rights(own: Services, subscription: str, rights: tuple[Right, ...]) -> list[Check]:
-    return [_held(own, subscription, found) for found in held.findings(own.reads(), subscription, rights)]
+def _rights(own: Services, look: Look, subscription: str, rights: tuple[Right, ...]) -> list[Check]:
+    signed_in = look()
+    other = None if signed_in.is_app else signed_in.app
+    return [
+        _held(own, signed_in, subscription, found) for found in held.findings(own.reads(), subscription, rights, other)
+    ]
 
 
-def _held(own: Services, subscription: str, found: held.Finding) -> Check:
+def _held(own: Services, signed_in: SignedIn, subscription: str, found: held.Finding) -> Check:
     """Tell what one role gives; what is missing of it, each in a line."""
     if found.unknown:
-        fix = _unread_fix(own, subscription, found.unknown)
-        return Check(name="rights", state="fail", words=f"{found.role}: {found.unknown}", fix=fix)
+        fix = _unread_fix(own, signed_in, subscription, found.unknown)
+        return Check(name="rights", state="fail", words=f"{found.role}: {_said(found.unknown)}", fix=fix)
+    is_of_app = signed_in.is_app or signed_in.app is not None
     count = len(found.needed) - len(found.lacks)
     words = f"{found.role}: {count} of {terminal.counted(len(found.needed), 'right')} held in {subscription}"
+    if not is_of_app:
+        words += " by who is signed in here, who may not be the app"
     if not found.lacks:
         return Check(name="rights", state="ok", words=words)
     if all(lack.right.without for lack in found.lacks):
         return Check(name="rights", state="ok", words=f"{words}; without the rest, {found.lacks[0].right.without}")
     lines = [f"{lack.right.operation} is missing on {_names(lack)}, to {lack.right.what_for}" for lack in found.lacks]
-    # A role that is given in some places and not in others may be meant so.
-    state = "fail" if any(lack.missing == lack.looked for lack in found.lacks) else "warn"
-    return Check(name="rights", state=state, words="\n".join((words, *lines)), fix=_role_fix(own, subscription, found))
+    # A role that is given in some places and not in others may be meant so; and what a person lacks, the app may have.
+    state = "fail" if is_of_app and any(lack.missing == lack.looked for lack in found.lacks) else "warn"
+    fix = _role_fix(own, signed_in, subscription, found)
+    return Check(name="rights", state=state, words="\n".join((words, *lines)), fix=fix)
 
 
 def _names(lack: held.Lack) -> str:
@@ -261,25 +371,36 @@ def _names(lack: held.Lack) -> str:
     return f"{', '.join(names[:_NAMED])}{more}, {len(names)} of {len(lack.looked)}"
 
 
-def _role_fix(own: Services, subscription: str, found: held.Finding) -> str:
+def _role_fix(own: Services, signed_in: SignedIn, subscription: str, found: held.Finding) -> str:
     """Give the commands that give a role. One that grants is never given by hand: its condition belongs to it."""
     if found.role is Role.READER:
-        return _assign(own, found.role, shlex.quote(f"/subscriptions/{subscription}"))
+        return _assign(signed_in, found.role, shlex.quote(f"/subscriptions/{subscription}"))
     if found.role is Role.GRANTER:
         groups = _groups(place for lack in found.lacks for place in lack.looked)
         fix = f"azd env set ENDPOINT_MEDIC_GRANT_SCOPES {shlex.quote(','.join(groups))}\nazd provision"
         return f"List the groups where roles may be granted, and no others:\n{fix}"
     groups = _groups(place for lack in found.lacks for place in lack.missing)
-    by_hand = "\n".join(_assign(own, found.role, shlex.quote(group)) for group in groups)
+    by_hand = _assign(signed_in, found.role, *map(shlex.quote, groups))
     deployed = f"azd env set MEDIC_MODE {own.settings.mode}, then azd provision"
     return f"Deploy it ({deployed}), or assign it by hand:\n{by_hand}"
 
 
-def _unread_fix(own: Services, subscription: str, why: str) -> str:
+def _unread_fix(own: Services, signed_in: SignedIn, subscription: str, why: str) -> str:
+    if _NO_TOKEN.search(why):
+        return _sign_in_fix(own.settings, why)
     if not _REFUSED.search(why):
         return "Try again in a minute."
-    assign = _assign(own, Role.READER, shlex.quote(f"/subscriptions/{subscription}"))
-    return f"Let us read it, or take it out of the policy:\n{assign}"
+    return _refused_fix(signed_in, shlex.quote(f"/subscriptions/{subscription}"))
+
+
+def _refused_fix(signed_in: SignedIn, scope: str) -> str:
+    """Give what lets a subscription be read: the app by its role, a person by signing in as one who may."""
+    if signed_in.is_app:
+        return f"Let us read it, or take it out of the policy:\n{_assign(signed_in, Role.READER, scope)}"
+    return (
+        "Who is signed in here may not read it; whether the app may is not known. Sign in as somebody who may, for "
+        "instance with Azure's role Reader there:\naz login"
+    )
 
 
 def _groups(places: Iterable[str]) -> tuple[str, ...]:
@@ -287,28 +408,42 @@ def _groups(places: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys("/".join(place.split("/")[:5]) for place in places))
 
 
-def _assign(own: Services, role: Role, scope: str) -> str:
-    """Give the command that assigns a role on a scope, which is quoted for a shell.
+def _assign(signed_in: SignedIn, role: Role, *scopes: str) -> str:
+    """Give the commands that assign a role of the app on scopes, which are quoted for a shell; each in a line.
 
-    The name of one of ours ends in that of the deployment, so it is looked up.
+    The name of one of ours ends in that of the deployment, so it is looked up, in the subscription of the scope: each
+    has definitions of its own.
     """
-    who = own.own.oid if own.own is not None and own.own.oid else "<object id of our identity>"
-    named = f"'{role}'"
-    if role.startswith("Endpoint Medic "):
-        query = f"[?starts_with(roleName, '{role}')].name | [0]"
-        named = f'"$(az role definition list --custom-role-only true --query "{query}" -o tsv)"'
-    return f"az role assignment create --assignee {who} --role {named} --scope {scope}"
+    app = signed_in.app or '"<the app\'s identity>"'
+    lines = []
+    for scope in scopes:
+        named = f"'{role}'"
+        if role.startswith("Endpoint Medic "):
+            query = f"[?starts_with(roleName, '{role}')].name | [0]"
+            found = _SUBSCRIPTION.match(scope.lstrip("'"))
+            where = shlex.quote(found[0]) if found else '"/subscriptions/$(az account show --query id -o tsv)"'
+            options = f'--custom-role-only true --scope {where} --query "{query}" -o tsv'
+            named = f'"$(az role definition list {options})"'
+        lines.append(f"az role assignment create --assignee {app} --role {named} --scope {scope}")
+    if signed_in.app is None:
+        lines.insert(0, f"{_PRINCIPAL}  # tells the app's identity")
+    return "\n".join(lines)
 
 
-def _specs(own: Services, container: str) -> Check:
+def _specs(own: Services, look: Look, container: str) -> Check:
     """Ask for a spec that is not there: who may read is told so, and who may not is refused."""
     reading = own.reads().fetch_spec(f"{container.rstrip('/')}/medic-doctor-asks")
+    signed_in = look()
+    by_whom = "" if signed_in.is_app else " by who is signed in here"
     if not isinstance(reading, Unknown):
-        return Check(name="specs", state="ok", words=f"{container} can be read")
+        return Check(name="specs", state="ok", words=f"{container} can be read{by_whom}")
+    words = f"{container} cannot be read{by_whom}: {_said(reading.reason)}"
+    if _NO_TOKEN.search(reading.reason):
+        return Check(name="specs", state="fail", words=words, fix=_sign_in_fix(own.settings, reading.reason))
     name = urlsplit(container).path.strip("/").partition("/")[0]
     scope = f'"{_id_of(_account(container))}/blobServices/default/containers/{name}"'
-    words = f"{container} cannot be read: {reading.reason}"
-    return Check(name="specs", state="fail", words=words, fix=_assign(own, Role.BLOB_READER, scope))
+    fix = _assign(signed_in, Role.BLOB_READER, scope)
+    return Check(name="specs", state="fail" if signed_in.is_app else "warn", words=words, fix=fix)
 
 
 # ----------------------------------------------------------------------------------------------- app and sign-in
@@ -325,7 +460,7 @@ def _app(settings: Settings, transport: httpx.BaseTransport | None = None) -> Ch
     except httpx.HTTPError as error:
         if is_here:
             words = f"nothing answers at {url}, where the links of messages lead; `medic serve` would"
-            return Check(name="app", state="ok", words=words)
+            return _not_here(settings, Check(name="app", state="ok", words=words))
         fix = f"curl -i {url}/api/health\nIf the app moved, set MEDIC_APP_URL; else look at its log."
         return Check(name="app", state="fail", words=f"{url} does not answer: {type(error).__name__}", fix=fix)
     if stranger is not None and stranger.status_code == 200:
@@ -339,17 +474,35 @@ def _app(settings: Settings, transport: httpx.BaseTransport | None = None) -> Ch
             "Its log tells which setting or line of the policy cannot be used: look for SettingsError and PolicyError."
         )
         return Check(name="app", state="fail", words=words, fix=fix)
-    shown = _mode_of(health)
-    words = f"{url} answers{shown}{'' if is_here else '; without a sign-in it shows nothing'}"
-    return Check(name="app", state="ok", words=words)
+    mode = _mode_of(health)
+    shown = "" if mode is None else f" in mode {mode}"
+    check = Check(
+        name="app",
+        state="ok",
+        words=f"{url} answers{shown}{'' if is_here else '; without a sign-in it shows nothing'}",
+    )
+    if mode is not None and mode is not settings.mode:
+        fix = f"MEDIC_MODE here is {settings.mode}: policy and rights were looked at for that mode, not the app's.\n"
+        check = replace(check, state="warn", fix=f"{fix}export MEDIC_MODE={mode}")
+    return _not_here(settings, check)
 
 
-def _mode_of(health: httpx.Response) -> str:
+def _not_here(settings: Settings, check: Check) -> Check:
+    """Warn if the app on this machine was asked, while the records are those of one in Azure."""
+    if not (is_loopback(settings.app_url) and settings.store.startswith("https://")):
+        return check
+    fix = (
+        "The store is in Azure, and the app that was asked is the one on this machine. Set MEDIC_APP_URL:\n"
+        "export MEDIC_APP_URL=$(azd env get-value SERVICE_MEDIC_URI)"
+    )
+    return replace(check, state="warn", fix=f"{check.fix}\n{fix}".lstrip())
+
+
+def _mode_of(health: httpx.Response) -> Mode | None:
     try:
-        body = health.json()
-    except ValueError:
-        return ""
-    return f" in mode {body['mode']}" if isinstance(body, dict) and "mode" in body else ""
+        return Mode(health.json()["mode"])
+    except (ValueError, TypeError, LookupError):
+        return None
 
 
 def _keys(own: Services) -> Check:
@@ -415,10 +568,12 @@ def _channel(setting: str, url: str, trusted: ssl.SSLContext | None = None) -> C
 def _channel_fix(setting: str) -> str:
     if setting not in _SECRETS:
         return "If it is another topic now, deploy again:\nazd provision"
+    secret = f"--vault-name <vault> --name {_SECRETS[setting]} --file <file with the URL>"
+    site = "$(az functionapp show --name <app> --resource-group <group> --query id --output tsv)"
     return (
         f"If it is another URL now (off Azure, set {setting}):\n"
-        f"az keyvault secret set --vault-name <vault> --name {_SECRETS[setting]} --file <file with the URL>\n"
-        "az functionapp restart --name <app> --resource-group <group>"
+        f"az keyvault secret set {secret} --output none\n"
+        f'az rest --method post --url "{site}/{REFRESH}"'
     )
 
 
@@ -426,19 +581,32 @@ def _one(name: str, look: Callable[[], Check]) -> Check:
     return _bounded(name, lambda: [look()])[0]
 
 
-def _bounded(name: str, look: Callable[[], list[Check]], patience: timedelta = _PATIENCE) -> list[Check]:
-    """Look in a thread that may be left behind: a sign-in can hang for a minute on a machine without one."""
+def _failed(name: str, error: Exception) -> Check:
+    """Tell an error: what is wrong, and apart from that what to do."""
+    fix = getattr(error, "fix", "")
+    words = str(error).removesuffix(fix).rstrip().split("\n", 1)[0]
+    return Check(name=name, state="fail", words=words, fix=fix or _TRY_AGAIN)
+
+
+def _bounded(
+    name: str, look: Callable[[], list[Check]], patience: timedelta = _PATIENCE, too_slow: str = _TRY_AGAIN
+) -> list[Check]:
+    """Look in a thread that may be left behind: a sign-in can hang for a minute on a machine without one.
+
+    Args:
+        too_slow: What to do if no answer comes.
+    """
     answers: queue.SimpleQueue[list[Check]] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
             answers.put(look())
         except (MedicError, AzureError, OSError, ValueError) as error:
-            answers.put([Check(name=name, state="fail", words=str(error).split("\n", 1)[0])])
+            answers.put([_failed(name, error)])
 
     threading.Thread(target=ask, daemon=True, name=f"doctor-{name}").start()
     try:
         return answers.get(timeout=patience.total_seconds())
     except queue.Empty:
         words = f"no answer in {terminal.span_words(patience)}"
-        return [Check(name=name, state="fail", words=words, fix="Check the network and the sign-in, then try again.")]
+        return [Check(name=name, state="fail", words=words, fix=too_slow)]

@@ -2,21 +2,27 @@
 
 Azure is asked what our roles give on the subscription, and only for what they do not give there, on each workspace, and
 on each registry and storage account that a workspace uses. Deny assignments and conditions of roles are not in it.
+
+Azure tells so only who asks. What another identity has is put together from its role assignments and their definitions.
+https://learn.microsoft.com/azure/role-based-access-control/role-assignments-list-rest
 """
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 
 from msgspec import Struct
 
 from remediations import codec, discovery, preflight
 from remediations.actions import ACTIONS
-from remediations.model import Found, Json, Mode, Reading, reading_words
+from remediations.model import Found, Json, Mode, Reading, Unknown, reading_words
 from remediations.policy import Policy
 from remediations.ports import Reads
 from remediations.rights import RIGHTS, Right, Role, Scope
+from remediations.surroundings import ROLES_API_VERSION, contains
 
 _MOST = 40  # places below a subscription that are looked at
+_MOST_ASSIGNMENTS = 4000
+_AUTHORIZATION = "providers/Microsoft.Authorization"
 _OF_AZURE = frozenset({Scope.SUBSCRIPTION, Scope.WORKSPACE, Scope.REGISTRY, Scope.TARGET})
 
 
@@ -58,17 +64,22 @@ def needed(policy: Policy, ceiling: Mode) -> tuple[Right, ...]:
     return tuple(right for right in RIGHTS if right.scope in _OF_AZURE and is_needed(right))
 
 
-def findings(reads: Reads, subscription: str, rights: tuple[Right, ...]) -> Iterator[Finding]:
+def findings(
+    reads: Reads, subscription: str, rights: tuple[Right, ...], principal: str | None = None
+) -> Iterator[Finding]:
     """Give what each role has of some rights, or the one thing that keeps it from being told.
+
+    Args:
+        principal: Whose rights, if they are not those of who reads.
 
     Raises:
         NotListed: the workspaces cannot be listed.
     """
     top = f"/subscriptions/{subscription}"
     places = _places(reads, subscription)
-    given = cache(lambda scope: preflight.given(scope, reads))
+    given = cache(partial(preflight.given, reads=reads) if principal is None else _assigned(reads, principal))
     if not isinstance(given(top), Found):
-        yield Finding(role=Role.READER, needed=rights, unknown=_unknown(top, given(top)))
+        yield Finding(role=Role.READER, needed=rights, unknown=_unknown(top, given(top), principal))
         return
     for role in dict.fromkeys(right.roles[0] for right in rights):
         of_role = tuple(right for right in rights if right.roles[0] is role)
@@ -77,15 +88,48 @@ def findings(reads: Reads, subscription: str, rights: tuple[Right, ...]) -> Iter
         for right in of_role:
             below = places[right.scope][:_MOST]
             scopes = below if below and not _is_held(given(top), right) else (top,)
-            unread += [_unknown(scope, given(scope)) for scope in scopes if not isinstance(given(scope), Found)]
+            unread += [_unknown(one, given(one), principal) for one in scopes if not isinstance(given(one), Found)]
             missing = tuple(one for one in scopes if isinstance(given(one), Found) and not _is_held(given(one), right))
             if missing:
                 lacks.append(Lack(right=right, missing=missing, looked=scopes))
         yield Finding(role=role, needed=of_role, lacks=tuple(lacks), unknown=unread[0] if unread else "")
 
 
-def _unknown(scope: str, shown: Reading[tuple[Json, ...]]) -> str:
-    return f"what we may do on {scope} is {reading_words(shown)}"
+def _assigned(reads: Reads, principal: str) -> Callable[[str], Reading[tuple[Json, ...]]]:
+    """Give what tells the permissions that a principal's roles give on a scope, in the form of `preflight.given`."""
+
+    @cache
+    def permissions(subscription: str, role: str) -> Json:
+        path = f"/subscriptions/{subscription}/{_AUTHORIZATION}/roleDefinitions/{role}"
+        reading = reads.get(f"{path}?api-version={ROLES_API_VERSION}")
+        shown = codec.mapping(reading.value) if isinstance(reading, Found) else {}
+        return codec.mapping(shown.get("properties")).get("permissions")
+
+    def given(scope: str) -> Reading[tuple[Json, ...]]:
+        url = f"{scope}/{_AUTHORIZATION}/roleAssignments?api-version={ROLES_API_VERSION}"
+        listed = reads.get_all(f"{url}&$filter=assignedTo('{principal}')", most=_MOST_ASSIGNMENTS)
+        if not isinstance(listed, Found):
+            return listed
+        found: list[Json] = []
+        for shown in listed.value:
+            assignment = codec.mapping(codec.mapping(shown).get("properties"))
+            at, role = (codec.text(assignment.get(name)) for name in ("scope", "roleDefinitionId"))
+            if not at.startswith("/"):
+                return Unknown("a role assignment shows no scope")
+            if not contains(at, scope):  # it lies below
+                continue
+            gives = permissions(scope.split("/")[2], role.rpartition("/")[2])
+            if not isinstance(gives, list):
+                return Unknown(f"what the role {role.rpartition('/')[2]!r} gives cannot be read")
+            found += gives
+        return Found(tuple(found))
+
+    return given
+
+
+def _unknown(scope: str, shown: Reading[tuple[Json, ...]], principal: str | None) -> str:
+    whose = "we" if principal is None else "the app"
+    return f"what {whose} may do on {scope} is {reading_words(shown)}"
 
 
 def _most(policy: Policy, action: str) -> Mode:

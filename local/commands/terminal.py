@@ -48,7 +48,10 @@ class AzureUnreadable(CommandError):
         fix = "Run `medic doctor` to see who you are signed in as and what can be reached."
         if why.startswith("no token"):
             fix = "Sign in with `az login`, or set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET."
-        elif re.search(r"\b40[13]\b", why):
+        elif re.search(r"\b401\b", why):
+            why = "401: our token is not accepted"
+            fix = "Sign in to the tenant that it is of, with `az login --tenant`."
+        elif re.search(r"\b403\b", why):
             fix = "Grant it with a role such as Reader at this scope, and sign in again."
         super().__init__(f"{what} cannot be read: {why}. {fix}", UNREADABLE)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from typer.testing import CliRunner
 
 from local.arm import Server, World, serve_in_thread
 from local.cli import app
+from local.commands import doctor
 from remediations import rights
+from remediations.model import Caller
 from tests.commands import settle
 
 SUBSCRIPTION = "00000000-1111-2222-3333-444444444444"
@@ -30,9 +33,15 @@ POLICY = {
 }
 ASKED = "a person is asked before a right to pull is granted"
 SEE = "see which requests come, and how they are answered"
+ROLE = json.loads((Path(__file__).parents[2] / "infra" / "rbac" / "reader.role.json").read_text())
+READER_ROLE = {
+    "name": ROLE["roleName"],
+    "guid": "00000000-0000-4000-8000-00000000000b",
+    "actions": ROLE["permissions"][0]["actions"],
+}
 READER = (
     "az role assignment create --assignee cccccccc-0000-4000-8000-000000000001 --role "
-    '"$(az role definition list --custom-role-only true --query '
+    f'"$(az role definition list --custom-role-only true --scope {TOP} --query '
     '"[?starts_with(roleName, \'Endpoint Medic Reader\')].name | [0]" -o tsv)" '
     f"--scope {TOP}"
 )
@@ -121,6 +130,70 @@ def test_it_reads_what_the_reader_role_gives_and_writes_nothing(stage):
         # Which subscriptions there are everybody may ask; the simulator knows no such list.
         assert asked - given == {"get /subscriptions"}
         assert bench.server.world.ledger == []
+
+
+def test_what_a_person_may_is_not_taken_for_what_the_app_may(stage, monkeypatch):
+    monkeypatch.setattr(doctor, "_signed_in", lambda _: Caller(oid="person"))
+    given = {"principal": "medic", "role": "Endpoint Medic Reader", "scope": "subscription"}
+    # A person who may do everything; the app, what the shipped role gives.
+    with stage(custom_roles=[READER_ROLE], role_assignments=[given]) as bench:
+        answer = json.loads(bench.medic("--json").stdout)
+        rights = {check["words"].split(":")[0]: check for check in answer["checks"] if check["name"] == "rights"}
+        (azure,) = (check for check in answer["checks"] if check["name"] == "azure")
+        who = bench.server.world.principals["medic"].oid
+        assert (azure["state"], f"signed in here is oid person, and the app is oid {who}" in azure["words"]) == (
+            "warn",
+            True,
+        )
+        reader, operator = rights["Endpoint Medic Reader"], rights["Endpoint Medic Operator"]
+        assert reader["words"] == f"Endpoint Medic Reader: 18 of 18 rights held in {SUBSCRIPTION}"
+        assert (reader["state"], operator["state"]) == ("ok", "fail")
+        assert operator["words"].startswith(f"Endpoint Medic Operator: 0 of 4 rights held in {SUBSCRIPTION}\n")
+        assert f"--assignee {who} " in operator["fix"]
+        assert "person" not in operator["fix"]
+
+
+def test_without_the_apps_identity_a_persons_rights_are_told_as_theirs(stage, monkeypatch):
+    monkeypatch.setattr(doctor, "_signed_in", lambda _: Caller(oid="person"))
+    with stage(denied=[denial("Microsoft.Insights/*")]) as bench:
+        check = bench.checks("rights", MEDIC_PRINCIPAL_ID="", MEDIC_CLIENT_ID="")[0]
+        assert check["state"] == "warn"
+        assert " held in " + SUBSCRIPTION + " by who is signed in here, who may not be the app" in check["words"]
+        assert '--assignee "<the app\'s identity>" ' in check["fix"]
+        assert "person" not in check["fix"]
+
+
+def test_a_token_that_is_not_taken_is_no_missing_role(stage):
+    with stage() as bench:
+        (check,) = bench.checks("azure", MEDIC_ARM_TOKEN="nobodys")
+        assert check["words"] == f"{bench.server.url} cannot be read: 401: our token is not accepted"
+        assert check["fix"].splitlines()[1:] == ["export MEDIC_ARM_TOKEN=sim-medic"]
+
+
+def test_a_token_that_is_not_taken_in_one_subscription_is_no_missing_role(stage):
+    fault = {"kind": "error", "path": "*/workspaces", "status": 401, "code": "x", "times": None}
+    with stage(faults=[fault]) as bench:
+        (check,) = bench.checks("watched")
+        assert check["words"].endswith("/workspaces cannot be listed: unknown (401: our token is not accepted)")
+        assert check["fix"].splitlines()[1:] == ["export MEDIC_ARM_TOKEN=sim-medic"]
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "fix"),
+    [
+        (401, "401: our token is not accepted", ["export MEDIC_ARM_TOKEN=sim-medic"]),
+        (429, "429: throttled; retry after 60 s", []),
+    ],
+)
+def test_an_azure_that_refuses_is_told_with_what_to_do(stage, status, words, fix):
+    fault = {"kind": "error", "path": "/subscriptions", "status": status, "code": "x", "times": None}
+    if status == 429:
+        fault = {"kind": "throttle", "path": "/subscriptions", "retry_after": 60, "times": None}
+    with stage(faults=[fault]) as bench:
+        (check,) = bench.checks("azure")
+        assert (check["state"], check["words"]) == ("fail", f"{bench.server.url} cannot be read: {words}")
+        assert check["fix"]
+        assert check["fix"].splitlines()[1:] == fix
 
 
 def test_a_dry_run_needs_no_right_to_write(stage):

@@ -60,6 +60,18 @@ def test_wrong_usage_is_exit_2_and_no_traceback(arguments: list[str]) -> None:
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [
+        ("no token: X", "no token: X. Sign in with `az login`, or set"),
+        ("401: our identity lacks A/read", "401: our token is not accepted. Sign in to the tenant that it is of, with"),
+        ("403: our identity lacks A/read", "403: our identity lacks A/read. Grant it with a role such as Reader"),
+    ],
+)
+def test_azure_that_cannot_be_read_is_told_with_what_to_do(why, words) -> None:
+    assert str(terminal.AzureUnreadable("x", why)).startswith(f"x cannot be read: {words}")
+
+
 def test_a_wrong_setting_is_told_in_words(monkeypatch, tmp_path) -> None:
     settle(monkeypatch, tmp_path, MEDIC_MODE="yolo")
     result = CliRunner().invoke(app, ["audit", "list"])

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
+from azure.core.credentials import AzureNamedKeyCredential
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,8 +23,24 @@ from typer.testing import CliRunner
 
 from local.cli import app
 from local.commands import held
-from local.commands.doctor import Check, _app, _bounded, _channel, _identified, _signed_in, _store_fix
+from local.commands.doctor import (
+    _PATIENCE_STORE,
+    Check,
+    SignedIn,
+    _app,
+    _assign,
+    _bounded,
+    _channel,
+    _compared,
+    _held,
+    _identified,
+    _looking,
+    _refused_fix,
+    _signed_in,
+    _store_fix,
+)
 from remediations import policy
+from remediations.adapters.blobs import BlobStore
 from remediations.model import Absent, Caller, Found, Mode, Unknown
 from remediations.proof import checkpoint
 from remediations.rights import Role
@@ -87,7 +105,10 @@ def test_what_cannot_be_reached_fails_and_the_rest_is_looked_at(nobody_listens, 
         "channels": "ok",
     }
     assert words["settings"] == "MEDIC_MODE is dry-run: nothing is written to Azure "
-    assert words["azure"].startswith(f"{nobody_listens} cannot be read: no answer: ServiceRequestError.")
+    assert words["azure"] == (
+        f"{nobody_listens} cannot be read: no answer: ServiceRequestError Look at MEDIC_ARM_URL (left out, it is "
+        f"https://management.azure.com) and at the network:\ncurl -i {nobody_listens}"
+    )
     assert words["store"] == f"folder {tmp_path / 'store'}: it can be listed; nothing is in it "
 
 
@@ -102,13 +123,28 @@ def test_a_secret_that_azure_could_not_read_ends_the_looking(monkeypatch) -> Non
     monkeypatch.setenv("MEDIC_TEAMS_URL", "@Microsoft.KeyVault(VaultName=kv-medic;SecretName=medic-teams-url)")
     code, states, words = checks()
     assert (code, states) == (1, {"settings": "fail"})
-    assert "az keyvault secret set --vault-name kv-medic --name medic-teams-url --file FILE" in words["settings"]
+    assert (
+        "az keyvault secret set --vault-name kv-medic --name medic-teams-url --file FILE --output none)"
+        in words["settings"]
+    )
+
+
+def test_what_to_do_stands_apart_from_what_is_wrong(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("MEDIC_MODE", "maybe")
+    (check,) = json.loads(medic("doctor", "--json").stdout)["checks"]
+    assert check == {
+        "name": "settings",
+        "state": "fail",
+        "words": "MEDIC_MODE is 'maybe': no such mode.",
+        "fix": "Use one of off, dry-run, ask, auto.\nThe rest was not looked at.",
+    }
 
 
 def test_a_bad_policy_fails_alone(nobody_listens, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("MEDIC_POLICY", write(tmp_path, "actions: {retry: {mode: maybe}}"))
-    code, states, _ = checks()
+    code, states, words = checks()
     assert (code, states["policy"], states["store"]) == (1, "fail", "ok")
+    assert words["policy"].endswith(f"\nmedic policy check {tmp_path / 'policy.yaml'}")
 
 
 def test_a_mode_that_asks_needs_keys(nobody_listens, monkeypatch) -> None:
@@ -167,32 +203,95 @@ def test_a_check_that_hangs_is_given_up() -> None:
     (check,) = _bounded("azure", lambda: [hang()], timedelta(milliseconds=20))
     never.set()
     assert (check.state, check.words) == ("fail", "no answer in 0 s")
+    assert check.fix == "Check the network and the sign-in, then try again:\naz account show"
+
+
+def test_a_store_that_does_not_answer_in_time_is_told_with_the_command_that_shows_it(monkeypatch) -> None:
+    never = threading.Event()
+    monkeypatch.setattr("local.commands.doctor._PATIENCE_STORE", timedelta(milliseconds=20))
+    monkeypatch.setattr("local.commands.doctor._store", lambda *_: never.wait(10))
+    monkeypatch.setenv("MEDIC_STORE", "https://strecords.blob.core.windows.net")
+    monkeypatch.setenv("MEDIC_ARM_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("MEDIC_ARM_TOKEN", "sim-medic")
+    _, states, words = checks()
+    never.set()
+    assert states["store"] == "fail"
+    assert words["store"].splitlines() == [
+        "no answer in 0 s Check MEDIC_STORE and the network, then try again.",
+        "az storage account show --name strecords --query '[publicNetworkAccess, networkRuleSet]'",
+    ]
+
+
+def test_a_store_is_waited_for_longer_than_its_client_tries() -> None:
+    store = BlobStore("http://127.0.0.1:9/a", "trail", AzureNamedKeyCredential("a", "a2V5"))
+    pauses = cast("Any", store._client._config.retry_policy)
+    waits = [pauses.initial_backoff + pauses.increment_base**count for count in range(1, pauses.total_retries + 1)]
+    longest = sum(waits) + pauses.random_jitter_range * len(waits)
+    assert timedelta(seconds=10) < timedelta(seconds=longest) < _PATIENCE_STORE
+
+
+SHOW = "az storage account show --name strecords --query '[publicNetworkAccess, networkRuleSet]'"
+RECORDS = '"$(az storage account show --name strecords --query id -o tsv)/blobServices/default/containers/'
+OURS = SignedIn(who=Caller(oid="b"), is_app=True, app="b")
 
 
 @pytest.mark.parametrize(
-    ("why", "commands"),
+    ("why", "signed_in", "lines"),
     [
         pytest.param(
             "the service answered 403 AuthorizationPermissionMismatch",
+            OURS,
             [
-                'az role assignment create --assignee b --role "$(az role definition list --custom-role-only true '
-                '--query "[?starts_with(roleName, \'Endpoint Medic Store\')].name | [0]" -o tsv)" '
-                '--scope "$(az storage account show --name strecords --query id -o tsv)'
-                f'/blobServices/default/containers/{container}"'
-                for container in ("trail", "evidence")
+                "Give us the role, and look at the account's network rules:",
+                *(
+                    'az role assignment create --assignee b --role "$(az role definition list --custom-role-only true '
+                    '--scope "/subscriptions/$(az account show --query id -o tsv)" '
+                    '--query "[?starts_with(roleName, \'Endpoint Medic Store\')].name | [0]" -o tsv)" '
+                    f'--scope {RECORDS}{container}"'
+                    for container in ("trail", "evidence")
+                ),
+                SHOW,
             ],
             id="we may not",
         ),
         pytest.param(
-            "no answer (ServiceRequestError)",
-            ["az storage account show --name strecords --query '[publicNetworkAccess, networkRuleSet]'"],
-            id="it is not reached",
+            "the service answered 403 AuthorizationPermissionMismatch",
+            SignedIn(who=Caller(oid="person"), app="b"),
+            [
+                "To read the app's records as who is signed in here:",
+                *(
+                    'az role assignment create --assignee "$(az ad signed-in-user show --query id -o tsv)" '
+                    f"--role 'Storage Blob Data Reader' --scope {RECORDS}{container}\""
+                    for container in ("trail", "evidence")
+                ),
+                SHOW,
+            ],
+            id="a person may not",
+        ),
+        pytest.param("no answer (ServiceRequestError)", OURS, ["Try.", SHOW], id="it is not reached"),
+        pytest.param(
+            "the service answered 404 ContainerNotFound", OURS, ["Try.", SHOW], id="the container is not there"
+        ),
+        pytest.param(
+            "the service answered 401 InvalidAuthenticationInfo",
+            OURS,
+            [
+                "The token is no longer good, or of another tenant than the subscription:",
+                "az login --tenant <tenant>",
+            ],
+            id="the token is of another tenant",
+        ),
+        pytest.param(
+            "no answer (ClientAuthenticationError)",
+            OURS,
+            ["Sign in, or set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET:", "az login"],
+            id="there is no token",
         ),
     ],
 )
-def test_a_store_in_azure_is_told_with_the_commands_that_help(why, commands) -> None:
+def test_a_store_in_azure_is_told_with_the_commands_that_help(why, signed_in, lines) -> None:
     settings = Settings(store="https://strecords.blob.core.windows.net", client_id="a", principal_id="b")
-    assert _store_fix(Services(settings), why).splitlines() == commands
+    assert _store_fix(Services(settings), lambda: signed_in, why, "Try.").splitlines() == lines
 
 
 # ----------------------------------------------------------------------------------------------- who we are
@@ -210,22 +309,101 @@ def test_who_is_signed_in_is_told_by_the_token_and_not_by_the_settings() -> None
     assert _signed_in(replace(settings, arm_token="sim-medic")) is None
 
 
+SIMULATED = {"arm_url": "http://127.0.0.1:9", "arm_token": "sim-medic"}
+PERSON, APP = Caller(oid="person", appid="az"), Caller(oid="OURS", appid="app")
+
+
 @pytest.mark.parametrize(
-    ("signed_in", "state", "words"),
+    ("settings", "who", "is_app", "app"),
     [
-        pytest.param(None, "ok", "a answers; we are oid ours, appid app", id="a token that does not tell"),
-        pytest.param(Caller(oid="OURS"), "ok", "a answers; we are oid ours, appid app", id="we ourselves"),
+        pytest.param({"principal_id": "ours"}, APP, True, "ours", id="we ourselves"),
+        pytest.param({"client_id": "APP"}, APP, True, "OURS", id="we ourselves, by the client id"),
+        pytest.param({}, APP, False, None, id="nobody says who the app is"),
+        pytest.param({}, None, False, None, id="nobody says anything"),
+        pytest.param({"principal_id": "ours"}, PERSON, False, "ours", id="a person"),
+        pytest.param({"client_id": "app"}, PERSON, False, None, id="a person, by the client id"),
+        pytest.param({"principal_id": "ours", "client_id": "az"}, PERSON, False, "ours", id="a person by our client"),
+        pytest.param({"principal_id": "ours"}, None, False, "ours", id="a token that does not tell"),
+        pytest.param({"principal_id": "ours", **SIMULATED}, None, True, "ours", id="a simulator's token"),
+        pytest.param(SIMULATED, None, False, None, id="a simulator's token, and no settings"),
+    ],
+)
+def test_who_is_signed_in_is_the_app_only_if_settings_and_token_agree(settings, who, is_app, app) -> None:
+    assert _compared(Settings(**settings), who) == SignedIn(who=who, is_app=is_app, app=app)
+
+
+@pytest.mark.parametrize(
+    ("signed_in", "state", "words", "fix"),
+    [
         pytest.param(
-            Caller(oid="person"),
+            SignedIn(who=APP, is_app=True, app="ours"),
+            "ok",
+            "a answers; we are oid ours, appid app",
+            "",
+            id="we ourselves",
+        ),
+        pytest.param(
+            SignedIn(who=PERSON, app="ours"),
             "warn",
-            "a answers; the app is oid ours, appid app, and signed in here is oid person",
+            "a answers; signed in here is oid person, appid az, and the app is oid ours",
+            "The rights below are the app's, as its role assignments give them. That the store, the workspaces and the "
+            "specs can be read holds for who is signed in here.",
+            id="a person, and the app is known",
+        ),
+        pytest.param(
+            SignedIn(who=PERSON),
+            "warn",
+            "a answers; signed in here is oid person, appid az, which is not known to be the app's identity",
+            "The rights below are those of oid person, appid az, not of the app. To check the app's, set its "
+            "identity:\nexport MEDIC_PRINCIPAL_ID=$(azd env get-value ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID)",
             id="a person",
+        ),
+        pytest.param(
+            SignedIn(),
+            "warn",
+            "a answers; who we are is not known",
+            "Set MEDIC_CLIENT_ID and MEDIC_PRINCIPAL_ID, or our own writes look like somebody else's.",
+            id="nobody knows",
         ),
     ],
 )
-def test_rights_of_whoever_is_signed_in_are_not_taken_for_the_apps(signed_in, state, words) -> None:
+def test_rights_of_whoever_is_signed_in_are_not_taken_for_the_apps(signed_in, state, words, fix) -> None:
     check = _identified("a", Caller(oid="ours", appid="app"), signed_in)
-    assert (check.state, check.words) == (state, words)
+    assert (check.state, check.words, check.fix) == (state, words, fix)
+
+
+def test_who_deploys_with_a_client_id_of_azure_is_not_taken_for_the_app(monkeypatch, nobody_listens) -> None:
+    settings = Settings(arm_url=nobody_listens, arm_token=token_of(oid="ci", appid="deployer"), client_id="deployer")
+    assert _looking(settings) == SignedIn(who=Caller(oid="ci", appid="deployer"))
+    monkeypatch.setenv("MEDIC_CLIENT_ID", "deployer")
+    assert _looking(settings).is_app
+
+
+def test_no_role_of_the_app_is_given_to_who_is_signed_in() -> None:
+    place = "azd env get-value ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID  # tells the app's identity"
+    first, command = _assign(SignedIn(who=PERSON), Role.READER, TOP).splitlines()
+    assert first == place
+    assert command.startswith('az role assignment create --assignee "<the app\'s identity>" --role ')
+    assert f"az role definition list --custom-role-only true --scope {TOP} --query " in command
+    known = _assign(SignedIn(who=PERSON, app="ours"), Role.READER, TOP)
+    assert known.startswith("az role assignment create --assignee ours --role ")
+    refused = _refused_fix(SignedIn(who=PERSON, app="ours"), TOP)
+    assert refused.splitlines()[1:] == ["az login"]
+
+
+def test_what_a_person_lacks_is_no_failure_of_the_app() -> None:
+    (finding,) = [one for one in found(azure(top=role("*"))).values() if one.role is Role.REGISTRY_READER]
+    lacking_reader = found(azure(top=role("*", but=(f"{ML}/locations/usages/read",))))[Role.READER]
+    own = Services(Settings())
+    assert _held(own, SignedIn(who=PERSON), SUBSCRIPTION, finding).words.startswith(
+        f"Endpoint Medic Registry Reader: 1 of 2 rights held in {SUBSCRIPTION} by who is signed in here, who may not "
+        "be the app; without the rest"
+    )
+    states = [
+        _held(own, signed_in, SUBSCRIPTION, lacking_reader).state
+        for signed_in in (SignedIn(who=PERSON), SignedIn(who=PERSON, app="ours"), OURS)
+    ]
+    assert states == ["warn", "fail", "fail"]
 
 
 # --------------------------------------------------------------------------------------------------- rights
@@ -358,19 +536,76 @@ def test_what_cannot_be_read_of_a_workspace_is_not_taken_for_a_right() -> None:
     assert finding.unknown == f"what we may do on {ONE} is unknown (429: throttled)"
 
 
+PRINCIPAL = "00000000-0000-4000-8000-00000000000a"
+
+
+def assigned(definition: Any, **scopes: str) -> FakeReads:
+    """What Azure says of the role assignments of our identity, read by somebody who may do nothing else."""
+    at = {"top": TOP, "one": ONE, "two": TWO, "registry": REGISTRY, "account": ACCOUNT}
+    listed = Found(
+        tuple(
+            {"properties": {"scope": scope, "roleDefinitionId": f"{TOP}/providers/x/roleDefinitions/{guid}"}}
+            for guid, scope in scopes.items()
+        )
+    )
+    answers = {f"{scope}/providers/Microsoft.Authorization/roleAssignments": listed for scope in at.values()}
+    answers |= {f"{TOP}/providers/Microsoft.Authorization/roleDefinitions/{guid}": definition for guid in scopes}
+    return FakeReads({f"{TOP}/providers/{ML}/workspaces": Found(LISTED), **answers})
+
+
+def found_for(reads: FakeReads) -> dict[Role, held.Finding]:
+    rights = held.needed(SHIPPED, Mode.AUTO)
+    return {one.role: one for one in held.findings(reads, SUBSCRIPTION, rights, PRINCIPAL)}
+
+
+ALL = Found({"properties": {"permissions": [{"actions": ["*"], "dataActions": ["*"]}]}})
+
+
+@pytest.mark.parametrize("above", [TOP, "/", "/providers/Microsoft.Management/managementGroups/mg"])
+def test_rights_of_another_identity_come_from_its_role_assignments_at_and_above(above) -> None:
+    reads = assigned(ALL, r1=above)
+    assert [one for one in found_for(reads).values() if one.lacks or one.unknown] == []
+    assert f"$filter=assignedTo('{PRINCIPAL}')" in next(url for url in reads.asked if "roleAssignments" in url)
+    assert not any("/permissions" in url for url in reads.asked)
+
+
+def test_a_role_that_another_identity_has_on_one_workspace_is_none_on_the_other() -> None:
+    finding = found_for(assigned(ALL, r1=ONE))[Role.OPERATOR]
+    assert lacking(finding)[SYNC] == (TWO,)
+
+
+def test_without_a_role_assignment_another_identity_lacks_everything() -> None:
+    assert all(len(one.lacks) == len(one.needed) for one in found_for(assigned(ALL)).values())
+
+
+@pytest.mark.parametrize("definition", [Unknown("429: throttled"), Absent(), Found({"properties": {}})])
+def test_a_role_whose_definition_cannot_be_read_is_not_taken_for_none(definition) -> None:
+    (finding,) = found_for(assigned(definition, r1=TOP)).values()
+    assert finding.unknown == f"what the app may do on {TOP} is unknown (what the role 'r1' gives cannot be read)"
+
+
+def test_role_assignments_that_cannot_be_read_are_told() -> None:
+    reads = FakeReads({f"{TOP}/providers/{ML}/workspaces": Found(LISTED)})
+    (finding,) = found_for(reads).values()
+    assert finding.unknown.startswith(f"what the app may do on {TOP} is ")
+
+
 # ------------------------------------------------------------------------------------------------- the app
 
 PAGES = {"/api/health": httpx.Response(200, json={"status": "ok", "mode": "ask"})}
 
 
-def looked_at(pages: dict[str, httpx.Response], url: str = "https://medic.example") -> tuple[Check, list[str]]:
+def looked_at(
+    pages: dict[str, httpx.Response], url: str = "https://medic.example", **settings: Any
+) -> tuple[Check, list[str]]:
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(f"{request.method} {request.url.path}")
         return pages.get(request.url.path, httpx.Response(302, headers={"Location": "https://login.example"}))
 
-    return _app(Settings(app_url=url), httpx.MockTransport(answer)), asked
+    chosen = Settings(**{"app_url": url, "mode": Mode.ASK, **settings})
+    return _app(chosen, httpx.MockTransport(answer)), asked
 
 
 def test_an_app_that_answers_and_asks_for_a_sign_in_is_well() -> None:
@@ -378,6 +613,36 @@ def test_an_app_that_answers_and_asks_for_a_sign_in_is_well() -> None:
     assert check.state == "ok"
     assert check.words == "https://medic.example answers in mode ask; without a sign-in it shows nothing"
     assert asked == ["GET /api/health", "GET /api/incidents"]
+
+
+def test_an_app_in_another_mode_than_was_looked_at_is_told() -> None:
+    check, _ = looked_at(PAGES, mode=Mode.DRY_RUN)
+    assert (check.state, check.fix.splitlines()) == (
+        "warn",
+        [
+            "MEDIC_MODE here is dry-run: policy and rights were looked at for that mode, not the app's.",
+            "export MEDIC_MODE=ask",
+        ],
+    )
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_app_on_this_machine_is_not_taken_for_the_one_of_a_store_in_azure(answers) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if not answers:
+            raise httpx.ConnectError("refused", request=request)
+        return httpx.Response(200, json={"mode": "dry-run"})
+
+    check = _app(Settings(store="https://strecords.blob.core.windows.net"), httpx.MockTransport(answer))
+    assert (check.state, check.fix.splitlines()) == (
+        "warn",
+        [
+            "The store is in Azure, and the app that was asked is the one on this machine. Set MEDIC_APP_URL:",
+            "export MEDIC_APP_URL=$(azd env get-value SERVICE_MEDIC_URI)",
+        ],
+    )
+    emulated = _app(Settings(store="http://127.0.0.1:10000/dev"), httpx.MockTransport(answer))
+    assert emulated.state == "ok"
 
 
 def test_an_app_that_shows_its_incidents_to_everybody_fails() -> None:
@@ -400,7 +665,7 @@ def test_an_app_that_cannot_work_fails(status) -> None:
     assert (check.state, check.words) == ("fail", f"https://medic.example/api/health answered {status}")
 
 
-@pytest.mark.parametrize("body", [b"no json", b"[]", b"{}"])
+@pytest.mark.parametrize("body", [b"no json", b"[]", b"{}", b'{"mode": []}', b'{"mode": "x; rm"}'])
 def test_a_health_of_another_form_is_enough(body) -> None:
     check, _ = looked_at({"/api/health": httpx.Response(200, content=body)})
     assert check.words == "https://medic.example answers; without a sign-in it shows nothing"
@@ -479,7 +744,14 @@ def test_a_channel_with_another_certificate_fails_and_keeps_its_secret(tmp_path)
         check = _channel("MEDIC_WEBHOOK_URL", f"https://localhost:{port}/x?sig=s3cret")
     assert check.state == "fail"
     assert "certificate verify failed" in check.words
-    assert "az keyvault secret set --vault-name <vault> --name medic-webhook-url" in check.fix
+    secret, refresh = check.fix.splitlines()[1:]
+    assert secret == (
+        "az keyvault secret set --vault-name <vault> --name medic-webhook-url --file <file with the URL> --output none"
+    )
+    assert refresh == (
+        'az rest --method post --url "$(az functionapp show --name <app> --resource-group <group> --query id '
+        '--output tsv)/config/configreferences/appsettings/refresh?api-version=2022-03-01"'
+    )
     assert "s3cret" not in f"{check.words} {check.fix}"
     assert heard == [b""]
 
