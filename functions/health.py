@@ -8,7 +8,11 @@ from remediations.services import services
 
 
 def health() -> func.HttpResponse:
-    """Give 200 with mode and policy version, or 503 if a setting or the policy cannot be used."""
+    """Give 200 with mode and policy version, or 503 if the policy cannot be used.
+
+    A setting that cannot be used ends the start of the app, before there is any function: then the platform answers,
+    with 404 or 503 and without this JSON, and the log tells which setting it is.
+    """
     try:
         own = services()
         body: dict[str, object] = {"status": "ok", "mode": own.settings.mode, "policy": own.policy.version}

@@ -1,8 +1,11 @@
 """docs/runbook.md: commands that parse, names that are there, a section for every alert, sums that add up."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -67,6 +70,73 @@ def test_every_variable_that_is_named_exists() -> None:
     named = set(re.findall(r"\b(?:ENDPOINT_MEDIC|SERVICE_MEDIC|AZURE)_[A-Z_]+\b", PAGE))
     assert named <= variables()
     assert set(re.findall(r"(?<![A-Z_])MEDIC_[A-Z_]+", PAGE)) <= set(DESCRIPTIONS)
+
+
+def exports(file: Path) -> str:
+    """Give the lines of a page that set what `medic` reads."""
+    lines = re.findall(r"^\$ (.*\bexport .*)$", file.read_text("utf-8"), re.MULTILINE)
+    return "\n".join(line.partition("     # ")[0] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("page", "mode"), [(ROOT / "docs" / "runbook.md", "ask"), (ROOT / "README.md", "")], ids=["runbook", "readme"]
+)
+def test_the_settings_of_the_app_are_taken_from_azd(page: Path, mode: str, tmp_path: Path) -> None:
+    """An azd that knows each variable by its name gives doctor the app, its identity, its store and its mode."""
+    outputs = set(re.findall(r"^output (\w+)", (INFRA / "main.bicep").read_text("utf-8"), re.MULTILINE))
+    wanted = set(re.findall(r"azd env get-value (\w+)", exports(page)))
+    assert wanted - {"ENDPOINT_MEDIC_MODE"} <= outputs
+    answers = {
+        "ENDPOINT_MEDIC_MODE": "ask",
+        "ENDPOINT_MEDIC_STORE": "https://st",
+        "SERVICE_MEDIC_URI": "https://app",
+        "ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID": "p",
+    }
+    assert after(exports(page), answers, tmp_path) == ["https://st", "https://app", "p", mode]
+
+
+def test_a_mode_that_nobody_set_is_a_dry_run(tmp_path: Path) -> None:
+    line = next(line for line in exports(ROOT / "docs" / "runbook.md").splitlines() if "MEDIC_MODE" in line)
+    assert after(line, {}, tmp_path)[3] == "dry-run"
+
+
+def after(script: str, answers: dict[str, str], folder: Path) -> list[str]:
+    """Give what is set for `medic` after a script, with an azd that knows some values, and tells others as an error."""
+    cases = "".join(f"{name}) echo '{value}';; " for name, value in answers.items())
+    azd = folder / "azd"
+    azd.write_text(f'#!/bin/sh\ncase "$3" in {cases}*) echo "ERROR: key not found"; exit 1;; esac\n')
+    azd.chmod(0o755)
+    names = ("MEDIC_STORE", "MEDIC_APP_URL", "MEDIC_PRINCIPAL_ID", "MEDIC_MODE")
+    shown = "; ".join(f'echo "$(printenv {name})"' for name in names)
+    uri = "URL=$(azd env get-value SERVICE_MEDIC_URI)"
+    environment = {"PATH": f"{folder}:/usr/bin:/bin"}
+    line = ["/bin/sh", "-c", f"{uri}\n{script}\n{shown}"]
+    run = subprocess.run(line, check=False, env=environment, capture_output=True, text=True, timeout=30)
+    return run.stdout.splitlines()
+
+
+@pytest.mark.parametrize("page", ["docs/runbook.md", "tests/live/README.md", "README.md"])
+def test_one_role_is_looked_up_in_the_subscription_that_has_it(page: str) -> None:
+    lines = re.findall(r"az role definition list [^\n]*\| \[0\]", (ROOT / page).read_text("utf-8"))
+    assert [line for line in lines if "--scope" not in line] == []
+
+
+def test_a_wrong_setting_ends_the_start_and_the_runbook_says_so() -> None:
+    environment = {**os.environ, "MEDIC_MODE": "yolo"}
+    started = subprocess.run(
+        [sys.executable, "-c", "import function_app"],
+        check=False,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert started.returncode == 1
+    assert "SettingsError: MEDIC_MODE is 'yolo'" in started.stderr
+    steps = PAGE.partition("### Alert: no-sweep\n")[2].partition("\n### ")[0]
+    assert "503 with `misconfigured` in JSON says that the policy cannot be used" in steps
+    assert "(`SettingsError`)" in steps
 
 
 def test_every_secret_container_and_role_that_is_named_exists() -> None:
