@@ -115,7 +115,7 @@ def subscribe(cli: Cli, topic: str, template: Path) -> None:
 def next_steps(cli: Cli, failures: tuple[str, ...], models: tuple[str, ...]) -> list[str]:
     """Give what was set up, and what a person does now."""
     environ = cli.environ
-    mode = environ.get("MEDIC_MODE") or "dry-run"
+    mode = environ.get("ENDPOINT_MEDIC_MODE") or "dry-run"
     url = environ["SERVICE_MEDIC_URI"].rstrip("/")
     client_id = environ["ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID"]
     watched = (*listed(environ.get("ENDPOINT_MEDIC_WATCH", "")), f"/subscriptions/{environ['AZURE_SUBSCRIPTION_ID']}")[

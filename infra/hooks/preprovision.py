@@ -171,9 +171,12 @@ def read(environ: Mapping[str, str]) -> tuple[Wanted | None, list[Problem]]:
 
 
 def _value_problems(environ: Mapping[str, str]) -> Iterable[Problem]:
-    mode = environ.get("MEDIC_MODE") or "dry-run"
+    mode = environ.get("ENDPOINT_MEDIC_MODE") or "dry-run"
     if mode not in MODES:
-        yield Problem(f"MEDIC_MODE is {mode!r}: it is one of {', '.join(MODES)}", "azd env set MEDIC_MODE dry-run")
+        yield Problem(
+            f"ENDPOINT_MEDIC_MODE is {mode!r}: it is one of {', '.join(MODES)}",
+            "azd env set ENDPOINT_MEDIC_MODE dry-run",
+        )
     for name in SWITCHES:
         value = environ.get(name) or "false"
         if value not in ("true", "false"):
@@ -186,10 +189,10 @@ def _value_problems(environ: Mapping[str, str]) -> Iterable[Problem]:
     if client_id and not re.fullmatch(_GUID, client_id):
         what = f"ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID is {client_id!r}: not the client id of an app registration"
         yield Problem(what, "azd env set ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID ''     (then one is made)")
-    kid = environ.get("MEDIC_APPROVAL_ACTIVE_KID", "")
+    kid = environ.get("ENDPOINT_MEDIC_APPROVAL_KID", "")
     if not re.fullmatch(r"[\w-]{0,32}", kid):
-        what = f"MEDIC_APPROVAL_ACTIVE_KID is {kid!r}: the id of a key has letters, digits, '-' and '_'"
-        yield Problem(what, "azd env set MEDIC_APPROVAL_ACTIVE_KID k1")
+        what = f"ENDPOINT_MEDIC_APPROVAL_KID is {kid!r}: the id of a key has letters, digits, '-' and '_'"
+        yield Problem(what, "azd env set ENDPOINT_MEDIC_APPROVAL_KID k1")
     email = environ.get("ENDPOINT_MEDIC_ALERT_EMAIL", "")
     if email and not re.fullmatch(r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;]+", email):
         what = f"ENDPOINT_MEDIC_ALERT_EMAIL is {email!r}: not one address"

@@ -381,7 +381,7 @@ def _role_fix(own: Services, signed_in: SignedIn, subscription: str, found: held
         return f"List the groups where roles may be granted, and no others:\n{fix}"
     groups = _groups(place for lack in found.lacks for place in lack.missing)
     by_hand = _assign(signed_in, found.role, *map(shlex.quote, groups))
-    deployed = f"azd env set MEDIC_MODE {own.settings.mode}, then azd provision"
+    deployed = f"azd env set ENDPOINT_MEDIC_MODE {own.settings.mode}, then azd provision"
     return f"Deploy it ({deployed}), or assign it by hand:\n{by_hand}"
 
 

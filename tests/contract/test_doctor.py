@@ -224,7 +224,7 @@ def test_a_right_to_write_that_is_missing_is_told_where(stage):
             f"{ML}/workspaces/resynckeys/action is missing on mlw-b, 1 of 2, to sync a workspace's keys"
         ]
         first, command = check["fix"].splitlines()
-        assert first == "Deploy it (azd env set MEDIC_MODE auto, then azd provision), or assign it by hand:"
+        assert first == "Deploy it (azd env set ENDPOINT_MEDIC_MODE auto, then azd provision), or assign it by hand:"
         assert command.endswith(f"--scope '{TOP}/resourceGroups/rg-z(2)'")
         assert "Endpoint Medic Operator" in command
 

@@ -152,7 +152,7 @@ def test_the_next_steps_say_what_hears_what_and_how_people_and_ci_get_in(machine
     [("off", "it does nothing"), ("ask", "it changes what people approve"), ("auto", "what its policy permits")],
 )
 def test_they_name_the_mode_that_it_is_in(machine, mode, words):
-    machine.world["env"]["MEDIC_MODE"] = mode
+    machine.world["env"]["ENDPOINT_MEDIC_MODE"] = mode
     assert words in machine.run(postdeploy)[1]
 
 

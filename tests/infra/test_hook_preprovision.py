@@ -119,7 +119,11 @@ VALUES = {
         "Flex Consumption in oldregion offers Python 3.12, not 3.13",
         "azd env set AZURE_LOCATION <another region>",
     ),
-    "a mode that is none": ({"MEDIC_MODE": "on"}, "off, dry-run, ask, auto", "azd env set MEDIC_MODE dry-run"),
+    "a mode that is none": (
+        {"ENDPOINT_MEDIC_MODE": "on"},
+        "off, dry-run, ask, auto",
+        "azd env set ENDPOINT_MEDIC_MODE dry-run",
+    ),
     "a switch that is none": (
         {"ENDPOINT_MEDIC_OUTCOME_TOPIC": "yes"},
         "ENDPOINT_MEDIC_OUTCOME_TOPIC is 'yes': it is true or false",
@@ -132,9 +136,9 @@ VALUES = {
     ),
     "a principal type that is none": ({"AZURE_PRINCIPAL_TYPE": "Group"}, "it is User or ServicePrincipal", "User"),
     "the id of a key that is none": (
-        {"MEDIC_APPROVAL_ACTIVE_KID": "k 1"},
+        {"ENDPOINT_MEDIC_APPROVAL_KID": "k 1"},
         "letters, digits",
-        "MEDIC_APPROVAL_ACTIVE_KID",
+        "ENDPOINT_MEDIC_APPROVAL_KID",
     ),
     "a bare subscription": (
         {"ENDPOINT_MEDIC_WATCH": HOME},
@@ -324,14 +328,16 @@ def test_an_azure_that_would_not_do_is_refused_before_anything_is_created(machin
 
 
 def test_all_that_is_wrong_is_told_at_once(machine):
-    machine.world["env"].update(MEDIC_MODE="on", ENDPOINT_MEDIC_TEAMS="maybe", ENDPOINT_MEDIC_WATCH=f"{GROUP},x")
+    machine.world["env"].update(
+        ENDPOINT_MEDIC_MODE="on", ENDPOINT_MEDIC_TEAMS="maybe", ENDPOINT_MEDIC_WATCH=f"{GROUP},x"
+    )
     unregistered(machine.world)
     contributor(machine.world)
     code, _, err = machine.run(preprovision)
     assert code == 1
     assert "preprovision: 6 things have to be put right first." in err
     assert re.findall(r"^(\d)\. (\S+ \S+)", err, re.MULTILINE) == [
-        ("1", "MEDIC_MODE is"),
+        ("1", "ENDPOINT_MEDIC_MODE is"),
         ("2", "ENDPOINT_MEDIC_TEAMS is"),
         ("3", "ENDPOINT_MEDIC_WATCH names"),
         ("4", "ENDPOINT_MEDIC_WATCH names"),

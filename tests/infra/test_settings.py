@@ -149,6 +149,11 @@ def test_a_default_that_azd_gives_is_one_that_the_parameter_allows():
         assert allowed is None or default in allowed, name
 
 
+def test_no_setting_that_a_shell_may_have_for_the_app_reaches_a_deployment():
+    """azd takes what its environment lacks from the process: MEDIC_MODE=auto is set there to try the app at home."""
+    assert {variable for variable, _ in variables().values()} & DESCRIPTIONS.keys() == set()
+
+
 def test_the_page_of_the_infrastructure_tells_every_variable_and_no_other():
     told = {
         row[0].strip("`"): (row[1].strip("`"), row[2].strip("`") or None)
