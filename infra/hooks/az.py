@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,20 @@ class Refused(Exception):
     def __init__(self, *problems: Problem) -> None:
         self.problems = problems
         super().__init__("\n".join(f"{number}. {p.what}\n   {p.fix}" for number, p in enumerate(problems, 1)))
+
+
+class OddAnswer(Refused):
+    """An answer that is not of the form that it should have.
+
+    Attributes:
+        words: Which command, and what came.
+    """
+
+    def __init__(self, command: str, answer: str) -> None:
+        came = repr(answer[:200]) if answer.strip() else "nothing"
+        self.words = f"`{command}` answered what cannot be read: {came}"
+        fix = "Run that command by hand. If it answers the same, another version of the program may help"
+        super().__init__(Problem(self.words, fix))
 
 
 class CommandFailed(Exception):
@@ -98,18 +113,19 @@ class Cli:
     def read_environment(self) -> None:
         """Ask azd for its environment's values where it is not azd that runs the hook."""
         if "AZURE_ENV_NAME" not in self.environ:
-            self.environ = {**self.environ, **self.azd("env", "get-values", "--output", "json")}
+            values = self.azd("env", "get-values", "--output", "json", like={str: str})
+            self.environ = {**self.environ, **values}
 
-    def az(self, *arguments: str, timeout_s: float = 180) -> Any:
-        """Read something with `az`; raises CommandFailed."""
-        return self._run("az", (*arguments, "--output", "json"), timeout_s)
+    def az(self, *arguments: str, like: Any = object, timeout_s: float = 180) -> Any:
+        """Read something with `az`; raises CommandFailed, and OddAnswer if the answer is not like that (fits)."""
+        return self._read("az", (*arguments, "--output", "json"), like, timeout_s)
 
-    def azd(self, *arguments: str) -> Any:
-        """Read something with `azd`; raises CommandFailed."""
-        return self._run("azd", arguments, 60)
+    def azd(self, *arguments: str, like: Any = object) -> Any:
+        """Read something with `azd`; raises the same."""
+        return self._read("azd", arguments, like, 60)
 
-    def change(self, words: str, *arguments: str, timeout_s: float = 300) -> Any:
-        """Change something with `az`, or print what would; raises CommandFailed.
+    def change(self, words: str, *arguments: str, like: Any = object, timeout_s: float = 300) -> Any:
+        """Change something with `az`, or print what would; raises the same.
 
         What `az` answers has to be asked for by ``--query`` or left out by ``--output none`` where it holds a secret.
         """
@@ -120,7 +136,7 @@ class Cli:
             say(f"{words[0].upper()}{words[1:]}")
             self._told = words
         asked = () if "--output" in arguments else ("--output", "json")
-        return self._run("az", (*arguments, *asked), timeout_s)
+        return self._read("az", (*arguments, *asked), like, timeout_s)
 
     def keep(self, name: str, value: str) -> None:
         """Set a value of the azd environment, unless it has it."""
@@ -148,7 +164,21 @@ class Cli:
                 say(f"Waiting for {what} ({now - began:.0f} s of at most {most_s:.0f} s)")
             self.clock.sleep(every_s)
 
-    def _run(self, program: str, arguments: tuple[str, ...], timeout_s: float) -> Any:
+    def _read(self, program: str, arguments: tuple[str, ...], like: Any, timeout_s: float) -> Any:
+        """Give what a command answered as JSON; None if it answered nothing."""
+        text = self._run(program, arguments, timeout_s)
+        answer = None
+        if text.strip() and (program == "az" or "json" in arguments):
+            try:
+                answer = json.loads(text)
+            except ValueError as error:
+                raise CommandFailed(shown(program, arguments), f"it answered no JSON: {text[:200]!r}") from error
+        if not fits(answer, like):
+            raise OddAnswer(shown(program, arguments), text)
+        return answer
+
+    def _run(self, program: str, arguments: tuple[str, ...], timeout_s: float) -> str:
+        """Give what a command wrote to stdout; raises CommandFailed."""
         command = shown(program, arguments)
         unsafe = [argument for argument in arguments if _UNSAFE.search(argument)]
         if unsafe:
@@ -161,26 +191,61 @@ class Cli:
             "AZD_SKIP_UPDATE_CHECK": "true",
         }
         try:
-            done = subprocess.run(
+            started = subprocess.Popen(
                 [self._paths[program], *arguments],
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 encoding="utf-8",
                 errors="replace",
-                timeout=timeout_s,
-                check=False,
+                start_new_session=True,  # `az` is a script that starts another program; Windows has no such thing
             )
-        except subprocess.TimeoutExpired as error:
-            raise CommandFailed(command, f"no answer within {timeout_s:g} s") from error
-        if done.returncode != 0:
-            raise CommandFailed(command, done.stderr)
-        if not done.stdout.strip() or (program == "azd" and "json" not in arguments):
-            return None
-        try:
-            return json.loads(done.stdout)
-        except ValueError as error:
-            raise CommandFailed(command, f"it answered no JSON: {done.stdout[:200]!r}") from error
+        except OSError as error:
+            raise CommandFailed(command, f"it could not be started: {error}") from error
+        with started as process:
+            try:
+                out, err = process.communicate(timeout=timeout_s)
+            except subprocess.TimeoutExpired as error:
+                _end(process)
+                raise CommandFailed(command, f"no answer within {timeout_s:g} s") from error
+            except BaseException:  # Ctrl-C does not reach a session of its own
+                _end(process)
+                raise
+        if process.returncode != 0:
+            raise CommandFailed(command, err)
+        return out
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a command and, but on Windows, all that it has started."""
+    if sys.platform == "win32":
+        process.kill()
+        return
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # macOS answers the latter of a group that has ended
+        return
+
+
+def fits(value: Any, like: Any) -> bool:
+    """Tell whether an answer is like an example of its form.
+
+    The form is a type; None; a pattern of texts; a list of one form, for any number of these; an object's forms by key,
+    the key ``str`` standing for all; or a tuple of forms, one of which it has. A key that is missing counts as None.
+    """
+    if isinstance(like, tuple):
+        return any(fits(value, one) for one in like)
+    if isinstance(like, dict):
+        return isinstance(value, dict) and all(
+            all(fits(each, one) for each in value.values()) if key is str else fits(value.get(key), one)
+            for key, one in like.items()
+        )
+    if isinstance(like, list):
+        return isinstance(value, list) and all(fits(each, like[0]) for each in value)
+    if isinstance(like, re.Pattern):
+        return isinstance(value, str) and like.fullmatch(value) is not None
+    return value is None if like is None else isinstance(value, like)
 
 
 def shown(program: str, arguments: tuple[str, ...]) -> str:

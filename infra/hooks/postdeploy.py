@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from az import Cli, CommandFailed, Problem, Refused, TookTooLong, listed, main, needed, private_file, say
+from az import Cli, CommandFailed, OddAnswer, Problem, Refused, TookTooLong, listed, main, needed, private_file, say
 from postprovision import app_id, registration_of, unresolved
 from registration import NotAllowed
 
@@ -31,6 +31,17 @@ NEEDED = (
 )
 # Event Grid says so while a function that is listed has not its key yet.
 _NOT_READY = ("Endpoint validation", "Destination endpoint not found", "Supplied URL is invalid")
+# What no waiting mends: a sign-in or a right that is missing, and a command that this `az` does not have or take.
+_FOR_GOOD = (
+    "AADSTS",
+    "az login",
+    "AuthorizationFailed",
+    "is misspelled or not recognized",
+    "unrecognized arguments",
+    "the following arguments are required",
+    "has a character that no argument may have",
+    "it could not be started",
+)
 
 
 def run(cli: Cli) -> None:
@@ -51,30 +62,43 @@ def wait_for_function(cli: Cli) -> None:
     """Wait until the platform lists the function: it does so some time after the code was put there."""
     name, group = cli.environ["SERVICE_MEDIC_NAME"], cli.environ["AZURE_RESOURCE_GROUP"]
     own = ("--subscription", cli.environ["AZURE_SUBSCRIPTION_ID"])
-    last = "it lists none"
+    last = Problem("", "")
 
     def ask() -> bool | None:
         nonlocal last
+        call = ("functionapp", "function", "list", "--name", name, "--resource-group", group, *own)
         try:
-            found = cli.az("functionapp", "function", "list", "--name", name, "--resource-group", group, *own)
-        except CommandFailed as error:  # the app is starting, or never will
-            last = error.words
+            found = cli.az(*call, like=([{"name": str}], None))
+        except CommandFailed as error:
+            if any(sign in error.words for sign in _FOR_GOOD):
+                raise
+            # The app is starting, or never will.
+            what = f"whether the app {name} has the function {FUNCTION} is not known: {error}"
+            last = Problem(what, "azd hooks run postdeploy     (once that command answers)")
             return None
         functions = sorted(one["name"].split("/")[-1] for one in found or ())
-        last = f"it lists {', '.join(functions) or 'none'}"
+        listing = f"it lists {', '.join(functions) or 'none'}"
+        last = Problem(f"the app {name} has no function {FUNCTION}: {listing}", "azd deploy")
         return True if FUNCTION in functions else None
 
     try:
         cli.wait(f"the function {FUNCTION} of {name}", ask, most_s=600, every_s=15)
     except TookTooLong as error:
-        problems = [Problem(f"the app {name} has no function {FUNCTION}: {last}", "azd deploy")]
-        problems += [
-            Problem(
-                f"the app has no value for {setting}, which refers to the vault: {state}", "azd hooks run postprovision"
-            )
-            for setting, state in unresolved(cli).items()
-        ]
-        raise Refused(*problems) from error
+        raise Refused(last, *_missing_settings(cli)) from error
+
+
+def _missing_settings(cli: Cli) -> list[Problem]:
+    """Tell of settings without which the app does not start, as far as the platform tells of them."""
+    try:
+        missing = unresolved(cli)
+    except (CommandFailed, OddAnswer):  # what was waited for is the news, and this only a guess at its reason
+        return []
+    return [
+        Problem(
+            f"the app has no value for {setting}, which refers to the vault: {state}", "azd hooks run postprovision"
+        )
+        for setting, state in missing.items()
+    ]
 
 
 def subscribe(cli: Cli, topic: str, template: Path) -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 import sys
 from collections.abc import Container, Iterable, Mapping
 from typing import Any, Callable
 
-from az import Cli, CommandFailed, Problem, Refused, TookTooLong, main, needed, private_file, say
+from az import Cli, CommandFailed, OddAnswer, Problem, Refused, TookTooLong, main, needed, private_file, say
 from registration import NotAllowed, Registration, cloud_of
 
 NEEDED = (
@@ -34,6 +35,8 @@ TOLD = {"ENDPOINT_MEDIC_TEAMS": "medic-teams-url", "ENDPOINT_MEDIC_WEBHOOK": "me
 
 _NO_RIGHT_YET = ("ForbiddenByRbac", "Caller is not authorized to perform action on resource")
 _NO_NAME_YET = ("Failed to resolve", "Name or service not known", "getaddrinfo failed", "nodename nor servname")
+# How `az keyvault secret list --query [].id` answers: what it does not name, the hook would make.
+SECRET_IDS = [re.compile(r"https://[^/]+/secrets/[^/]+(?:/.*)?")]
 _REFERENCES = "config/configreferences/appsettings"
 
 
@@ -95,7 +98,7 @@ def told_problems(cli: Cli, vault: str, held: Container[str]) -> list[Problem]:
 def _names(cli: Cli, verb: str) -> frozenset[str]:
     """Give the names of the vault's secrets."""
     call = ("keyvault", "secret", verb, "--vault-name", cli.environ["ENDPOINT_MEDIC_VAULT"], "--query", "[].id")
-    return names_of(_permitted(cli, lambda: cli.az(*call)))
+    return names_of(_permitted(cli, lambda: cli.az(*call, like=SECRET_IDS)))
 
 
 def names_of(ids: Iterable[str]) -> frozenset[str]:
@@ -143,7 +146,7 @@ def registration_of(cli: Cli) -> Registration:
     """Give the app registration of this environment, not read yet."""
     environ = cli.environ
     subscription = environ["AZURE_SUBSCRIPTION_ID"]
-    account = cli.az("account", "show", "--subscription", subscription)
+    account = cli.az("account", "show", "--subscription", subscription, like={"environmentName": str})
     client_id = environ["ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID"]
     return Registration(
         cli, cloud_of(cli, account["environmentName"]), environ["AZURE_ENV_NAME"], subscription, client_id
@@ -179,7 +182,8 @@ def _group(environ: Mapping[str, str]) -> str:
 def unresolved(cli: Cli) -> dict[str, str]:
     """Give the status of each setting that refers to the vault and that the platform has no value for."""
     url = f"{app_id(cli.environ)}/{_REFERENCES}?api-version=2022-03-01"
-    found = cli.az("rest", "--method", "get", "--url", url)
+    form = {"value": [{"name": str, "properties": {"status": (str, None)}}]}
+    found = cli.az("rest", "--method", "get", "--url", url, like=form)
     states = {one["name"]: one["properties"].get("status") or "unknown" for one in found["value"]}
     return {name: state for name, state in sorted(states.items()) if state != "Resolved"}
 
@@ -194,8 +198,9 @@ def resolve(cli: Cli) -> None:
         cli.change("fetch the settings from the vault", "rest", "--method", "post", "--url", url, "--output", "none")
         if not cli.is_dry_run:
             cli.wait("the settings", lambda: None if unresolved(cli) else True, most_s=300, every_s=15)
-    except CommandFailed as error:
-        say(f"Note: whether the app has its settings from the vault is not known: {error}")
+    except (CommandFailed, OddAnswer) as error:
+        words = error.words if isinstance(error, OddAnswer) else str(error)
+        say(f"Note: whether the app has its settings from the vault is not known: {words}")
     except TookTooLong:
         states = ", ".join(f"{name} {state}" for name, state in unresolved(cli).items())
         say(f"Note: the app, which needs them to start, does not have all its settings from the vault yet: {states}.")

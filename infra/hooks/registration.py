@@ -56,6 +56,22 @@ _NOT_YET = (
     "does not reference a valid application object",
     "cannot be found in the AppPermissions sets",
 )
+_ID = {"id": str}
+_APPLICATION = {
+    "appId": str,
+    "signInAudience": (str, None),
+    "identifierUris": ([str], None),
+    "appRoles": ([{"id": str, "value": (str, None), "allowedMemberTypes": [str]}], None),
+    "api": (
+        {
+            "oauth2PermissionScopes": ([{"id": str, "value": (str, None)}], None),
+            "preAuthorizedApplications": ([{"appId": str, "delegatedPermissionIds": [str]}], None),
+        },
+        None,
+    ),
+    "web": ({"redirectUris": ([str], None), "implicitGrantSettings": (dict, None)}, None),
+    "optionalClaims": ({"accessToken": ([dict], None)}, None),
+}
 _SELECT = "id,appId,displayName,uniqueName,signInAudience,identifierUris,appRoles,api,web,optionalClaims"
 
 
@@ -84,7 +100,8 @@ class NotAllowed(Exception):
 
 def cloud_of(cli: Cli, name: str) -> Cloud:
     """Give the endpoints of a cloud that `az` knows."""
-    found = cli.az("cloud", "show", "--name", name)["endpoints"]
+    form = {"endpoints": {"microsoftGraphResourceId": str, "activeDirectory": str}}
+    found = cli.az("cloud", "show", "--name", name, like=form)["endpoints"]
     return Cloud(name, found["microsoftGraphResourceId"].rstrip("/"), found["activeDirectory"].rstrip("/"))
 
 
@@ -112,7 +129,7 @@ class Registration:
     def find(self) -> dict[str, Any] | None:
         """Read it, by its client id or by the name that we gave it; raises NotAllowed."""
         key = f"appId='{self.client_id}'" if self.client_id else f"uniqueName='{self._unique}'"
-        self.application = self._get(f"applications({key})", {"$select": _SELECT})
+        self.application = self._get(f"applications({key})", {"$select": _SELECT}, _APPLICATION)
         if self.application is not None:
             self.client_id = self.application["appId"]
         return self.application
@@ -155,10 +172,12 @@ class Registration:
         problem = Problem("nobody can sign in before an administrator has consented to it", fix)
         try:
             principal = self.principal()
-            graph = self._get(f"servicePrincipals(appId='{GRAPH}')", {"$select": "id"})
+            graph = self._get(f"servicePrincipals(appId='{GRAPH}')", {"$select": "id"}, _ID)
             if principal is None or graph is None:
                 return None if self._cli.is_dry_run else problem
-            grants = self._get(f"servicePrincipals/{principal['id']}/oauth2PermissionGrants", {}) or {"value": []}
+            form = {"value": [{"scope": str, "consentType": str, "resourceId": str}]}
+            path = f"servicePrincipals/{principal['id']}/oauth2PermissionGrants"
+            grants = self._get(path, {}, form) or {"value": []}
             for grant in grants["value"]:
                 held = set(grant["scope"].split())
                 if grant["consentType"] == "AllPrincipals" and grant["resourceId"] == graph["id"]:
@@ -177,7 +196,7 @@ class Registration:
     def ensure_redirect(self, app_url: str) -> None:
         """Let people come back to the app from the sign-in page; raises NotAllowed."""
         wanted = f"{app_url.rstrip('/')}/.auth/login/aad/callback"
-        uris = list((self.application or {}).get("web", {}).get("redirectUris", []))
+        uris = ((self.application or {}).get("web") or {}).get("redirectUris") or []
         if wanted not in uris:
             self._change({"web": {"redirectUris": [*uris, wanted]}}, f"let people come back to {wanted}")
 
@@ -189,7 +208,7 @@ class Registration:
             "subject": principal_id,
             "audiences": [self._cloud.audience],
         }
-        found = self._get(path, {}) or {"value": []}
+        found = self._get(path, {}, {"value": [dict]}) or {"value": []}
         if any(all(one.get(name) == value for name, value in wanted.items()) for one in found["value"]):
             return
         words = "let the app's identity sign for the registration"
@@ -197,17 +216,19 @@ class Registration:
 
     def principal(self) -> dict[str, Any] | None:
         """Read its service principal; raises NotAllowed."""
-        return self._get(f"servicePrincipals(appId='{self.client_id}')", {"$select": "id,appRoleAssignmentRequired"})
+        path = f"servicePrincipals(appId='{self.client_id}')"
+        return self._get(path, {"$select": "id,appRoleAssignmentRequired"}, _ID)
 
     def role_ids(self) -> dict[str, str]:
         """Give the id of each of our roles: an older registration may have one of its own."""
-        held = {role["value"]: role["id"] for role in (self.application or {}).get("appRoles", [])}
+        held = {role.get("value"): role["id"] for role in (self.application or {}).get("appRoles") or []}
         return {role["value"]: held.get(role["value"], role["id"]) for role in ROLES}
 
     def _create(self) -> None:
         body = {"displayName": f"Endpoint Medic ({self._environment})", "signInAudience": "AzureADMyOrg"}
         body.update(self._differences_first())
-        made = self._send("patch", f"applications(uniqueName='{self._unique}')", body, "register the app", upsert=True)
+        path, form = f"applications(uniqueName='{self._unique}')", ({"appId": str}, None)
+        made = self._send("patch", path, body, "register the app", upsert=True, like=form)
         if self._cli.is_dry_run:
             return
         self.client_id = made["appId"] if made else None  # 204: somebody made it meanwhile
@@ -247,7 +268,9 @@ class Registration:
         if uri not in uris:
             differences["identifierUris"] = [*uris, uri]
         api = app.get("api") or {}
-        scope = next((s["id"] for s in api.get("oauth2PermissionScopes") or [] if s["value"] == _SCOPE["value"]), None)
+        scope = next(
+            (s["id"] for s in api.get("oauth2PermissionScopes") or [] if s.get("value") == _SCOPE["value"]), None
+        )
         clients = api.get("preAuthorizedApplications") or []
         ours = next((client for client in clients if client["appId"] == AZURE_CLI), None)
         held = (ours or {}).get("delegatedPermissionIds", [])
@@ -289,19 +312,29 @@ class Registration:
         fix = f"Ask one of its owners: az ad app owner add --id {self.client_id} --owner-object-id <your object id>"
         return Problem(f"you may not change the app registration {self.client_id}: {error}", fix)
 
-    def _get(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any] | None:
+    def _get(self, path: str, parameters: Mapping[str, str], like: Mapping[str, Any]) -> dict[str, Any] | None:
         """Read from Graph; None: there is no such thing. Raises NotAllowed."""
         asked = [f"{name}={value}" for name, value in parameters.items()]
         extra = ("--uri-parameters", *asked) if asked else ()
+        url = f"{self._cloud.graph}/v1.0/{path}"
         try:
-            found = self._cli.az("rest", "--method", "get", "--url", f"{self._cloud.graph}/v1.0/{path}", *extra)
+            found: dict[str, Any] = self._cli.az("rest", "--method", "get", "--url", url, *extra, like=like)
         except CommandFailed as error:
             if "Request_ResourceNotFound" in error.words:
                 return None
             raise _forbidden(error) or error from error
-        return dict(found)
+        return found
 
-    def _send(self, method: str, path: str, body: Mapping[str, Any], words: str, *, upsert: bool = False) -> Any:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any],
+        words: str,
+        *,
+        upsert: bool = False,
+        like: Any = object,
+    ) -> Any:
         """Change something in Graph, again and again while Entra ID does not know yet what was made just before."""
         headers = ("--headers", "Prefer=create-if-missing") if upsert else ()
         url = f"{self._cloud.graph}/v1.0/{path}"
@@ -311,7 +344,7 @@ class Registration:
             nonlocal failed
             call = ("rest", "--method", method, "--url", url, *headers, "--body", f"@{file}")
             try:
-                return (self._cli.change(words, *call),)
+                return (self._cli.change(words, *call, like=like),)
             except CommandFailed as error:
                 failed = error
                 if any(sign in error.words for sign in _NOT_YET):
@@ -343,7 +376,7 @@ def _merged(
     What is held keeps its id: assignments name it.
     """
     by_value = {one["value"]: one for one in wanted}
-    now = [_grown(one, by_value.pop(one["value"], None), fields) for one in held]
+    now = [_grown(one, by_value.pop(one.get("value"), None), fields) for one in held]
     now += by_value.values()
     return None if now == held else now
 

@@ -55,6 +55,7 @@ def nothing_in_the_way() -> dict[str, Any]:
         "regions": {"westeurope": ["3.12", "3.13"], "northeurope": ["3.13"], "oldregion": ["3.12"]},
         "deleted_vaults": [],
         "vaults": {},
+        "vaults_of_others": [],
         "graph": {
             "allowed": "everything",
             "consents": True,
@@ -108,7 +109,7 @@ def project(folder: Path) -> Path:
     infra = folder / "project" / "infra"
     (infra / "events").mkdir(parents=True)
     names = ["WATCH", "TOPICS", "MODEL_EVENTS", "GRANT_SCOPES", "UNDO_PRINCIPALS", "SIGN_IN_CLIENT_ID", "ALERT_EMAIL"]
-    names += ["MODE=dry-run", "APPROVAL_KID"]
+    names += ["MODE=dry-run", "APPROVAL_KID", "RECORDS_SKU=Standard_LRS", "TRAIL_LOCKED=false"]
     names += ["TEAMS=false", "WEBHOOK=false", "OUTCOME_TOPIC=false"]
     (infra / "main.parameters.json").write_text(json.dumps([f"${{ENDPOINT_MEDIC_{name}}}" for name in names]))
     outputs = ("VAULT", "IDENTITY_PRINCIPAL_ID", "STORE", "RECORDS_ID", "SYSTEM_TOPICS", "WORKSPACE_TOPICS")

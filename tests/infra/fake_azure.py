@@ -160,7 +160,12 @@ class Az:
         return self.world["deleted_vaults"]
 
     def keyvault_list(self, one: dict[str, str]) -> Any:
-        return [{"name": name, "tags": {"azd-env-name": "dev"}} for name in self.world["vaults"]]
+        group = f"/subscriptions/{one['--subscription']}/resourceGroups/rg-medic-dev"
+        ours = [
+            {"id": f"{group}/providers/Microsoft.KeyVault/vaults/{name}", "name": name, "tags": {"azd-env-name": "dev"}}
+            for name in self.world["vaults"]
+        ]
+        return [*ours, *self.world["vaults_of_others"]]
 
     def _vault(self, one: dict[str, str]) -> dict[str, Any]:
         vault: dict[str, Any] = self.world["vaults"][one["--vault-name"]]

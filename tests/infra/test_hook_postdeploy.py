@@ -99,6 +99,40 @@ def test_an_app_that_does_not_answer_yet_is_asked_again(machine):
     assert (code, machine.time) == (0, 30)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "AADSTS70043: The refresh token has expired.",
+        "Please run 'az login' to setup account.",
+        "(AuthorizationFailed) The client does not have authorization to perform action",
+        "'function' is misspelled or not recognized by the system.",
+        "unrecognized arguments: --name",
+    ],
+)
+def test_what_does_not_mend_by_waiting_is_told_at_once(machine, words):
+    machine.world["faults"] = [{"at": "function list", "times": 1000, "words": words}]
+    code, _, err = machine.run(postdeploy)
+    assert (code, machine.time) == (1, 0)
+    assert words in err
+    assert "azd hooks run postdeploy" in err
+    assert "azd deploy" not in err
+
+
+def test_an_app_that_does_not_answer_in_time_is_told_with_its_last_words(machine):
+    words = "ServiceUnavailable: the last of its words"
+    machine.world["faults"] = [
+        {"at": "function list", "times": 1000, "words": words},
+        {"at": "configreferences", "times": 1000, "words": "Not Found"},
+    ]
+    code, _, err = machine.run(postdeploy)
+    assert code == 1
+    assert 570 <= machine.time <= 600
+    assert f"whether the app {APP} has the function on_deployment_failure is not known" in err
+    assert words in err
+    assert "azd hooks run postdeploy     (once that command answers)" in err
+    assert "azd deploy" not in err
+
+
 def test_event_grid_is_given_time_to_reach_the_function(machine):
     words = '{"code": "Endpoint validation", "message": "Destination endpoint not found."}'
     machine.world["faults"] = [{"at": "deployment group create", "times": 2, "words": words}]

@@ -1,13 +1,17 @@
 """What the hooks rest on: the Python that is there, commands that exist, and what they share with the templates."""
 
 import ast
+import copy
+import fcntl
 import json
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import az
 import postdeploy
@@ -17,6 +21,8 @@ import pytest
 import registration
 
 from functions import signin
+from tests.infra import fake_azure
+from tests.infra.azure_world import HOME, VAULT, deploy, nothing_in_the_way, project, provision
 from tests.infra.fake_azure import COMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -80,9 +86,166 @@ def test_a_command_that_hangs_is_ended(tmp_path):
         cli(tmp_path, "import time\ntime.sleep(30)").az("provider", "list", timeout_s=0.5)
 
 
+def test_what_a_command_that_hangs_has_started_is_ended_with_it(tmp_path):
+    """`az` is a script, and what hangs is the Python that it starts."""
+    file = tmp_path / "held"
+    holds = f"import fcntl, time\nf = open({str(file)!r}, 'w')\nfcntl.flock(f, fcntl.LOCK_EX)\n"
+    child = f"{holds}print('held', file=f, flush=True)\ntime.sleep(30)"
+    started = time.monotonic()
+    with pytest.raises(az.CommandFailed, match="no answer within 4 s"):
+        cli(tmp_path, f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])").az(
+            "account", "show", timeout_s=4
+        )
+    with file.open() as held:
+        assert held.read() == "held\n"
+        while time.monotonic() - started < 15:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.05)
+            else:
+                return
+    pytest.fail("it still runs")
+
+
+def test_a_program_that_cannot_be_started_is_a_failure(tmp_path):
+    made = cli(tmp_path, "print('{}')")
+    (tmp_path / "az").write_text("#!/nowhere/python\n")
+    with pytest.raises(az.CommandFailed, match="it could not be started"):
+        made.az("account", "show")
+
+
 def test_an_answer_that_is_no_json_is_a_failure(tmp_path):
     with pytest.raises(az.CommandFailed, match="it answered no JSON: 'Hello"):
         cli(tmp_path, "print('Hello')").az("account", "show")
+
+
+FORMS: list[tuple[str, Any, bool]] = [
+    ("{}", object, True),
+    ("null", object, True),
+    ('{"a": "x", "b": 1}', {"a": str}, True),
+    ('{"b": 1}', {"a": (str, None)}, True),
+    ('{"b": 1}', {"a": str}, False),
+    ('{"a": 1}', {"a": str}, False),
+    ("null", {"a": str}, False),
+    ("[]", {"a": str}, False),
+    ('"x"', {"a": str}, False),
+    ("", {"a": str}, False),
+    ("", ({"a": str}, None), True),
+    ("[]", [{"a": str}], True),
+    ('[{"a": "x"}, {}]', [{"a": str}], False),
+    ("{}", [{"a": str}], False),
+    ('{"x": "y", "z": ""}', {str: str}, True),
+    ('{"x": null}', {str: str}, False),
+    ('["https://a"]', [re.compile("https://.+")], True),
+    ('["a"]', [re.compile("https://.+")], False),
+]
+
+
+@pytest.mark.parametrize(("text", "like", "fits"), FORMS)
+def test_an_answer_is_of_the_form_that_is_asked_for_or_refused(tmp_path, text, like, fits):
+    made = cli(tmp_path, f"print({text!r})")
+    if fits:
+        assert made.az("account", "show", like=like) == (json.loads(text) if text else None)
+        return
+    with pytest.raises(az.Refused, match="`az account show --output json` answered what cannot be read") as refused:
+        made.az("account", "show", like=like)
+    assert (repr(f"{text}\n") if text else "read: nothing") in str(refused.value)
+
+
+def test_an_azd_environment_that_is_none_is_refused_and_not_a_traceback(tmp_path):
+    for text in ("null", "[]", '"x"', ""):
+        with pytest.raises(az.Refused, match="`azd env get-values --output json` answered what cannot be read"):
+            cli(tmp_path, f"print({text!r})").read_environment()
+
+
+class Pretending(az.Cli):
+    """One whose programs answer from a world, but for one call, which is answered otherwise.
+
+    Attributes:
+        commands: What was called.
+    """
+
+    def __init__(self, world: dict[str, Any], odd: tuple[int, str] | None) -> None:
+        self.now = 0.0
+        super().__init__(world["env"], az.Clock(lambda: self.now, self._sleep))
+        self.commands: list[str] = []
+        self._world = world
+        self._odd = odd
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def _run(self, program: str, arguments: tuple[str, ...], timeout_s: float) -> str:
+        del timeout_s
+        self.commands.append(az.shown(program, arguments))
+        if self._odd is not None and len(self.commands) - 1 == self._odd[0]:
+            return self._odd[1]
+        try:
+            given = [*arguments]
+            answer = fake_azure.Az(self._world).run(given) if program == "az" else fake_azure.azd(self._world, given)
+        except fake_azure.Failed as error:
+            raise az.CommandFailed(self.commands[-1], error.words) from error
+        return "" if answer is None else json.dumps(answer)
+
+
+def before_everything() -> dict[str, Any]:
+    """Give a world in which preprovision reads all that it ever reads."""
+    world = nothing_in_the_way()
+    group = f"/subscriptions/{HOME}/resourceGroups/rg-ml"
+    workspace = f"{group}/providers/Microsoft.MachineLearningServices/workspaces/mlw"
+    world["resources"] = {id_.lower(): {"location": "westeurope"} for id_ in (group, workspace)}
+    provision(world)
+    del world["env"]["ENDPOINT_MEDIC_VAULT"]
+    world["vaults"][VAULT]["secrets"]["medic-teams-url"] = "https://example.com/hook"
+    world["env"].update(
+        ENDPOINT_MEDIC_TEAMS="true",
+        ENDPOINT_MEDIC_GRANT_SCOPES=group,
+        ENDPOINT_MEDIC_MODEL_EVENTS=f"westeurope={workspace}",
+    )
+    return world
+
+
+def after_preprovision() -> dict[str, Any]:
+    world = before_everything()
+    preprovision.run(Pretending(world, None))
+    world["env"]["ENDPOINT_MEDIC_VAULT"] = VAULT
+    return world
+
+
+def after_deploying() -> dict[str, Any]:
+    world = after_preprovision()
+    postprovision.run(Pretending(world, None))
+    deploy(world)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("hook", "world"),
+    [(postprovision, after_preprovision), (postdeploy, after_deploying)],
+    ids=ENTRIES[1:],
+)
+def test_an_odd_answer_to_any_command_is_no_traceback_and_names_the_command(hook, world, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(preprovision, "ROOT", project(tmp_path))
+    monkeypatch.setattr(postdeploy, "EVENTS", preprovision.ROOT / "infra" / "events")
+    plain = world()
+    usual = Pretending(copy.deepcopy(plain), None)
+    hook.run(usual)
+    named, told = set(), []
+    for number, command in enumerate(usual.commands):
+        for odd in ("null", "[]", "{}", '"x"', "", '["x"]', "[null]", '{"value": null}', '{"value": ["x"]}'):
+            try:
+                hook.run(Pretending(copy.deepcopy(plain), (number, odd)))
+            except az.OddAnswer as error:
+                named.add(command)
+                told.append(
+                    (error.words, f"`{command}` answered what cannot be read: {repr(odd) if odd else 'nothing'}")
+                )
+            except (az.Refused, az.CommandFailed, az.TookTooLong):
+                continue  # an answer of the right form, of something that is not there
+    assert [re.sub(r"@\S+", "", words) for words, _ in told] == [re.sub(r"@\S+", "", words) for _, words in told]
+    unread = "--output none|azd env set|api-version=2022-12-01|--method patch.*appId=|--method post|configreferences"
+    assert named == {command for command in usual.commands if not re.search(unread, command)}
 
 
 def test_a_command_cannot_ask_anybody(tmp_path):
