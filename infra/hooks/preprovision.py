@@ -12,16 +12,18 @@ https://learn.microsoft.com/azure/key-vault/general/key-vault-recovery (a delete
 from __future__ import annotations
 
 import difflib
+import json
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from az import Cli, CommandFailed, Problem, Refused, listed, main, say
-from postprovision import TOLD, names_of, told_problems
+from postprovision import SECRET_IDS, TOLD, names_of, told_problems
 from registration import NotAllowed, Registration, cloud_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,14 +46,20 @@ OPERATIONS = (
 )
 # … and where it makes the app, or a topic.
 MAKING = "Microsoft.Resources/subscriptions/resourceGroups/write"
-MODES = ("off", "dry-run", "ask", "auto")
 HOOK_ONLY = ("ENDPOINT_MEDIC_REGISTER_PROVIDERS",)
-SWITCHES = (
-    "ENDPOINT_MEDIC_TEAMS",
-    "ENDPOINT_MEDIC_WEBHOOK",
-    "ENDPOINT_MEDIC_OUTCOME_TOPIC",
-    "ENDPOINT_MEDIC_TRAIL_LOCKED",
-    "ENDPOINT_MEDIC_REGISTER_PROVIDERS",
+# Values of which there are only some, the default first: those that main.bicep allows, and the hook's own.
+ALLOWED = {
+    "AZURE_PRINCIPAL_TYPE": ("User", "ServicePrincipal"),
+    "ENDPOINT_MEDIC_MODE": ("dry-run", "off", "ask", "auto"),
+    "ENDPOINT_MEDIC_TEAMS": ("false", "true"),
+    "ENDPOINT_MEDIC_WEBHOOK": ("false", "true"),
+    "ENDPOINT_MEDIC_OUTCOME_TOPIC": ("false", "true"),
+    "ENDPOINT_MEDIC_RECORDS_SKU": ("Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS"),
+    "ENDPOINT_MEDIC_TRAIL_LOCKED": ("false", "true"),
+    "ENDPOINT_MEDIC_REGISTER_PROVIDERS": ("false", "true"),
+}
+ABBREVIATIONS: dict[str, str] = json.loads(
+    (Path(__file__).resolve().parents[1] / "abbreviations.json").read_text(encoding="utf-8")
 )
 
 _GUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
@@ -59,6 +67,40 @@ _SUBSCRIPTION = rf"/subscriptions/({_GUID})"
 _GROUP = rf"{_SUBSCRIPTION}/(?i:resourceGroups)/[\w().-]{{1,90}}(?<!\.)"
 _WORKSPACE = rf"{_GROUP}/(?i:providers/Microsoft\.MachineLearningServices/workspaces)/[A-Za-z0-9][A-Za-z0-9_-]{{2,32}}"
 _EMPTY_SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000000"
+_RESOURCE = re.compile(r"(?:/[^/]+){8}")  # /subscriptions/…/resourceGroups/…/providers/…/<type>/<name>
+
+
+class Form(NamedTuple):
+    """What each part of a list is.
+
+    Attributes:
+        words: What a part that does not match the pattern is not.
+        example: What a person fills in where nothing better is known.
+        hint: Where that is found.
+    """
+
+    pattern: str
+    words: str
+    example: str
+    hint: str = ""
+
+
+LISTS = {
+    "ENDPOINT_MEDIC_WATCH": Form(f"{_GROUP}|{_SUBSCRIPTION}", "an id of this form", _EMPTY_SUBSCRIPTION),
+    "ENDPOINT_MEDIC_MODEL_EVENTS": Form(
+        f"[a-z0-9]+={_WORKSPACE}",
+        "<region>=<id of a workspace>",
+        "westeurope=<id>",
+        "     (az resource list --resource-type Microsoft.MachineLearningServices/workspaces --query [].id)",
+    ),
+    "ENDPOINT_MEDIC_GRANT_SCOPES": Form(_GROUP, "an id of this form", f"{_EMPTY_SUBSCRIPTION}/resourceGroups/<group>"),
+    "ENDPOINT_MEDIC_UNDO_PRINCIPALS": Form(
+        _GUID,
+        "the object id of an identity",
+        "<object id>",
+        "     (az identity show --ids <the identity's id> --query principalId)",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -134,6 +176,7 @@ def run(cli: Cli) -> None:
         cli.keep("AZURE_PRINCIPAL_TYPE", "ServicePrincipal")
     cli.keep("ENDPOINT_MEDIC_TOPICS", ",".join(f"{source}={topic}" for source, topic in standing.items()))
     say("Nothing stands in the way of provisioning.")
+    say(what_comes(cli.environ, wanted))
 
 
 # ---------------------------------------------------------------------------------------- the values, read offline
@@ -155,36 +198,35 @@ def read(environ: Mapping[str, str]) -> tuple[Wanted | None, list[Problem]]:
         what = f"AZURE_LOCATION is {location!r}: not the short name of a region"
         fix = "azd env set AZURE_LOCATION <region>     (of: az functionapp list-flexconsumption-locations)"
         problems.append(Problem(what, fix))
+    tenant = environ.get("AZURE_TENANT_ID", "")
+    if tenant and not re.fullmatch(_GUID, tenant):
+        what = f"AZURE_TENANT_ID is {tenant!r}: not the id of a tenant"
+        problems.append(Problem(what, "azd env set AZURE_TENANT_ID $(az account show --query tenantId --output tsv)"))
     broken = bool(problems)
     problems += _value_problems(environ)
     problems += unknown_names(environ)
-    own = f"/subscriptions/{subscription}"
-    watched = _ids(environ, "ENDPOINT_MEDIC_WATCH", f"{_GROUP}|{_SUBSCRIPTION}", _EMPTY_SUBSCRIPTION, problems)
-    watched = watched or (own,)
-    problems += _overlaps(watched)
-    workspaces = _workspaces(environ, problems)
-    example = f"{_EMPTY_SUBSCRIPTION}/resourceGroups/<group>"
-    grantable = _ids(environ, "ENDPOINT_MEDIC_GRANT_SCOPES", _GROUP, example, problems)
+    watched = _parts(environ, "ENDPOINT_MEDIC_WATCH", problems)
+    problems += _overlaps(environ, watched)
+    events = _parts(environ, "ENDPOINT_MEDIC_MODEL_EVENTS", problems)
+    workspaces = {workspace: location for location, workspace in (each.split("=") for each in events)}
+    grantable = _parts(environ, "ENDPOINT_MEDIC_GRANT_SCOPES", problems)
+    _parts(environ, "ENDPOINT_MEDIC_UNDO_PRINCIPALS", problems)
     if broken:
         return None, problems
+    watched = watched or (f"/subscriptions/{subscription}",)
     return Wanted(environment, subscription.lower(), location, watched, workspaces, grantable), problems
 
 
 def _value_problems(environ: Mapping[str, str]) -> Iterable[Problem]:
-    mode = environ.get("ENDPOINT_MEDIC_MODE") or "dry-run"
-    if mode not in MODES:
-        yield Problem(
-            f"ENDPOINT_MEDIC_MODE is {mode!r}: it is one of {', '.join(MODES)}",
-            "azd env set ENDPOINT_MEDIC_MODE dry-run",
-        )
-    for name in SWITCHES:
-        value = environ.get(name) or "false"
-        if value not in ("true", "false"):
-            yield Problem(f"{name} is {value!r}: it is true or false", f"azd env set {name} false")
-    for principal in listed(environ.get("ENDPOINT_MEDIC_UNDO_PRINCIPALS", "")):
-        if not re.fullmatch(_GUID, principal):
-            what = f"ENDPOINT_MEDIC_UNDO_PRINCIPALS names {principal!r}: not the object id of an identity"
-            yield Problem(what, "az identity show --ids <the identity's id> --query principalId     (gives it)")
+    for name, allowed in ALLOWED.items():
+        value = environ.get(name) or allowed[0]
+        if value not in allowed:
+            what = f"{name} is {value!r}: it is one of {', '.join(allowed)}"
+            yield Problem(what, f"azd env set {name} {allowed[0]}")
+    principal = environ.get("AZURE_PRINCIPAL_ID", "")
+    if principal and not re.fullmatch(_GUID, principal):
+        what = f"AZURE_PRINCIPAL_ID is {principal!r}: not the object id of whoever deploys"
+        yield Problem(what, "azd env set AZURE_PRINCIPAL_ID ''     (then nobody is given the vault's secrets)")
     client_id = environ.get("ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID", "")
     if client_id and not re.fullmatch(_GUID, client_id):
         what = f"ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID is {client_id!r}: not the client id of an app registration"
@@ -197,9 +239,6 @@ def _value_problems(environ: Mapping[str, str]) -> Iterable[Problem]:
     if email and not re.fullmatch(r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;]+", email):
         what = f"ENDPOINT_MEDIC_ALERT_EMAIL is {email!r}: not one address"
         yield Problem(what, "azd env set ENDPOINT_MEDIC_ALERT_EMAIL <address>     (a list's, for several people)")
-    if environ.get("AZURE_PRINCIPAL_TYPE") not in (None, "", "User", "ServicePrincipal"):
-        what = f"AZURE_PRINCIPAL_TYPE is {environ['AZURE_PRINCIPAL_TYPE']!r}: it is User or ServicePrincipal"
-        yield Problem(what, "azd env set AZURE_PRINCIPAL_TYPE User")
 
 
 def unknown_names(environ: Mapping[str, str]) -> Iterable[Problem]:
@@ -214,50 +253,58 @@ def unknown_names(environ: Mapping[str, str]) -> Iterable[Problem]:
             yield Problem(f"nothing reads {name}", f"{fix}azd env unset {name}     (or remove its line from the .env)")
 
 
-def _ids(environ: Mapping[str, str], name: str, pattern: str, example: str, problems: list[Problem]) -> tuple[str, ...]:
-    """Give the ids in a value; tell of those that are none."""
-    good = []
+def _parts(environ: Mapping[str, str], name: str, problems: list[Problem]) -> tuple[str, ...]:
+    """Give the parts of a list that are well-formed, each once; tell of the others."""
+    form = LISTS[name]
+    fix = _set(name, corrected(environ, name))
+    good: dict[str, str] = {}
     for each in listed(environ.get(name, "")):
-        if re.fullmatch(pattern, each):
-            good.append(each)
-            continue
-        cleaned = re.sub(rf"^(?=/?{_GUID}$)/?", "/subscriptions/", each.rstrip("/"))
-        shown = cleaned if re.fullmatch(pattern, cleaned) else example
-        problems.append(Problem(f"{name} names {each!r}: not an id of this form", f"azd env set {name} {shown}"))
-    return tuple(good)
-
-
-def _overlaps(watched: tuple[str, ...]) -> Iterable[Problem]:
-    for number, one in enumerate(watched):
-        for other in watched[:number]:
-            shorter, longer = sorted((one.lower(), other.lower()), key=len)
-            if f"{longer}/".startswith(f"{shorter}/"):
-                what = f"ENDPOINT_MEDIC_WATCH names {one} and {other}: each event would come twice"
-                yield Problem(what, f"azd env set ENDPOINT_MEDIC_WATCH {min(one, other, key=len)}     (and the others)")
-
-
-def _workspaces(environ: Mapping[str, str], problems: list[Problem]) -> dict[str, str]:
-    """Give the location by id of each workspace whose ModelDeployed events are wanted."""
-    name = "ENDPOINT_MEDIC_MODEL_EVENTS"
-    found: dict[str, str] = {}
-    for each in listed(environ.get(name, "")):
-        location, _, workspace = each.partition("=")
-        if re.fullmatch(r"[a-z0-9]+", location) and re.fullmatch(_WORKSPACE, workspace):
-            found[workspace] = location
+        if not re.fullmatch(form.pattern, each):
+            problems.append(Problem(f"{name} names {each!r}: not {form.words}", fix + form.hint))
+        elif _key(each) in good:
+            problems.append(Problem(f"{name} names {good[_key(each)]} and {each}, which are the same to Azure", fix))
         else:
-            what = f"{name} names {each!r}: not <region>=<id of a workspace>"
-            fix = f"azd env set {name} westeurope=<id>"
-            ids = "az resource list --resource-type Microsoft.MachineLearningServices/workspaces"
-            problems.append(Problem(what, f"{fix}     ({ids} --query [].id)"))
-    return found
+            good[_key(each)] = each
+    return tuple(good.values())
+
+
+def corrected(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Give a list as it should be: each part once, mended if it can be guessed what was meant, else an example."""
+    form = LISTS[name]
+    found: dict[str, str] = {}
+    for number, each in enumerate(listed(environ.get(name, ""))):
+        bare = each.rstrip("/")
+        guesses = (each, bare, f"/subscriptions/{bare.lstrip('/')}")
+        right = next((guess for guess in guesses if re.fullmatch(form.pattern, guess)), None)
+        found.setdefault(str(number) if right is None else _key(right), right or form.example)
+    return tuple(found.values())
+
+
+def _key(part: str) -> str:
+    """Give what no two parts of a list may share: an id in lower case, without the region of a workspace."""
+    return part.rpartition("=")[2].lower()
+
+
+def _set(name: str, parts: Iterable[str]) -> str:
+    """Give the command that sets a list, all of it."""
+    return f"azd env set {name} {shlex.quote(','.join(parts))}"
+
+
+def _overlaps(environ: Mapping[str, str], watched: tuple[str, ...]) -> Iterable[Problem]:
+    name = "ENDPOINT_MEDIC_WATCH"
+    pairs = [(one, other) for one in watched for other in watched if other.lower().startswith(f"{one.lower()}/")]
+    within = {_key(other) for _, other in pairs}
+    fix = _set(name, (each for each in corrected(environ, name) if _key(each) not in within))
+    for one, other in pairs:
+        yield Problem(f"{name} names {one} and {other}: each event would come twice", fix)
 
 
 # ------------------------------------------------------------------------------------------------ what Azure says
 
 
 def _sign_in_problems(cli: Cli) -> list[Problem]:
-    answer = cli.azd("auth", "login", "--check-status", "--output", "json") or {}
-    if answer.get("status") != "success":
+    answer = cli.azd("auth", "login", "--check-status", "--output", "json", like={"status": str})
+    if answer["status"] != "success":
         return [Problem("azd is not signed in", "azd auth login")]
     return []
 
@@ -266,8 +313,9 @@ def _account(cli: Cli, wanted: Wanted) -> tuple[dict[str, Any] | None, list[Prob
     """Give how `az` is signed in, proved by a call; None if it is not, or not to this subscription."""
     tenant = cli.environ.get("AZURE_TENANT_ID", "")
     login = f"az login --tenant {tenant or '<tenant>'}"
+    form = {"state": str, "tenantId": str, "environmentName": str, "user": {"type": str}}
     try:
-        account: dict[str, Any] = cli.az("account", "show", "--subscription", wanted.subscription)
+        account: dict[str, Any] = cli.az("account", "show", "--subscription", wanted.subscription, like=form)
         cli.az("rest", "--method", "get", "--url", f"/subscriptions/{wanted.subscription}?api-version=2022-12-01")
     except CommandFailed as error:
         what = f"`az` cannot use the subscription {wanted.subscription}: {error.words}"
@@ -284,14 +332,16 @@ def _account(cli: Cli, wanted: Wanted) -> tuple[dict[str, Any] | None, list[Prob
 
 def _region_problems(cli: Cli, wanted: Wanted) -> list[Problem]:
     own = ("--subscription", wanted.subscription)
-    regions = sorted(one["name"] for one in cli.az("functionapp", "list-flexconsumption-locations", *own))
+    found = cli.az("functionapp", "list-flexconsumption-locations", *own, like=[{"name": str}])
+    regions = sorted(one["name"] for one in found)
     if wanted.location not in regions:
         near = difflib.get_close_matches(wanted.location, regions, n=1)
         what = f"AZURE_LOCATION is {wanted.location!r}: Flex Consumption is not offered there"
         fix = f"azd env set AZURE_LOCATION {near[0] if near else '<region>'}     (one of: {', '.join(regions)})"
         return [Problem(what, fix)]
     where = ("--location", wanted.location, "--runtime", "python")
-    offered = [one["version"] for one in cli.az("functionapp", "list-flexconsumption-runtimes", *where, *own)]
+    found = cli.az("functionapp", "list-flexconsumption-runtimes", *where, *own, like=[{"version": str}])
+    offered = [one["version"] for one in found]
     if PYTHON not in offered:
         what = f"Flex Consumption in {wanted.location} offers Python {', '.join(offered) or 'not at all'}, not {PYTHON}"
         return [Problem(what, "azd env set AZURE_LOCATION <another region>")]
@@ -308,19 +358,22 @@ def _scope_problems(cli: Cli, wanted: Wanted) -> tuple[frozenset[str], list[Prob
     unreadable = []
     problems = []
     for name, scope in ((name, scope) for name, scopes in named.items() for scope in scopes):
-        version = "2024-04-01" if scope in wanted.workspaces else "2022-09-01"
+        region = wanted.workspaces.get(scope)
+        version = "2022-09-01" if region is None else "2024-04-01"
+        form = {} if region is None else {"location": str}
         try:
-            found = cli.az("rest", "--method", "get", "--url", f"{scope}?api-version={version}")
+            found = cli.az("rest", "--method", "get", "--url", f"{scope}?api-version={version}", like=form)
         except CommandFailed as error:
             unreadable.append(scope)
             what = f"{name} names {scope}, which cannot be read: {error.words}"
             fix = "Name one that exists, in the tenant that you are signed in to, or have the role Reader on it"
             problems.append(Problem(what, fix))
             continue
-        region = wanted.workspaces.get(scope)
         if region is not None and found["location"] != region:
             what = f"{name} says that {scope} is in {region}; it is in {found['location']}"
-            problems.append(Problem(what, f"azd env set {name} {found['location']}={scope}"))
+            right = f"{found['location']}={scope}"
+            parts = (right if _key(each) == _key(scope) else each for each in corrected(cli.environ, name))
+            problems.append(Problem(what, _set(name, parts)))
     return frozenset(_subscriptions(unreadable)), problems
 
 
@@ -329,7 +382,8 @@ def _providers(cli: Cli, wanted: Wanted, subscriptions: Iterable[str]) -> tuple[
     missing: list[tuple[str, str]] = []
     for subscription in subscriptions:
         query = ("--query", "[].{namespace:namespace,state:registrationState}")
-        found = cli.az("provider", "list", "--subscription", subscription, *query)
+        form = [{"namespace": str, "state": str}]
+        found = cli.az("provider", "list", "--subscription", subscription, *query, like=form)
         states = {one["namespace"].lower(): one["state"] for one in found}
         needed: tuple[str, ...] = ()
         if subscription == wanted.subscription:
@@ -357,7 +411,8 @@ def _permission_problems(
     for subscription in subscriptions:
         wants = (*OPERATIONS, MAKING) if subscription in makes else OPERATIONS
         url = f"/subscriptions/{subscription}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
-        answer = cli.az("rest", "--method", "get", "--url", url)
+        form = {"value": [{"actions": ([str], None), "notActions": ([str], None)}]}
+        answer = cli.az("rest", "--method", "get", "--url", url, like=form)
         lacking = [one for one in wants if not any(_permits(each, one) for each in answer["value"])]
         if lacking and not answer.get("nextLink"):
             what = f"you may not do {', '.join(lacking)} in the subscription {subscription}"
@@ -376,14 +431,16 @@ def _permits(permission: Mapping[str, Any], operation: str) -> bool:
 
 
 def _standing_topics(cli: Cli, wanted: Wanted, subscriptions: Iterable[str]) -> tuple[dict[str, str], list[Problem]]:
-    """Give the topic of each source that somebody else has made one for; ours carry the environment's tag."""
+    """Give the topic of each source that somebody else has made one for."""
     standing: dict[str, str] = {}
     problems: list[Problem] = []
     by_id = {source.lower(): source for source in wanted.sources}
+    identity = ({"type": (str, None)}, None)
+    form = [{"id": _RESOURCE, "source": (str, None), "tags": (dict, None), "identity": identity}]
     for subscription in (one for one in subscriptions if one in wanted.topic_subscriptions):
-        for topic in cli.az("eventgrid", "system-topic", "list", "--subscription", subscription):
+        for topic in cli.az("eventgrid", "system-topic", "list", "--subscription", subscription, like=form):
             source = by_id.get((topic.get("source") or "").lower())
-            if source is None or (topic.get("tags") or {}).get("azd-env-name") == wanted.environment:
+            if source is None or is_ours(wanted, "eventGridSystemTopic", topic["id"], topic.get("tags")):
                 continue
             standing[source] = topic["id"]
             kind = (topic.get("identity") or {}).get("type") or "None"
@@ -394,14 +451,28 @@ def _standing_topics(cli: Cli, wanted: Wanted, subscriptions: Iterable[str]) -> 
     return standing, problems
 
 
+def is_ours(wanted: Wanted, kind: str, id_: str, tags: Mapping[str, str] | None) -> bool:
+    """Tell whether a resource is one that main.bicep made for this environment, by its group, its name and its tag.
+
+    The tag alone does not tell: every template for azd sets it.
+    """
+    group, name = id_.split("/")[4], id_.split("/")[8]
+    return (
+        group.lower() == f"{ABBREVIATIONS['resourceGroup']}medic-{wanted.environment}".lower()
+        and name.lower().startswith(f"{ABBREVIATIONS[kind]}medic-")
+        and (tags or {}).get("azd-env-name") == wanted.environment
+    )
+
+
 def _vault_problems(cli: Cli, wanted: Wanted) -> Iterable[Problem]:
     """Tell of a deleted vault of this environment, which keeps its name."""
     own = ("--subscription", wanted.subscription)
     vault = cli.environ.get("ENDPOINT_MEDIC_VAULT", "")
-    for deleted in cli.az("keyvault", "list-deleted", "--resource-type", "vault", *own):
+    form = [{"name": str, "properties": {"location": str, "vaultId": _RESOURCE, "tags": (dict, None)}}]
+    for deleted in cli.az("keyvault", "list-deleted", "--resource-type", "vault", *own, like=form):
         properties = deleted["properties"]
-        tags = properties.get("tags") or {}
-        if deleted["name"] != vault and tags.get("azd-env-name") != wanted.environment:
+        is_known = deleted["name"] == vault
+        if not is_known and not is_ours(wanted, "keyVault", properties["vaultId"], properties.get("tags")):
             continue
         if properties["location"].replace(" ", "").lower() != wanted.location:
             continue  # its name derives from the region too
@@ -431,7 +502,7 @@ def _secret_problems(cli: Cli, wanted: Wanted) -> list[Problem]:
             for name, secret in asked.items()
         ]
     try:
-        ids = cli.az("keyvault", "secret", "list", "--vault-name", vault, "--query", "[].id")
+        ids = cli.az("keyvault", "secret", "list", "--vault-name", vault, "--query", "[].id", like=SECRET_IDS)
     except CommandFailed as error:
         say(
             f"Note: whether the vault {vault} has {', '.join(asked.values())} is seen after provisioning: {error.words}"
@@ -442,8 +513,10 @@ def _secret_problems(cli: Cli, wanted: Wanted) -> list[Problem]:
 
 def _vault_of(cli: Cli, wanted: Wanted) -> str | None:
     """Give the vault of the environment where azd does not know it, as on a machine that is new each time."""
-    found = cli.az("keyvault", "list", "--resource-type", "vault", "--subscription", wanted.subscription)
-    ours = [one["name"] for one in found if (one.get("tags") or {}).get("azd-env-name") == wanted.environment]
+    form = [{"id": _RESOURCE, "name": str, "tags": (dict, None)}]
+    call = ("keyvault", "list", "--resource-type", "vault", "--subscription", wanted.subscription)
+    found = cli.az(*call, like=form)
+    ours = [one["name"] for one in found if is_ours(wanted, "keyVault", one["id"], one.get("tags"))]
     return ours[0] if len(ours) == 1 else None
 
 
@@ -463,6 +536,21 @@ def _registration(cli: Cli, wanted: Wanted, cloud_name: str) -> tuple[Registrati
         fix = "azd env set ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID <client id>     (docs/sign-in.md tells how to make one)"
         return None, [Problem(f"you may not look for an app registration: {error}", fix)]
     return registration, registration.problems()
+
+
+def what_comes(environ: Mapping[str, str], wanted: Wanted) -> str:
+    """Tell the mode that is deployed and the rights to write that it brings, in one line."""
+    mode = environ.get("ENDPOINT_MEDIC_MODE") or ALLOWED["ENDPOINT_MEDIC_MODE"][0]
+    head = f"Mode to be deployed: {mode} (ENDPOINT_MEDIC_MODE)."
+    if mode not in ("ask", "auto"):
+        return f"{head} It brings no right to change anything; what an earlier ask or auto brought stays."
+    rights = [f"Endpoint Medic Operator (changes and deletes online deployments) on {', '.join(wanted.watched)}"]
+    granting = ", ".join(wanted.grantable)
+    if granting:
+        rights.append(f"Endpoint Medic Granter (gives roles) on {granting}")
+    if granting and listed(environ.get("ENDPOINT_MEDIC_UNDO_PRINCIPALS", "")):
+        rights.append(f"Endpoint Medic Undo (takes them back) on {granting}")
+    return f"{head} It brings {'; '.join(rights)}."
 
 
 # ----------------------------------------------------------------------------------------------------- the policy

@@ -8,11 +8,15 @@ from typing import Any
 import preprovision
 import pytest
 
-from tests.infra.azure_world import CLIENT_ID, ELSEWHERE, HOME, TENANT, VAULT, Machine, project, provision
+from tests.infra.azure_world import CLIENT_ID, ELSEWHERE, HOME, TENANT, TOPIC, VAULT, Machine, project, provision
+from tests.infra.deployment import deploy
 
 ROLES = json.loads((Path(preprovision.__file__).parents[1] / "entra" / "app-roles.json").read_text())
 UNIQUE = f"endpoint-medic-dev-{HOME}"
 GROUP = f"/subscriptions/{HOME}/resourceGroups/rg-ml"
+OTHER_GROUP = f"/subscriptions/{HOME}/resourceGroups/rg-2"
+THEIRS = f"{GROUP}/providers/Microsoft.EventGrid/systemTopics/theirs"
+PRINCIPAL = "00000000-0000-0000-0000-0000000000ab"
 WORKSPACE = f"{GROUP}/providers/Microsoft.MachineLearningServices/workspaces/mlw-prod"
 
 
@@ -41,7 +45,11 @@ def test_the_first_run_registers_the_app_and_keeps_its_client_id(machine):
         "post servicePrincipals",
         "env set ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID",
     ]
-    assert out.endswith("Nothing stands in the way of provisioning.\n")
+    assert out.endswith(
+        "Nothing stands in the way of provisioning.\n"
+        "Mode to be deployed: dry-run (ENDPOINT_MEDIC_MODE). "
+        "It brings no right to change anything; what an earlier ask or auto brought stays.\n"
+    )
 
 
 def test_the_registration_is_of_one_tenant_has_the_roles_and_no_secret(machine):
@@ -76,7 +84,7 @@ def test_nor_does_one_after_provisioning(machine):
     provision(machine.world)
     tags = {"azd-env-name": "dev"}
     machine.world["subscriptions"][HOME]["topics"] = [
-        {"id": "ours", "source": f"/subscriptions/{HOME}", "tags": tags, "identity": {"type": "SystemAssigned"}}
+        {"id": TOPIC, "source": f"/subscriptions/{HOME}", "tags": tags, "identity": {"type": "SystemAssigned"}}
     ]
     code, _, err = machine.run(preprovision)
     assert (code, err, machine.world["writes"]) == (0, "", [])
@@ -121,12 +129,12 @@ VALUES = {
     ),
     "a mode that is none": (
         {"ENDPOINT_MEDIC_MODE": "on"},
-        "off, dry-run, ask, auto",
+        "ENDPOINT_MEDIC_MODE is 'on': it is one of dry-run, off, ask, auto",
         "azd env set ENDPOINT_MEDIC_MODE dry-run",
     ),
     "a switch that is none": (
         {"ENDPOINT_MEDIC_OUTCOME_TOPIC": "yes"},
-        "ENDPOINT_MEDIC_OUTCOME_TOPIC is 'yes': it is true or false",
+        "ENDPOINT_MEDIC_OUTCOME_TOPIC is 'yes': it is one of false, true",
         "azd env set ENDPOINT_MEDIC_OUTCOME_TOPIC false",
     ),
     "an address that is none": (
@@ -134,7 +142,26 @@ VALUES = {
         "not one address",
         "ENDPOINT_MEDIC_ALERT_EMAIL",
     ),
-    "a principal type that is none": ({"AZURE_PRINCIPAL_TYPE": "Group"}, "it is User or ServicePrincipal", "User"),
+    "a principal type that is none": (
+        {"AZURE_PRINCIPAL_TYPE": "Group"},
+        "it is one of User, ServicePrincipal",
+        "azd env set AZURE_PRINCIPAL_TYPE User",
+    ),
+    "a redundancy that is none": (
+        {"ENDPOINT_MEDIC_RECORDS_SKU": "Standard_XRS"},
+        "ENDPOINT_MEDIC_RECORDS_SKU is 'Standard_XRS': it is one of Standard_LRS, Standard_ZRS, Standard_GRS",
+        "azd env set ENDPOINT_MEDIC_RECORDS_SKU Standard_LRS",
+    ),
+    "a name for whoever deploys": (
+        {"AZURE_PRINCIPAL_ID": "nope"},
+        "AZURE_PRINCIPAL_ID is 'nope': not the object id of whoever deploys",
+        "azd env set AZURE_PRINCIPAL_ID ''",
+    ),
+    "a name for the tenant": (
+        {"AZURE_TENANT_ID": "example.com"},
+        "AZURE_TENANT_ID is 'example.com': not the id of a tenant",
+        "azd env set AZURE_TENANT_ID $(az account show --query tenantId --output tsv)",
+    ),
     "the id of a key that is none": (
         {"ENDPOINT_MEDIC_APPROVAL_KID": "k 1"},
         "letters, digits",
@@ -154,7 +181,7 @@ VALUES = {
     "a group of what is watched": (
         {"ENDPOINT_MEDIC_WATCH": f"/subscriptions/{HOME},{GROUP}"},
         "each event would come twice",
-        f"azd env set ENDPOINT_MEDIC_WATCH /subscriptions/{HOME} ",
+        f"azd env set ENDPOINT_MEDIC_WATCH /subscriptions/{HOME}\n",
     ),
     "a subscription that is not to be seen": (
         {"ENDPOINT_MEDIC_WATCH": "/subscriptions/00000000-0000-0000-0000-000000000003"},
@@ -165,7 +192,7 @@ VALUES = {
     "a workspace without a region": (
         {"ENDPOINT_MEDIC_MODEL_EVENTS": WORKSPACE},
         "not <region>=<id of a workspace>",
-        "azd env set ENDPOINT_MEDIC_MODEL_EVENTS westeurope=<id>",
+        "azd env set ENDPOINT_MEDIC_MODEL_EVENTS 'westeurope=<id>'     (az resource list --resource-type",
     ),
     "a workspace that is not there": (
         {"ENDPOINT_MEDIC_MODEL_EVENTS": f"westeurope={WORKSPACE}"},
@@ -202,6 +229,51 @@ VALUES = {
         "there is no vault yet that could hold the secret medic-teams-url",
         "azd env set ENDPOINT_MEDIC_TEAMS false",
     ),
+    "one group twice to grant on": (
+        {"ENDPOINT_MEDIC_GRANT_SCOPES": f"{GROUP},{OTHER_GROUP},{GROUP}"},
+        f"ENDPOINT_MEDIC_GRANT_SCOPES names {GROUP} and {GROUP}, which are the same to Azure",
+        f"azd env set ENDPOINT_MEDIC_GRANT_SCOPES {GROUP},{OTHER_GROUP}\n",
+    ),
+    "one group twice in another case": (
+        {"ENDPOINT_MEDIC_GRANT_SCOPES": f"{GROUP},{GROUP.replace('rg-ml', 'RG-ML')}"},
+        "which are the same to Azure",
+        f"azd env set ENDPOINT_MEDIC_GRANT_SCOPES {GROUP}\n",
+    ),
+    "one workspace twice": (
+        {"ENDPOINT_MEDIC_MODEL_EVENTS": f"westeurope={WORKSPACE},westeurope={WORKSPACE.replace('mlw', 'MLW')}"},
+        "which are the same to Azure",
+        f"azd env set ENDPOINT_MEDIC_MODEL_EVENTS westeurope={WORKSPACE}\n",
+    ),
+    "one source twice": (
+        {"ENDPOINT_MEDIC_WATCH": f"{GROUP},{GROUP.replace('rg-ml', 'RG-ML')}"},
+        "which are the same to Azure",
+        f"azd env set ENDPOINT_MEDIC_WATCH {GROUP}\n",
+    ),
+    "one principal twice": (
+        {"ENDPOINT_MEDIC_UNDO_PRINCIPALS": f"{PRINCIPAL},{PRINCIPAL.upper()}"},
+        f"ENDPOINT_MEDIC_UNDO_PRINCIPALS names {PRINCIPAL} and {PRINCIPAL.upper()}, which are the same to Azure",
+        f"azd env set ENDPOINT_MEDIC_UNDO_PRINCIPALS {PRINCIPAL}\n",
+    ),
+    "a slash too many in a list": (
+        {"ENDPOINT_MEDIC_WATCH": f"{GROUP},{OTHER_GROUP}/"},
+        f"names '{OTHER_GROUP}/': not an id of this form",
+        f"azd env set ENDPOINT_MEDIC_WATCH {GROUP},{OTHER_GROUP}\n",
+    ),
+    "a group of what is watched in a list": (
+        {"ENDPOINT_MEDIC_WATCH": f"{GROUP},/subscriptions/{ELSEWHERE},/subscriptions/{HOME}"},
+        f"names /subscriptions/{HOME} and {GROUP}: each event would come twice",
+        f"azd env set ENDPOINT_MEDIC_WATCH /subscriptions/{ELSEWHERE},/subscriptions/{HOME}\n",
+    ),
+    "a workspace without a region in a list": (
+        {"ENDPOINT_MEDIC_MODEL_EVENTS": f"westeurope={WORKSPACE},x"},
+        "names 'x': not <region>=<id of a workspace>",
+        f"azd env set ENDPOINT_MEDIC_MODEL_EVENTS 'westeurope={WORKSPACE},westeurope=<id>'",
+    ),
+    "a name for a principal in a list": (
+        {"ENDPOINT_MEDIC_UNDO_PRINCIPALS": f"id-scoring,{PRINCIPAL}"},
+        "names 'id-scoring': not the object id of an identity",
+        f"azd env set ENDPOINT_MEDIC_UNDO_PRINCIPALS '<object id>,{PRINCIPAL}'",
+    ),
     "another tenant": (
         {"AZURE_TENANT_ID": ELSEWHERE},
         f"signed in to the tenant {TENANT}",
@@ -212,8 +284,9 @@ VALUES = {
 
 @pytest.mark.parametrize(("values", "words", "fix"), VALUES.values(), ids=VALUES.keys())
 def test_a_bad_value_is_refused_before_anything_is_created(machine, values, words, fix):
-    if values == {"ENDPOINT_MEDIC_WATCH": f"/subscriptions/{HOME},{GROUP}"}:
-        machine.world["resources"][GROUP.lower()] = {"location": "westeurope"}
+    if not words.endswith("cannot be read"):
+        there = (GROUP, OTHER_GROUP, WORKSPACE)
+        machine.world["resources"] = {id_.lower(): {"location": "westeurope"} for id_ in there}
     machine.world["env"].update(values)
     code, _, err = machine.run(preprovision)
     assert code == 1
@@ -267,7 +340,7 @@ def deleted_vault(world):
 
 
 def topic_without_identity(world):
-    world["subscriptions"][HOME]["topics"] = [{"id": "theirs", "source": f"/subscriptions/{HOME}", "identity": None}]
+    world["subscriptions"][HOME]["topics"] = [{"id": THEIRS, "source": f"/subscriptions/{HOME}", "identity": None}]
 
 
 def no_registering(world):
@@ -301,8 +374,8 @@ CLOUDS = {
         f"az keyvault recover --name {VAULT} --location westeurope",
     ),
     topic_without_identity: (
-        "the system topic theirs of",
-        "az eventgrid system-topic update --ids theirs --mi-system-assigned",
+        f"the system topic {THEIRS} of",
+        f"az eventgrid system-topic update --ids {THEIRS} --mi-system-assigned",
     ),
     no_registering: ("you may not register an app in this tenant", "az ad app owner add --id <its client id>"),
     no_directory: ("you may not look for an app registration", "azd env set ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID"),
@@ -364,6 +437,46 @@ def test_a_workspace_in_another_region_is_told_its_own(machine):
     assert f"azd env set ENDPOINT_MEDIC_MODEL_EVENTS northeurope={WORKSPACE}" in err
 
 
+def test_the_other_workspaces_stay_in_the_list_that_is_told(machine):
+    regions = {WORKSPACE: "northeurope", f"{WORKSPACE}-2": "westeurope"}
+    machine.world["resources"] = {id_.lower(): {"location": region} for id_, region in regions.items()}
+    machine.world["env"]["ENDPOINT_MEDIC_MODEL_EVENTS"] = f"westeurope={WORKSPACE}-2,westeurope={WORKSPACE}"
+    code, _, err = machine.run(preprovision)
+    assert code == 1
+    right = f"westeurope={WORKSPACE}-2,northeurope={WORKSPACE}"
+    assert f"azd env set ENDPOINT_MEDIC_MODEL_EVENTS {right}\n" in err
+
+
+def test_what_is_no_tenant_is_in_no_command(machine):
+    machine.world["env"]["AZURE_TENANT_ID"] = "x; rm -rf ~ $(id)"
+    signed_out(machine.world)
+    code, _, err = machine.run(preprovision)
+    assert code == 1
+    assert "--tenant x" not in err
+
+
+NONE = "It brings no right to change anything; what an earlier ask or auto brought stays."
+OPERATOR = f"It brings Endpoint Medic Operator (changes and deletes online deployments) on /subscriptions/{HOME}"
+GRANTING = f"Endpoint Medic Granter (gives roles) on {GROUP}; Endpoint Medic Undo (takes them back) on {GROUP}"
+MODES = {"off": NONE, "ask": f"{OPERATOR}.", "auto": f"{OPERATOR}; {GRANTING}."}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_mode_and_the_rights_that_come_with_it_are_told_last(machine, mode):
+    machine.world["env"]["ENDPOINT_MEDIC_MODE"] = mode
+    if mode == "auto":
+        machine.world["resources"][GROUP.lower()] = {"location": "westeurope"}
+        machine.world["env"].update(ENDPOINT_MEDIC_GRANT_SCOPES=GROUP, ENDPOINT_MEDIC_UNDO_PRINCIPALS=PRINCIPAL)
+    code, out, _ = machine.run(preprovision)
+    assert (code, out.splitlines()[-1]) == (0, f"Mode to be deployed: {mode} (ENDPOINT_MEDIC_MODE). {MODES[mode]}")
+
+
+def test_a_mode_that_the_shell_has_for_the_app_is_not_the_one_that_is_deployed(machine):
+    machine.world["env"]["MEDIC_MODE"] = "auto"
+    _, out, _ = machine.run(preprovision)
+    assert out.splitlines()[-1].startswith("Mode to be deployed: dry-run (ENDPOINT_MEDIC_MODE).")
+
+
 def test_a_deleted_vault_of_another_environment_or_region_is_nothing_to_us(machine):
     deleted_vault(machine.world)
     (vault,) = machine.world["deleted_vaults"]
@@ -371,6 +484,65 @@ def test_a_deleted_vault_of_another_environment_or_region_is_nothing_to_us(machi
     another = {**vault["properties"], "tags": {"azd-env-name": "prod"}}
     machine.world["deleted_vaults"] = [{"name": "a", "properties": elsewhere}, {"name": "b", "properties": another}]
     assert machine.run(preprovision)[0] == 0
+
+
+IN_ANOTHER_GROUP = f"{GROUP}/providers/Microsoft.KeyVault/vaults/{VAULT}"
+OF_ANOTHER_NAME = f"/subscriptions/{HOME}/resourceGroups/rg-medic-dev/providers/Microsoft.KeyVault/vaults/kv-theirs"
+
+
+@pytest.mark.parametrize("id_", [IN_ANOTHER_GROUP, OF_ANOTHER_NAME], ids=["another group", "another name"])
+def test_a_strangers_deleted_vault_whose_azd_environment_has_our_name_is_nothing_to_us(machine, id_):
+    deleted_vault(machine.world)
+    (vault,) = machine.world["deleted_vaults"]
+    properties = {**vault["properties"], "vaultId": id_}
+    machine.world["deleted_vaults"] = [{"name": id_.split("/")[-1], "properties": properties}]
+    assert machine.run(preprovision)[0] == 0
+
+
+@pytest.mark.parametrize("id_", [IN_ANOTHER_GROUP, OF_ANOTHER_NAME], ids=["another group", "another name"])
+def test_nor_is_such_a_vault_looked_into_for_our_secrets(machine, id_):
+    machine.run(preprovision)
+    provision(machine.world)
+    del machine.world["env"]["ENDPOINT_MEDIC_VAULT"]
+    machine.world["env"]["ENDPOINT_MEDIC_TEAMS"] = "true"
+    machine.world["vaults"][VAULT]["secrets"]["medic-teams-url"] = "https://example.com/hook"
+    theirs = {"id": id_, "name": id_.split("/")[-1], "tags": {"azd-env-name": "dev"}}
+    machine.world["vaults_of_others"] = [theirs]
+    code, _, err = machine.run(preprovision)
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [f"{GROUP}/providers/Microsoft.EventGrid/systemTopics/evgst-medic-abc", TOPIC.replace("evgst-medic-abc", "theirs")],
+    ids=["another group", "another name"],
+)
+def test_a_strangers_topic_whose_azd_environment_has_our_name_is_used_and_not_made_again(machine, id_):
+    machine.world["subscriptions"][HOME]["topics"] = [
+        {
+            "id": id_,
+            "source": f"/subscriptions/{HOME}",
+            "tags": {"azd-env-name": "dev"},
+            "identity": {"type": "SystemAssigned"},
+        }
+    ]
+    assert machine.run(preprovision)[0] == 0
+    assert machine.world["env"]["ENDPOINT_MEDIC_TOPICS"] == f"/subscriptions/{HOME}={id_}"
+
+
+def test_what_the_template_makes_is_ours():
+    given = {"AZURE_ENV_NAME": "Dev", "AZURE_SUBSCRIPTION_ID": HOME, "AZURE_LOCATION": "westeurope"}
+    wanted, _ = preprovision.read(given)
+    assert wanted is not None
+    watch = f"/subscriptions/{HOME},/subscriptions/{ELSEWHERE}"
+    infra = Path(preprovision.__file__).parents[1]
+    values = {"environmentName": "Dev", "location": "westeurope", "watch": watch}
+    made = deploy(infra, "main.bicep", values)
+    kinds = {"keyVault": "Microsoft.KeyVault/vaults", "eventGridSystemTopic": "Microsoft.EventGrid/systemTopics"}
+    found = [(kind, one) for kind, type_ in kinds.items() for one in made.of(type_)]
+    assert [kind for kind, _ in found] == ["keyVault", "eventGridSystemTopic", "eventGridSystemTopic"]
+    for kind, one in found:
+        assert preprovision.is_ours(wanted, kind, one.id, one.body["tags"]), one.id
 
 
 @pytest.mark.parametrize("is_known", [True, False], ids=["azd knows the vault", "a machine that is new each time"])
@@ -417,18 +589,17 @@ def test_providers_are_registered_if_that_is_asked_for(machine):
 
 
 def test_a_topic_that_stands_already_is_kept_by_its_source(machine):
-    theirs = f"{GROUP}/providers/Microsoft.EventGrid/systemTopics/theirs"
     machine.world["subscriptions"][HOME]["topics"] = [
-        {"id": "another's", "source": GROUP, "identity": None},
+        {"id": f"{THEIRS}-too", "source": GROUP, "identity": None},
         {
-            "id": theirs,
+            "id": THEIRS,
             "source": f"/SUBSCRIPTIONS/{HOME}",
             "tags": None,
             "identity": {"type": "SystemAssigned, UserAssigned"},
         },
     ]
     assert machine.run(preprovision)[0] == 0
-    assert machine.world["env"]["ENDPOINT_MEDIC_TOPICS"] == f"/subscriptions/{HOME}={theirs}"
+    assert machine.world["env"]["ENDPOINT_MEDIC_TOPICS"] == f"/subscriptions/{HOME}={THEIRS}"
     machine.world["subscriptions"][HOME]["topics"] = []
     assert machine.run(preprovision)[0] == 0
     assert machine.world["env"]["ENDPOINT_MEDIC_TOPICS"] == ""
@@ -439,10 +610,10 @@ def test_a_workspaces_topic_is_looked_for_in_its_own_subscription(machine):
     machine.world["resources"][workspace.lower()] = {"location": "westeurope"}
     machine.world["env"]["ENDPOINT_MEDIC_MODEL_EVENTS"] = f"westeurope={workspace}"
     machine.world["subscriptions"][ELSEWHERE]["topics"] = [
-        {"id": "theirs", "source": workspace.lower(), "identity": {"type": "SystemAssigned"}}
+        {"id": THEIRS, "source": workspace.lower(), "identity": {"type": "SystemAssigned"}}
     ]
     assert machine.run(preprovision)[0] == 0
-    assert machine.world["env"]["ENDPOINT_MEDIC_TOPICS"] == f"{workspace}=theirs"
+    assert machine.world["env"]["ENDPOINT_MEDIC_TOPICS"] == f"{workspace}={THEIRS}"
 
 
 def test_where_a_topic_stands_nobody_needs_to_make_a_resource_group(machine):
@@ -455,7 +626,7 @@ def test_where_a_topic_stands_nobody_needs_to_make_a_resource_group(machine):
         f"you may not do Microsoft.Resources/subscriptions/resourceGroups/write in the subscription {ELSEWHERE}" in err
     )
     machine.world["subscriptions"][ELSEWHERE]["topics"] = [
-        {"id": "theirs", "source": f"/subscriptions/{ELSEWHERE}", "identity": {"type": "SystemAssigned"}}
+        {"id": THEIRS, "source": f"/subscriptions/{ELSEWHERE}", "identity": {"type": "SystemAssigned"}}
     ]
     assert machine.run(preprovision)[0] == 0
 

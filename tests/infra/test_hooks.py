@@ -222,8 +222,8 @@ def after_deploying() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("hook", "world"),
-    [(postprovision, after_preprovision), (postdeploy, after_deploying)],
-    ids=ENTRIES[1:],
+    [(preprovision, before_everything), (postprovision, after_preprovision), (postdeploy, after_deploying)],
+    ids=ENTRIES,
 )
 def test_an_odd_answer_to_any_command_is_no_traceback_and_names_the_command(hook, world, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(preprovision, "ROOT", project(tmp_path))
@@ -370,6 +370,19 @@ def test_every_value_that_a_hook_needs_is_azds_or_an_output_or_kept_by_a_hook():
     outputs = re.findall(r"^output (\w+)", (ROOT / "infra" / "main.bicep").read_text(), re.MULTILINE)
     known = {*outputs, "AZURE_ENV_NAME", "AZURE_SUBSCRIPTION_ID", "ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID"}
     assert {*postprovision.NEEDED, *postdeploy.NEEDED} <= known
+
+
+def test_the_values_that_preprovision_allows_are_those_of_the_template():
+    text = (ROOT / "infra" / "main.bicep").read_text()
+    declared = re.findall(r"^@allowed\(\[(.*)\]\)\nparam (\w+) string = '(.*)'$", text, re.MULTILINE)
+    assert len(declared) == text.count("@allowed(")
+    given = json.loads((ROOT / "infra" / "main.parameters.json").read_text())["parameters"]
+    variables = {name: re.split(r"\W+", value["value"])[1] for name, value in given.items()}
+    allowed = {variables[name]: (default, set(re.findall(r"'(.*?)'", values))) for values, name, default in declared}
+    assert {name: (each[0], set(each)) for name, each in preprovision.ALLOWED.items()} == {
+        **allowed,
+        **dict.fromkeys(preprovision.HOOK_ONLY, ("false", {"false", "true"})),
+    }
 
 
 def test_every_value_that_preprovision_judges_is_read_by_the_template():
