@@ -229,6 +229,8 @@ def _url(environment: Mapping[str, str], name: str, default: str) -> str:
         raise SettingsError(name, text, "it is neither https nor on loopback", "Use an https URL.")
     if _host(text) is None:
         raise SettingsError(name, text, "it names no host", "Use an https URL.")
+    if not _VISIBLE.fullmatch(text):
+        raise SettingsError(name, text, "it holds a blank or what no URL may hold", "Copy it once more.")
     return text
 
 

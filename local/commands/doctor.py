@@ -43,14 +43,16 @@ _CONNECT_S = 5.0
 _NAMED = 3  # places of a missing right
 _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("fail", "red")}
 _SIGN_IN = {302, 401, 403}
-_NO_TOKEN = re.compile(r"\b401\b|\bno token\b|\b(ClientAuthentication|CredentialUnavailable)Error\b")
-_REFUSED = re.compile(r"\b403\b")
+_NO_TOKEN = re.compile(
+    r"\b401: our identity\b|\banswered 401\b|\bno token\b|\b(ClientAuthentication|CredentialUnavailable)Error\b"
+)
+_REFUSED = re.compile(r"\b403: our identity\b|\banswered 403\b")  # ids and names hold such numbers too
 _NOT_TAKEN = re.compile(r"\b401: our identity lacks [^\s)]+")
 _COMMANDS = ("az ", "azd ", "curl ", "export ", "medic ")
 _SUBSCRIPTION = re.compile(r"/subscriptions/[^/']+")
 _PRINCIPAL = "azd env get-value ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID"
 _TRY_AGAIN = "Check the network and the sign-in, then try again:\naz account show"
-_SECRETS = {"MEDIC_TEAMS_URL": "medic-teams-url", "MEDIC_WEBHOOK_URL": "medic-webhook-url"}
+_IN_VAULT = {"MEDIC_TEAMS_URL": "medic-teams-url", "MEDIC_WEBHOOK_URL": "medic-webhook-url"}
 
 
 class Check(Struct, frozen=True, kw_only=True):
@@ -352,6 +354,11 @@ def _held(own: Services, signed_in: SignedIn, subscription: str, found: held.Fin
     words = f"{found.role}: {count} of {terminal.counted(len(found.needed), 'right')} held in {subscription}"
     if not is_of_app:
         words += " by who is signed in here, who may not be the app"
+    if found.unseen:
+        words += f"; {terminal.counted(found.unseen, 'place')} more were not looked at"
+    if found.unseen and not found.lacks:
+        fix = "A role on the subscription, as `azd up` gives it where all of it is watched, would show for all of them."
+        return Check(name="rights", state="warn", words=words, fix=fix)
     if not found.lacks:
         return Check(name="rights", state="ok", words=words)
     if all(lack.right.without for lack in found.lacks):
@@ -372,9 +379,12 @@ def _names(lack: held.Lack) -> str:
 
 
 def _role_fix(own: Services, signed_in: SignedIn, subscription: str, found: held.Finding) -> str:
-    """Give the commands that give a role. One that grants is never given by hand: its condition belongs to it."""
+    """Give the commands that give a role; one over role assignments never by hand: its condition belongs to it."""
     if found.role is Role.READER:
         return _assign(signed_in, found.role, shlex.quote(f"/subscriptions/{subscription}"))
+    if found.role is Role.UNDO:
+        fix = "azd env set ENDPOINT_MEDIC_UNDO_PRINCIPALS '<object ids>'\nazd provision"
+        return f"List the identities whose granted roles may be taken back, and no others:\n{fix}"
     if found.role is Role.GRANTER:
         groups = _groups(place for lack in found.lacks for place in lack.looked)
         fix = f"azd env set ENDPOINT_MEDIC_GRANT_SCOPES {shlex.quote(','.join(groups))}\nazd provision"
@@ -561,14 +571,16 @@ def _channel(setting: str, url: str, trusted: ssl.SSLContext | None = None) -> C
         why = getattr(error, "strerror", None) or str(error)
         words = f"{setting}: {host} cannot be reached: {why}"
         return Check(name="channels", state="fail", words=words, fix=_channel_fix(setting))
-    not_tried = "whether we may publish shows with the first event" if setting not in _SECRETS else "nothing was posted"
+    not_tried = (
+        "whether we may publish shows with the first event" if setting not in _IN_VAULT else "nothing was posted"
+    )
     return Check(name="channels", state="ok", words=f"{setting}: {host} answers; {not_tried}")
 
 
 def _channel_fix(setting: str) -> str:
-    if setting not in _SECRETS:
+    if setting not in _IN_VAULT:
         return "If it is another topic now, deploy again:\nazd provision"
-    secret = f"--vault-name <vault> --name {_SECRETS[setting]} --file <file with the URL>"
+    secret = f"--vault-name <vault> --name {_IN_VAULT[setting]} --file <file with the URL>"
     site = "$(az functionapp show --name <app> --resource-group <group> --query id --output tsv)"
     return (
         f"If it is another URL now (off Azure, set {setting}):\n"
@@ -603,6 +615,9 @@ def _bounded(
             answers.put(look())
         except (MedicError, AzureError, OSError, ValueError) as error:
             answers.put([_failed(name, error)])
+        except Exception as error:  # noqa: BLE001 - a fault of ours is told as one, not waited for as if nobody answered
+            words = f"`medic doctor` itself failed: {type(error).__name__}: {error}"
+            answers.put([Check(name=name, state="fail", words=words, fix="Please report it, with this line.")])
 
     threading.Thread(target=ask, daemon=True, name=f"doctor-{name}").start()
     try:

@@ -39,12 +39,14 @@ class Finding(Struct, frozen=True, kw_only=True):
 
     Attributes:
         needed: Its rights that the policy needs.
+        unseen: How many places were not looked at, since there are so many.
         unknown: Why something about them cannot be told; empty: all of it can.
     """
 
     role: Role
     needed: tuple[Right, ...]
     lacks: tuple[Lack, ...] = ()
+    unseen: int = 0
     unknown: str = ""
 
 
@@ -85,14 +87,18 @@ def findings(
         of_role = tuple(right for right in rights if right.roles[0] is role)
         lacks: list[Lack] = []
         unread: list[str] = []
+        unseen = 0
         for right in of_role:
-            below = places[right.scope][:_MOST]
-            scopes = below if below and not _is_held(given(top), right) else (top,)
+            below = places[right.scope]
+            is_below = bool(below) and not _is_held(given(top), right)
+            scopes = below[:_MOST] if is_below else (top,)
+            unseen = max(unseen, len(below) - _MOST if is_below else 0)
             unread += [_unknown(one, given(one), principal) for one in scopes if not isinstance(given(one), Found)]
             missing = tuple(one for one in scopes if isinstance(given(one), Found) and not _is_held(given(one), right))
             if missing:
                 lacks.append(Lack(right=right, missing=missing, looked=scopes))
-        yield Finding(role=role, needed=of_role, lacks=tuple(lacks), unknown=unread[0] if unread else "")
+        unknown = unread[0] if unread else ""
+        yield Finding(role=role, needed=of_role, lacks=tuple(lacks), unseen=unseen, unknown=unknown)
 
 
 def _assigned(reads: Reads, principal: str) -> Callable[[str], Reading[tuple[Json, ...]]]:

@@ -206,6 +206,14 @@ def test_a_check_that_hangs_is_given_up() -> None:
     assert check.fix == "Check the network and the sign-in, then try again:\naz account show"
 
 
+def test_a_fault_of_its_own_is_told_at_once_and_as_such() -> None:
+    def fail() -> Check:
+        raise LookupError("nothing of that name")
+
+    (check,) = _bounded("azure", lambda: [fail()])
+    assert (check.state, check.words) == ("fail", "`medic doctor` itself failed: LookupError: nothing of that name")
+
+
 def test_a_store_that_does_not_answer_in_time_is_told_with_the_command_that_shows_it(monkeypatch) -> None:
     never = threading.Event()
     monkeypatch.setattr("local.commands.doctor._PATIENCE_STORE", timedelta(milliseconds=20))
@@ -499,6 +507,18 @@ def test_a_right_that_is_excluded_is_missing_where_nothing_else_gives_it() -> No
     assert lacking(finding) == {SYNC: (TWO,)}
     assert finding.lacks[0].looked == (ONE, TWO)
     assert len(finding.needed) == 4
+
+
+def test_places_that_were_not_looked_at_are_counted_and_warned_of() -> None:
+    many = tuple(f"{GROUP}/providers/{ML}/workspaces/w{number}" for number in range(43))
+    reads = azure(top=role("*", but=(SYNC,), data=("*",)))
+    answers = {f"{each}/providers/Microsoft.Authorization/permissions": role(SYNC) for each in many}
+    answers[f"{TOP}/providers/{ML}/workspaces"] = Found(tuple({"id": each, "properties": {}} for each in many))
+    operator = found(FakeReads(reads.answers | answers))[Role.OPERATOR]
+    assert (operator.lacks, operator.unseen) == ((), 3)
+    check = _held(cast("Services", None), OURS, SUBSCRIPTION, operator)
+    assert check.state == "warn"
+    assert check.words.endswith(f"4 of 4 rights held in {SUBSCRIPTION}; 3 places more were not looked at")
 
 
 def test_a_right_that_only_the_subscription_can_give_is_missing_there() -> None:

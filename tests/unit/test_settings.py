@@ -155,6 +155,7 @@ def test_other_programs_variables_are_not_ours():
         pytest.param({"MEDIC_SLACK": f"https://{SECRET}"}, "MEDIC_SLACK", "no such setting", id="an unknown one"),
         pytest.param({**AZURE, "MEDIC_NOTICES": "/n"}, "MEDIC_NOTICES", "Remove it in Azure", id="a folder of notices"),
         pytest.param({"MEDIC_APP_URL": "http://app.example"}, "MEDIC_APP_URL", "https", id="an app without https"),
+        pytest.param({"MEDIC_APP_URL": "https://app.example\n"}, "MEDIC_APP_URL", "holds a blank", id="a line end"),
         pytest.param({"MEDIC_APP_URL": "https://"}, "MEDIC_APP_URL", "names no host", id="an app without host"),
         pytest.param({"MEDIC_DEV_SIGN_IN": "me"}, "MEDIC_DEV_SIGN_IN", "az ad signed-in-user", id="nobody"),
         pytest.param({**AZURE, "MEDIC_DEV_SIGN_IN": GUID}, "MEDIC_DEV_SIGN_IN", "Remove it", id="signed in in Azure"),
