@@ -104,6 +104,70 @@ def test_the_command_says_what_is_wrong_and_fails(tmp_path, capsys, monkeypatch)
     assert main([]) == main([str(tmp_path / "x.bicep")]) == 2
 
 
+# Right, and of a kind that cannot be told, or that is told apart by a condition.
+DOUBTFUL = """
+type Tree = {
+  name: string
+  below: Tree
+}
+
+@description('x')
+param text string
+
+@description('x')
+param wide bool
+
+@description('x')
+param note string?
+
+@description('x')
+param tree Tree
+
+@description('x')
+param whatever object
+
+@description('x')
+@allowed(['a', 'b'])
+param choice string
+
+var either = wide ? { a: 1 } : { b: 'x' }
+var none = []
+var some = wide ? none : ['a']
+var numbers = [for (one, i) in range(0, 3): i + one]
+var words = [for one in split(text, ','): toUpper(one)]
+var objects = [for one in words: { one: one, '${one}': 1 }]
+
+@description('x')
+output all object = {
+  of_either: wide ? either.a + 1 : length(either.b)
+  of_none: empty(none) ? '' : toLower(none[0])
+  of_some: toLower(some[0])
+  of_any: any(text).x[0]['y'] > 1
+  of_json: json(text).a.b + 1
+  of_object: whatever.a[0].b['c'] ?? text
+  of_tree: [tree.name, tree.below.below.name, tree.below.other, whatever[text]]
+  of_items: map(items(whatever), each => toUpper(each.key) == each.value.x)
+  of_mixed: first(concat([1], ['a']))
+  of_union: union(wide ? either : {}, { c: 1 }).a
+  of_unions: [union([1], ['a']), union(json(text), []), concat(json(text), []), intersection(words, some)]
+  of_flat: flatten([numbers, [1]])[0] + 1
+  of_objects: objects[0].anything
+  of_null: note == null ? 1 : length(note ?? '')
+  found: contains(words, text) && contains(whatever, text) && contains(text, note ?? '') && contains([1], numbers[0])
+  last: last(words) == first(text) || take(words, 1)[0] == take(text, 1) || numbers[1] < length(words)
+  coalesced: coalesce(note, text) == text
+  chosen: map([choice], each => each == 'a' ? 1 : 2)
+  grouped: groupBy(words, each => each)[text][0]
+  where: resourceGroup().tags.anything == subscription().tags[text] || resourceGroup('x').id == text
+  ids: [resourceId('Microsoft.Storage/storageAccounts', text), az.resourceGroup().location]
+}
+"""
+
+
+def test_of_what_is_not_certain_nothing_is_said():
+    assert [str(found) for found in check({"x.bicep": DOUBTFUL}, None)] == []
+
+
 def _form(found: Expression) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each form
     """Write an expression with every pair of parentheses that it has in mind."""
     match found:

@@ -14,7 +14,7 @@ class Function(Struct, frozen=True):
     Attributes:
         takes: The kinds that fit each argument; the last stands for all that follow.
         least, most: How many arguments it takes.
-        gives: The kind of what it gives.
+        gives: The kind of what it gives; with [] behind, of the items of the array that it gives.
     """
 
     takes: tuple[frozenset[str], ...]
@@ -86,17 +86,17 @@ _SIGNATURES = {
     "max": "int|array... -> int",
     "min": "int|array... -> int",
     "newGuid": "-> string",
-    "objectKeys": "object -> array",
+    "objectKeys": "object -> string[]",
     "padLeft": "string|int, int, string? -> string",
     "parseCidr": "string -> object",
-    "range": "int, int -> array",
+    "range": "int, int -> int[]",
     "reference": "string, string?, string? -> object",
     "replace": "string, string, string -> string",
     "resourceGroup": "string?, string? -> object",
     "resourceId": "string, string... -> string",
     "shallowMerge": "array -> object",
     "skip": "string|array, int -> any",
-    "split": "string, string|array -> array",
+    "split": "string, string|array -> string[]",
     "startsWith": "string, string -> bool",
     "string": "any -> string",
     "subscription": "string? -> object",
@@ -122,6 +122,22 @@ FUNCTIONS = {name: _function(signature) for name, signature in _SIGNATURES.items
 LIST_FUNCTION = _function("string, string, object? -> any")
 
 NAMESPACES = frozenset({"az", "sys"})
+
+# Whose resources, all or some, lie above resource groups as well; all others lie in one.
+_ABOVE_GROUPS = (
+    "Microsoft.Authorization/",
+    "Microsoft.Billing/",
+    "Microsoft.Consumption/",
+    "Microsoft.CostManagement/",
+    "Microsoft.EventGrid/eventSubscriptions",
+    "Microsoft.Insights/diagnosticSettings",
+    "Microsoft.Management/",
+    "Microsoft.PolicyInsights/",
+    "Microsoft.Resources/",
+    "Microsoft.Security/",
+    "Microsoft.Subscription/",
+)
+RESOURCE_GROUP = "Microsoft.Resources/resourceGroups"
 
 # Only in the default of a parameter: each deployment would differ otherwise.
 ONLY_IN_DEFAULTS = frozenset({"newGuid", "utcNow"})
@@ -170,6 +186,11 @@ MEMBERS: dict[str, frozenset[str]] = {
     ),
     "environment.authentication": frozenset({"audiences", "identityProvider", "loginEndpoint", "tenant"}),
 }
+
+
+def needs_group(kind: str) -> bool:
+    """Tell whether resources of a type lie in a resource group, and nowhere else."""
+    return not kind.startswith(_ABOVE_GROUPS)
 
 
 class Rule(Struct, frozen=True):

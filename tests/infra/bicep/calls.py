@@ -12,6 +12,7 @@ from tests.infra.bicep.builtins import (
     NAMESPACES,
     ONLY_IN_DEFAULTS,
     Function,
+    needs_group,
 )
 from tests.infra.bicep.finding import Finding, did_you_mean
 from tests.infra.bicep.operators import check_kind
@@ -21,14 +22,17 @@ from tests.infra.bicep.syntax import (
     Declaration,
     Expression,
     Import,
+    Lambda,
     Member,
     Name,
-    Object,
     Parameter,
     Resource,
     UserFunction,
     literal,
 )
+
+# What the lambdas of some functions must give, by their place.
+_LAMBDAS = {("filter", 1): "bool", ("groupBy", 1): "string", ("toObject", 1): "string"}
 
 # How many arguments may stand before the type of the resource, and how many characters a file may have.
 _BEFORE_TYPE = {
@@ -71,16 +75,46 @@ def _call(context: Context, declaration: Declaration, call: Call) -> Iterator[Fi
         wants = f"{least} or more" if most == MANY else f"{least}" if least == most else f"{least} to {most}"
         yield Finding(path, call.at, f"{call.name} takes {wants} arguments, not {given}", "Give what it asks for.")
         return
+    yield from _together(context, call)
     for number, argument in enumerate(call.arguments):
         kinds = function.takes[min(number, len(function.takes) - 1)]
         if "any" not in kinds:
             yield from check_kind(context, argument, call.name, *sorted(kinds))
+        if isinstance(argument, Lambda) and (call.name, number) in _LAMBDAS:
+            what = f"what {call.name} is given by its lambda"
+            yield from check_kind(context, argument.body, what, _LAMBDAS[call.name, number])
     yield from _segments(context, call)
+    if call.name == "resourceGroup" and not call.arguments and context.file.target_scope != "resourceGroup":
+        words = f"this file deploys to a {context.file.target_scope}: there is no resourceGroup() here"
+        yield Finding(path, call.at, words, "Name the group: resourceGroup(name), or the declared one.")
     if call.name in ONLY_IN_DEFAULTS and not isinstance(declaration, Parameter):
         words = f"{call.name} may only stand in the default of a param"
         yield Finding(path, call.at, words, "Declare a param for it.")
     if call.name in LOADERS and call.arguments:
         yield from _file(context, call)
+
+
+def _together(context: Context, call: Call) -> Iterator[Finding]:
+    """Check what must be of kinds that go together."""
+    kinds = [context.kind(argument) for argument in call.arguments]
+    known = set(kinds) - {"any", "null"}
+    if call.name in {"union", "intersection"}:
+        wrong, fix = known == {"array", "object"}, "Give arrays only, or objects only."
+    elif call.name == "concat":
+        wrong, fix = "array" in known and len(known) > 1, "Give arrays only, or strings only."
+    elif call.name == "contains":
+        wrong, fix = _asks_strangely(*kinds), "It looks in the first for the second: a string in a string or an object."
+    elif call.name in {"indexOf", "lastIndexOf"}:
+        wrong, fix = kinds[0] == "string" and _asks_strangely(*kinds), "Look for a string in a string."
+    else:
+        return
+    if wrong:
+        words = f"{call.name} takes no {' and '.join(kind for kind in kinds if kind != 'any')} together"
+        yield Finding(context.file.path, call.at, words, fix)
+
+
+def _asks_strangely(holder: str, sought: str) -> bool:
+    return holder in {"string", "object"} and sought not in {"string", "any", "null"}
 
 
 def _segments(context: Context, call: Call) -> Iterator[Finding]:
@@ -92,6 +126,10 @@ def _segments(context: Context, call: Call) -> Iterator[Finding]:
         kind = literal(context.resolve(argument))
         if number >= least and isinstance(kind, str) and "/" in kind:
             wanted, given = kind.count("/"), len(call.arguments) - number - 1
+            is_homeless = call.name == "resourceId" and number == 0 and context.file.target_scope != "resourceGroup"
+            if is_homeless and needs_group(kind):
+                words = f"resourceId of {kind} lacks a resource group: this file deploys to none"
+                yield Finding(context.file.path, call.at, words, "Give the name of the group first.")
             if given != wanted:
                 words = f"{call.name} of {kind} takes {wanted} names, not {given}"
                 yield Finding(context.file.path, call.at, words, "Give a name for each part of the type.")
@@ -134,13 +172,16 @@ def _function(context: Context, call: Call) -> Function | None:
 
 
 def _member(context: Context, member: Member) -> Iterator[Finding]:
-    holder = context.resolve(member.of)
-    if isinstance(holder, Object) and not member.is_safe:
-        keys = {item.key.fixed for item in holder.properties if item.key.fixed is not None}
-        is_open = any(item.key.fixed is None for item in holder.properties)
-        if member.name not in keys and not is_open:
-            words = f"there is no {member.name!r} in what this stands for"
-            yield Finding(context.file.path, member.at, words, did_you_mean(member.name, keys))
+    holder = context.value(member.of)
+    if holder.is_certainly_not("object", "null") and context.symbol(member.of) is None:
+        words = f"{holder.named} has no members, so no {member.name!r}"
+        yield Finding(context.file.path, member.at, words, "Read members of objects only.")
+    elif holder.is_closed and member.name not in holder.fields and not member.is_safe:
+        words = f"there is no {member.name!r} in what this stands for"
+        if member.name in holder.sometimes:
+            words = f"not all that this stands for has {member.name!r}"
+        fix = did_you_mean(member.name, (holder.fields.keys() | holder.sometimes) - {member.name})
+        yield Finding(context.file.path, member.at, words, fix)
     known = MEMBERS.get(_called(member.of))
     if known is not None and member.name not in known:
         words = f"{_called(member.of)}() has no {member.name!r}"

@@ -22,9 +22,9 @@ from tests.infra.bicep.types import Types
 def check(texts: Mapping[str, str], types: Types | None) -> tuple[Finding, ...]:
     """Give what is wrong with the Bicep files among these texts, by path; without types, what can be told without."""
     project = load(texts)
-    found = set(project.findings)
+    found = {*project.findings, *check_reached(project)}
     for file in project.files.values():
-        context = Context(project, file)
+        context = Context(project, file, types)
         circles = tuple(check_circles(context))
         found.update(circles)
         if circles:
@@ -37,7 +37,6 @@ def check(texts: Mapping[str, str], types: Types | None) -> tuple[Finding, ...]:
             check_loops(context),
             check_parameters(context),
             check_modules(context),
-            check_reached(context),
             check_resources(context, types),
             check_conditions(context),
             check_timing(context),

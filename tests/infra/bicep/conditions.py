@@ -12,6 +12,7 @@ from tests.infra.bicep.syntax import (
     Resource,
     Ternary,
     bare,
+    form,
     parts,
     roots,
 )
@@ -26,19 +27,19 @@ def check_conditions(context: Context) -> Iterator[Finding]:
         if isinstance(declaration, Resource | Module) and declaration.condition is not None:
             holds = _conjuncts(declaration.condition)
         for root in roots(declaration):
-            yield from _reads(context, root, tuple(_form(each) for each in holds))
+            yield from _reads(context, root, tuple(form(each) for each in holds))
 
 
 def _reads(context: Context, expression: Expression, holds: tuple[object, ...]) -> Iterator[Finding]:
     match expression:
         case Ternary(condition=condition, then=then, otherwise=otherwise):
             yield from _reads(context, condition, holds)
-            yield from _reads(context, then, (*holds, *(_form(each) for each in _conjuncts(condition))))
+            yield from _reads(context, then, (*holds, *(form(each) for each in _conjuncts(condition))))
             yield from _reads(context, otherwise, holds)
             return
         case Binary(operator="&&", left=left, right=right):
             yield from _reads(context, left, holds)
-            yield from _reads(context, right, (*holds, *(_form(each) for each in _conjuncts(left))))
+            yield from _reads(context, right, (*holds, *(form(each) for each in _conjuncts(left))))
             return
         case Member(of=of, name=name):
             symbol = context.symbol(of)
@@ -52,7 +53,7 @@ def _read(context: Context, member: Member, symbol: Resource | Module, holds: tu
     assert symbol.condition is not None, "asked only of what has a condition"
     if member.is_safe:
         return
-    if not all(_form(each) in holds for each in _conjuncts(symbol.condition)):
+    if not all(form(each) in holds for each in _conjuncts(symbol.condition)):
         words = f"{symbol.name!r} is deployed only under a condition, and is read here without it"
         read = f"{symbol.name}.?{member.name}... ?? <otherwise>"
         fix = f"Write {read}, or <the same condition> ? {symbol.name}!.{member.name}... : <otherwise>."
@@ -67,14 +68,3 @@ def _conjuncts(expression: Expression) -> tuple[Expression, ...]:
     if isinstance(expression, Binary) and expression.operator == "&&":
         return (*_conjuncts(expression.left), *_conjuncts(expression.right))
     return (expression,)
-
-
-def _form(expression: object) -> object:
-    """Give an expression in a form that is equal wherever it stands."""
-    if isinstance(expression, Expression):
-        bared = bare(expression)
-        fields = (name for name in bared.__struct_fields__ if name != "at")
-        return (type(bared).__name__, *(_form(getattr(bared, name)) for name in fields))
-    if isinstance(expression, tuple):
-        return tuple(_form(each) for each in expression)
-    return expression

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tests.infra.bicep.finding import Finding, did_you_mean
 from tests.infra.bicep.parameters import fits_parameter
-from tests.infra.bicep.project import Context
+from tests.infra.bicep.project import Context, Project
 from tests.infra.bicep.syntax import (
     Array,
     Call,
@@ -17,12 +17,17 @@ from tests.infra.bicep.syntax import (
     Output,
     Parameter,
     Resource,
+    Text,
     bare,
+    form,
     free_names,
+    literal,
 )
 
 _PROPERTIES = frozenset({"name", "scope", "params", "dependsOn"})
-_SCOPES = frozenset({"resourceGroup", "subscription", "managementGroup", "tenant"})
+# Of the name of a deployment.
+_LONGEST = 64
+SCOPES = frozenset({"resourceGroup", "subscription", "managementGroup", "tenant"})
 
 
 def check_modules(context: Context) -> Iterator[Finding]:
@@ -35,6 +40,7 @@ def check_modules(context: Context) -> Iterator[Finding]:
             fix = did_you_mean(path, known, "Paths are relative to this file.")
             yield Finding(context.file.path, module.path_at, f"module file not found: {module.path}", fix)
         yield from _body(context, module)
+        yield from _name(context, module)
         if called is not None:
             yield from _parameters(context, module, called)
             yield from _scope(context, module, called)
@@ -48,20 +54,22 @@ def check_modules(context: Context) -> Iterator[Finding]:
                 yield from _read(context, expression)
 
 
-def check_reached(context: Context) -> Iterator[Finding]:
+def check_reached(project: Project) -> Iterator[Finding]:
     """A file in modules/ that no file calls is a mistake, and so is an output of it that no file reads."""
-    path, project = context.file.path, context.project
-    unreadable = any(other.endswith(".bicep") and other not in project.files for other in project.texts)
-    if "/modules/" not in path or unreadable or not context.file.declarations:
+    if any(path.endswith(".bicep") and path not in project.files for path in project.texts):
         return
     callers = [Context(project, file) for file in project.files.values()]
-    if not any(path in _needed(caller) for caller in callers):
-        yield Finding(path, context.file.declarations[0].at, "no file calls this module", "Call it, or remove it.")
-        return
-    read = {name for caller in callers for needed, name in _outputs_read(caller) if needed == path}
-    for output in context.file.of(Output):
-        if output.name not in read:
-            yield Finding(path, output.at, f"output {output.name!r} is never read", "Read it, or remove it.")
+    needed = {path for caller in callers for path in _needed(caller)}
+    read = {found for caller in callers for found in _outputs_read(caller)}
+    for path, file in project.files.items():
+        if "/modules/" not in path or not file.declarations:
+            continue
+        if path not in needed:
+            yield Finding(path, file.declarations[0].at, "no file calls this module", "Call it, or remove it.")
+            continue
+        for output in file.of(Output):
+            if (path, output.name) not in read:
+                yield Finding(path, output.at, f"output {output.name!r} is never read", "Read it, or remove it.")
 
 
 def _needed(context: Context) -> set[str]:
@@ -122,7 +130,44 @@ def _body(context: Context, module: Module) -> Iterator[Finding]:
         yield Finding(context.file.path, params.at, "params must be written out as an object", "Write { ... }.")
 
 
+def _name(context: Context, module: Module) -> Iterator[Finding]:
+    """A module is deployed as a deployment, whose name is short, and by itself in its scope (BCP122)."""
+    name = module.body.get("name")
+    if name is None:
+        return
+    least = _least(context, name)
+    if least > _LONGEST:
+        words = f"the name of a module has at most {_LONGEST} characters, this has {least} or more"
+        yield Finding(context.file.path, name.at, words, "Make it shorter.")
+    fixed = literal(context.resolve(name))
+    scope = module.body.get("scope")
+    for other in context.file.of(Module):
+        if other is module:
+            return
+        theirs = other.body.get("name")
+        is_same = theirs is not None and literal(context.resolve(theirs)) == fixed is not None
+        sometimes = module.condition is not None or other.condition is not None
+        if is_same and not sometimes and form(scope) == form(other.body.get("scope")):
+            words = f"module {other.name!r} has the name {fixed!r} already, in the same scope"
+            yield Finding(context.file.path, name.at, words, "Give each module a name of its own.")
+
+
+def _least(context: Context, expression: Expression) -> int:
+    """Give how many characters a string has at least."""
+    match context.resolve(expression):
+        case Text(parts=pieces):
+            return sum(len(piece) if isinstance(piece, str) else _least(context, piece) for piece in pieces)
+        case Call(name="uniqueString"):
+            return 13
+        case Call(name="guid"):
+            return 36
+        case Call(name="toLower" | "toUpper", arguments=(inner,)):
+            return _least(context, inner)
+    return min((len(str(word)) for word in context.value(expression).words or ()), default=0)
+
+
 def _parameters(context: Context, module: Module, called: File) -> Iterator[Finding]:
+    home = Context(context.project, called)
     declared: dict[str, Parameter] = {parameter.name: parameter for parameter in called.of(Parameter)}
     params = module.body.get("params")
     given = params.properties if isinstance(params, Object) else ()
@@ -132,7 +177,7 @@ def _parameters(context: Context, module: Module, called: File) -> Iterator[Find
             words = f"{module.path} has no param {name!r}"
             yield Finding(context.file.path, item.at, words, did_you_mean(name, declared))
             continue
-        yield from fits_parameter(context, item.value, declared[name])
+        yield from fits_parameter(context, item.value, declared[name], home)
     missing = [
         name for name, found in declared.items() if found.is_required and name not in {i.key.fixed for i in given}
     ]
@@ -144,7 +189,7 @@ def _parameters(context: Context, module: Module, called: File) -> Iterator[Find
 def _scope(context: Context, module: Module, called: File) -> Iterator[Finding]:
     here, wanted = context.file.target_scope, called.target_scope
     given = module.body.get("scope")
-    actual = here if given is None else _kind_of_scope(context, given)
+    actual = here if given is None else scope_of(context, given)
     if actual == wanted:
         return
     if given is None:
@@ -160,10 +205,11 @@ def _scope(context: Context, module: Module, called: File) -> Iterator[Finding]:
         yield Finding(context.file.path, given.at, words, f"Give the scope of a {wanted}.")
 
 
-def _kind_of_scope(context: Context, expression: Expression) -> str:
+def scope_of(context: Context, expression: Expression) -> str:
+    """Give the kind of scope that an expression is."""
     match bare(expression):
         case Call(name=name):
-            return name if name in _SCOPES else "value, no scope"
+            return name if name in SCOPES else "value, no scope"
     symbol = context.symbol(expression)
     if isinstance(symbol, Resource):
         return "resourceGroup" if symbol.type.startswith("Microsoft.Resources/resourceGroups@") else "resource"

@@ -21,6 +21,7 @@ from tests.infra.bicep.syntax import (
 
 _NUMBERS = frozenset({"+", "-", "*", "/", "%"})
 _ORDERED = frozenset({"<", "<=", ">", ">="})
+_INDEX = {"array": ("int",), "object": ("string",)}
 _EQUAL = frozenset({"==", "!=", "=~", "!~"})
 
 
@@ -37,9 +38,9 @@ def check_operators(context: Context) -> Iterator[Finding]:
 
 def check_kind(context: Context, expression: Expression, what: str, *wanted: str) -> Iterator[Finding]:
     """Check that an expression is of one of some kinds, as far as its kind is known."""
-    kind = context.kind(expression)
-    if kind not in {"any", *wanted}:
-        words = f"{what} takes {' or '.join(wanted)}, this is {kind}"
+    value = context.value(expression)
+    if value.is_certainly_not(*wanted):
+        words = f"{what} takes {' or '.join(wanted)}, this is {value.named}"
         yield Finding(context.file.path, expression.at, words, f"Give {' or '.join(wanted)}.")
 
 
@@ -49,7 +50,8 @@ def _operands(context: Context, expression: Expression) -> Iterator[Finding]:
             yield from check_kind(context, condition, "a condition", "bool")
         case Index(of=of, index=index):
             yield from check_kind(context, of, "what has an index", "array", "object")
-            yield from check_kind(context, index, "an index", "int", "string")
+            holder = context.kind(of)
+            yield from check_kind(context, index, f"an index of {holder}", *_INDEX.get(holder, ("int", "string")))
         case Unary(operator=operator, operand=operand):
             yield from check_kind(context, operand, repr(operator), "bool" if operator == "!" else "int")
         case Binary(operator=operator, left=left, right=right):
@@ -61,8 +63,9 @@ def _operands(context: Context, expression: Expression) -> Iterator[Finding]:
                 elif operator in _ORDERED:
                     yield from check_kind(context, side, repr(operator), "int", "string")
             kinds = {context.kind(left), context.kind(right)}
-            if operator in _EQUAL and len(kinds) > 1 and not kinds & {"any", "null"}:
-                words = f"{' and '.join(sorted(kinds))} are never equal"
+            if operator in _EQUAL | _ORDERED and len(kinds) > 1 and not kinds & {"any", "null"}:
+                never = "are never equal" if operator in _EQUAL else f"cannot be compared by {operator!r}"
+                words = f"{' and '.join(sorted(kinds))} {never}"
                 yield Finding(context.file.path, left.at, words, "Compare values of one kind.")
 
 

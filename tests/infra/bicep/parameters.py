@@ -1,10 +1,12 @@
 """Parameters and outputs: what is given for them, and their defaults, fit their type and their decorators."""
 
+import operator
 from collections.abc import Iterator
 
 from tests.infra.bicep.finding import Finding, did_you_mean
 from tests.infra.bicep.project import Context
-from tests.infra.bicep.syntax import Array, Expression, Name, Output, Parameter, Ternary, free_names, literal
+from tests.infra.bicep.syntax import Array, Expression, Output, Parameter, Ternary, free_names, literal
+from tests.infra.bicep.values import Value, misfit
 
 
 def check_parameters(context: Context) -> Iterator[Finding]:
@@ -13,58 +15,61 @@ def check_parameters(context: Context) -> Iterator[Finding]:
     for parameter in context.file.of(Parameter):
         if parameter.default is None:
             continue
-        yield from fits_parameter(context, parameter.default, parameter)
+        yield from fits_parameter(context, parameter.default, parameter, context)
         for use in free_names(parameter.default):
             if not isinstance(context.file.named(use.name), Parameter | None):
                 words = "a default may read only other params"
                 yield Finding(path, use.at, words, f"{use.name!r} is none; compute the value in a var.")
     for output in context.file.of(Output):
-        yield from _kind(context, output.value, output.type.kind, f"output {output.name!r}")
+        yield from _fits(context, output.value, context.of_type(output.type), f"output {output.name!r}")
         if context.may_be_null(output.value) and not output.type.is_nullable:
             words = f"output {output.name!r} may not be null"
             yield Finding(path, output.value.at, words, "Give a value: ... ?? <otherwise>.")
 
 
-def fits_parameter(context: Context, value: Expression, parameter: Parameter) -> Iterator[Finding]:
-    """Check that a value can be what a parameter takes."""
+def fits_parameter(context: Context, value: Expression, parameter: Parameter, home: Context) -> Iterator[Finding]:
+    """Check that a value can be what a parameter takes, which is declared in the file of `home`."""
     what = f"param {parameter.name!r}"
     resolved = context.resolve(value)
     if isinstance(resolved, Ternary):
         for branch in (resolved.then, resolved.otherwise):
-            yield from fits_parameter(context, branch, parameter)
+            yield from fits_parameter(context, branch, parameter, home)
         return
-    kind = context.kind(value)
     if context.may_be_null(value) and not parameter.type.is_nullable:
         yield Finding(context.file.path, value.at, f"{what} may not be null", "Give a value: ... ?? <otherwise>.")
-    elif kind not in {"any", "null"}:
-        yield from _kind(context, value, parameter.type.kind, what)
+    else:
+        yield from _fits(context, value, home.of_type(parameter.type), what)
     yield from _limits(context, value, resolved, parameter)
 
 
 def _limits(context: Context, value: Expression, resolved: Expression, parameter: Parameter) -> Iterator[Finding]:
-    found = literal(resolved)
+    found = context.value(value)
+    words_of = sorted(found.words or (), key=str)
     allowed = parameter.allowed
     name, path = parameter.name, context.file.path
     if allowed is not None:
-        given = (found,) if found is not None else _allowed_of(context, resolved)
-        if given is None and context.kind(value) == "string":
+        if found.words is None and found.kind == "string":
             words = f"param {name!r} allows only {_list(allowed)}; this can be any string"
             yield Finding(path, value.at, words, "Give the param that it comes from the same @allowed.")
-        for one in given or ():
+        for one in words_of:
             if one not in allowed:
                 words = f"param {name!r} does not allow {one!r}"
                 yield Finding(path, value.at, words, did_you_mean(str(one), map(str, allowed)))
-    size = len(found) if isinstance(found, str) else len(resolved.items) if isinstance(resolved, Array) else None
-    for decorator, number, is_wrong in (
-        ("minLength", size, lambda n, limit: n < limit),
-        ("maxLength", size, lambda n, limit: n > limit),
-        ("minValue", found, lambda n, limit: n < limit),
-        ("maxValue", found, lambda n, limit: n > limit),
+    sizes = (
+        [len(resolved.items)] if isinstance(resolved, Array) else [len(one) for one in words_of if isinstance(one, str)]
+    )
+    numbers = [one for one in words_of if isinstance(one, int) and not isinstance(one, bool)]
+    for decorator, measured, is_wrong in (
+        ("minLength", sizes, operator.lt),
+        ("maxLength", sizes, operator.gt),
+        ("minValue", numbers, operator.lt),
+        ("maxValue", numbers, operator.gt),
     ):
         limit = _limit(parameter, decorator)
-        if limit is not None and isinstance(number, int) and not isinstance(number, bool) and is_wrong(number, limit):
-            words = f"param {name!r} has @{decorator}({limit}); this has {number}"
-            yield Finding(path, value.at, words, "Change the value or the limit.")
+        for number in measured:
+            if limit is not None and is_wrong(number, limit):
+                words = f"param {name!r} has @{decorator}({limit}); this has {number}"
+                yield Finding(path, value.at, words, "Change the value or the limit.")
 
 
 def _limit(parameter: Parameter, decorator: str) -> int | None:
@@ -73,18 +78,11 @@ def _limit(parameter: Parameter, decorator: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _allowed_of(context: Context, expression: Expression) -> tuple[str | int | bool, ...] | None:
-    declared = context.file.named(expression.name) if isinstance(expression, Name) else None
-    return declared.allowed if isinstance(declared, Parameter) else None
-
-
 def _list(values: tuple[str | int | bool, ...]) -> str:
     return ", ".join(map(str, values))
 
 
-def _kind(context: Context, value: Expression, wanted: str, what: str) -> Iterator[Finding]:
-    kind = context.kind(value)
-    if wanted in {"any", "named"} or kind in {wanted, "any"}:
-        return
-    words = f"{what} is of type {wanted}, this is {kind}"
-    yield Finding(context.file.path, value.at, words, f"Give a value of type {wanted}.")
+def _fits(context: Context, value: Expression, wanted: Value, what: str) -> Iterator[Finding]:
+    words = misfit(context.value(value), wanted, what)
+    if words is not None:
+        yield Finding(context.file.path, value.at, words, f"Give a value of type {wanted.named}.")

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
-from tests.infra.bicep.builtins import FUNCTIONS
+from tests.infra.bicep.builtins import FUNCTIONS, NAMESPACES
 from tests.infra.bicep.finding import Finding
 from tests.infra.bicep.parsing import parse
 from tests.infra.bicep.syntax import (
@@ -24,6 +25,7 @@ from tests.infra.bicep.syntax import (
     Group,
     Import,
     Index,
+    Lambda,
     Member,
     Module,
     Name,
@@ -37,21 +39,30 @@ from tests.infra.bicep.syntax import (
     Resource,
     Ternary,
     Text,
+    Type,
     Unary,
+    UserFunction,
+    UserType,
     Variable,
     bare,
     literal,
 )
+from tests.infra.bicep.types import Shape, Types
+from tests.infra.bicep.values import UNKNOWN, Value, array_of, called, joined, object_of, of_kind
 
-_KINDS: dict[type, str] = {
-    Text: "string",
-    Number: "int",
-    Boolean: "bool",
-    Null: "null",
-    Array: "array",
-    For: "array",
-    Object: "object",
+_KINDS: dict[type, str] = {Text: "string", Number: "int", Boolean: "bool"}
+# What is a string of every resource, and of what a function gives.
+_ALWAYS_STRINGS = frozenset({"id", "name", "type", "apiVersion"})
+_STRINGS_OF = {
+    "subscription": frozenset({"id", "subscriptionId", "tenantId", "displayName"}),
+    "resourceGroup": frozenset({"id", "name", "location", "type"}),
+    "tenant": frozenset({"tenantId"}),
+    "deployment": frozenset({"name"}),
+    "deployer": frozenset({"objectId", "tenantId", "userPrincipalName"}),
+    "environment": frozenset({"name", "portal", "resourceManager"}),
 }
+# A type may have itself inside: so far it is followed.
+_DEEPEST = 4
 _TRUTHS = frozenset({"==", "!=", "=~", "!~", "<", "<=", ">", ">=", "&&", "||"})
 
 
@@ -93,10 +104,17 @@ def load(texts: Mapping[str, str]) -> Project:
 
 
 class Context(Struct, frozen=True):
-    """Where an expression stands."""
+    """Where an expression stands.
+
+    Attributes:
+        types: Azure's, where they are known.
+        known: What was found out, by the identity of the expression, which is held so that no other takes its place.
+    """
 
     project: Project
     file: File
+    types: Types | None = None
+    known: dict[int, tuple[Expression, Value]] = field(default_factory=dict)
 
     def resolve(self, expression: Expression) -> Expression:
         """Follow variables, loaded JSON and members of literal objects to what they hold, as far as is known."""
@@ -127,23 +145,144 @@ class Context(Struct, frozen=True):
             return None
 
     def kind(self, expression: Expression) -> str:
-        """Give string, int, bool, array, object or null; any if it is not known."""
-        expression = self.resolve(expression)
+        """Give string, int, bool, array, object or null; any if it is not known, or there are several."""
+        return self.value(expression).kind
+
+    def value(self, expression: Expression) -> Value:
+        """Give what is known of what an expression comes to."""
+        if id(expression) not in self.known:
+            self.known[id(expression)] = expression, self._value(expression)
+        return self.known[id(expression)][1]
+
+    def _value(self, expression: Expression) -> Value:  # noqa: C901, PLR0911, PLR0912 - one for each form
         match expression:
+            case Group(inner=inner):
+                return self.value(inner)
+            case Text() | Number() | Boolean():
+                fixed = literal(expression)
+                words = None if fixed is None else frozenset({fixed})
+                return Value(frozenset({_KINDS[type(expression)]}), words=words)
+            case Null():
+                return of_kind("null")
+            case Array(items=items):
+                return array_of(joined(map(self.value, items)))
+            case For(body=body):
+                return array_of(self.value(body))
+            case Object(properties=properties):
+                keys = [item.key.fixed for item in properties]
+                fields = {item.key.fixed: self.value(item.value) for item in properties if item.key.fixed is not None}
+                return object_of(fields, is_closed=None not in keys)
             case Unary(operator=operator):
-                return "bool" if operator == "!" else "int"
+                return of_kind("bool" if operator == "!" else "int")
             case Binary(operator="??", left=left, right=right) | Ternary(then=left, otherwise=right):
-                kinds = {self.kind(left), self.kind(right)} - {"null"}
-                return kinds.pop() if len(kinds) == 1 else "any"
+                return joined((self.value(left), self.value(right)), is_choice=True)
             case Binary(operator=operator):
-                return "bool" if operator in _TRUTHS else "int"
-            case Call(name=name, on=None) if name in FUNCTIONS:
-                return FUNCTIONS[name].gives
-            case Name(name=name):
-                return _declared_kind(self.file.named(name))
-            case Member(is_safe=False):
-                return _declared_kind(self.output(expression))
-        return _KINDS.get(type(expression), "any")
+                return of_kind("bool" if operator in _TRUTHS else "int")
+            case Name():
+                return self._named(expression)
+            case Member():
+                return self._member(expression)
+            case Index(of=of):
+                return self._item(expression) if self.symbol(of) is None else of_kind("object")
+            case Call(on=on) if on is None or (isinstance(on, Name) and on.name in NAMESPACES):
+                return self._called(expression)
+        return UNKNOWN
+
+    def _named(self, use: Name) -> Value:
+        local = self.file.locals.get(use.at)
+        if local is not None:
+            if local.type is not None:
+                return self.of_type(local.type)
+            if local.is_index:
+                return of_kind("int")
+            over = UNKNOWN if local.over is None else self.value(local.over)
+            return _held(over.item)
+        match self.file.named(use.name):
+            case Variable(value=value):
+                return self.value(value)
+            case Parameter() as parameter:
+                found = self.of_type(parameter.type)
+                allowed = parameter.allowed
+                return found if allowed is None else replace(found, words=frozenset(allowed))
+            case Resource(loop=loop) | Module(loop=loop):
+                return of_kind("object" if loop is None else "object[]")
+        return UNKNOWN
+
+    def _member(self, member: Member) -> Value:
+        found = self._of_module(member)
+        if found is not None:
+            file, output = found
+            return Context(self.project, file).of_type(output.type)
+        if isinstance(self.symbol(member.of), Resource) and member.name in _ALWAYS_STRINGS:
+            return of_kind("string")
+        if isinstance(member.of, Call) and member.name in _STRINGS_OF.get(member.of.name, ()):
+            return of_kind("string")
+        shape = self.shape(member)
+        if shape is not None:
+            return Value(shape.kinds)
+        return _held(self.value(member.of).fields.get(member.name))
+
+    def _item(self, index: Index) -> Value:
+        of, at = self.value(index.of), self.value(index.index)
+        if of.kind == "array":
+            return _held(of.item)
+        words = at.words or ()
+        return _held(of.fields.get(str(next(iter(words))))) if of.kind == "object" and len(words) == 1 else UNKNOWN
+
+    def _called(self, call: Call) -> Value:
+        own = self.file.named(call.name)
+        if isinstance(own, Import):
+            own = self.imported(own)
+        if isinstance(own, UserFunction):
+            return self.of_type(own.returns)
+        match call:
+            case Call(name="loadJsonContent", arguments=(_,)):
+                loaded = self.loaded(call)
+                return UNKNOWN if loaded is None else self.value(loaded)
+            case Call(name="map", arguments=(_, Lambda(body=body))):
+                return array_of(self.value(body))
+        if call.name not in FUNCTIONS:
+            return UNKNOWN
+        return called(call.name, tuple(map(self.value, call.arguments)), of_kind(FUNCTIONS[call.name].gives))
+
+    def of_type(self, declared: Type, depth: int = 0) -> Value:
+        """Give what a declared type says of its values."""
+        if declared.kind == "named":
+            found = self.file.named(declared.name or "")
+            home = self
+            if isinstance(found, Import):
+                path = self.project.beside(self.file.path, found.path)
+                if path in self.project.files:
+                    home, found = Context(self.project, self.project.files[path]), self.imported(found)
+            known = isinstance(found, UserType) and depth < _DEEPEST
+            return home.of_type(found.type, depth + 1) if known and isinstance(found, UserType) else UNKNOWN
+        if declared.kind == "array":
+            return array_of(None if declared.item is None else self.of_type(declared.item, depth))
+        if declared.kind == "object":
+            fields = {name: self.of_type(kind, depth) for name, kind in declared.fields or ()}
+            return object_of(fields, is_closed=False)
+        return of_kind(declared.kind)
+
+    def shape(self, expression: Expression) -> Shape | None:
+        """Give the type of what is read from a resource, where that is one."""
+        match expression:
+            case Group(inner=inner):
+                return self.shape(inner)
+            case Member(of=of, name=name):
+                symbol = self.symbol(of)
+                if isinstance(symbol, Resource):
+                    holder = None if self.types is None else self.types.get(symbol.type)
+                else:
+                    holder = self.shape(of)
+                if holder is None or holder.form != "ObjectType":
+                    return None
+                held = holder.properties.get(name)
+                return holder.rest if held is None else holder.at(held["type"])
+            case Index(of=of):
+                holder = self.shape(of)
+                if holder is not None and holder.form == "ArrayType":
+                    return holder.at(holder.plain["itemType"])
+        return None
 
     def may_be_null(self, expression: Expression) -> bool:
         """Tell whether an expression is known to be null sometimes: by `.?`, by its type, by a branch."""
@@ -168,12 +307,16 @@ class Context(Struct, frozen=True):
 
     def output(self, expression: Expression) -> Output | None:
         """Give the output that `module.outputs.name` reads."""
+        found = self._of_module(expression)
+        return None if found is None else found[1]
+
+    def _of_module(self, expression: Expression) -> tuple[File, Output] | None:
         match expression:
             case Member(name=name, of=Member(name="outputs", of=of)):
                 module = self.symbol(of)
                 called = self.project.module(self.file.path, module) if isinstance(module, Module) else None
-                outputs = () if called is None else called.of(Output)
-                return next((found for found in outputs if found.name == name), None)
+                if called is not None:
+                    return next(((called, output) for output in called.of(Output) if output.name == name), None)
         return None
 
     def imported(self, declared: Import) -> Declaration | None:
@@ -196,13 +339,9 @@ class Context(Struct, frozen=True):
         return None
 
 
-def _declared_kind(declared: Declaration | None) -> str:
-    match declared:
-        case Parameter(type=kind) | Output(type=kind):
-            return "any" if kind.is_nullable or kind.kind == "named" else kind.kind
-        case Resource(loop=loop) | Module(loop=loop):
-            return "object" if loop is None else "array"
-    return "any"
+def _held(found: Value | None) -> Value:
+    """Give what is read from an array or an object; of an empty one nothing is known."""
+    return UNKNOWN if found is None or not found.kinds else found
 
 
 def _expression(value: Any, at: At) -> Expression:

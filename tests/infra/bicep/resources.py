@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from tests.infra.bicep.builtins import RESOURCE_GROUP, needs_group
 from tests.infra.bicep.finding import Finding, did_you_mean
+from tests.infra.bicep.modules import SCOPES, scope_of
 from tests.infra.bicep.project import Context
 from tests.infra.bicep.syntax import (
     Array,
@@ -30,19 +32,9 @@ from tests.infra.bicep.syntax import (
     literal,
 )
 from tests.infra.bicep.types import READ_ONLY, REQUIRED, WRITE_ONLY, Shape, Types
+from tests.infra.bicep.values import Value, misfit
 
 _META = frozenset({"scope", "parent", "dependsOn"})
-_ANY_SCOPE = frozenset(
-    {
-        "Microsoft.Authorization/roleAssignments",
-        "Microsoft.Authorization/roleDefinitions",
-        "Microsoft.Authorization/locks",
-        "Microsoft.Consumption/budgets",
-        "Microsoft.EventGrid/eventSubscriptions",
-        "Microsoft.Insights/diagnosticSettings",
-        "Microsoft.Resources/deployments",
-    }
-)
 _EXTENSIONS = frozenset(
     {
         "Microsoft.Authorization/roleAssignments",
@@ -107,10 +99,18 @@ def _scope(context: Context, place: Place) -> Iterator[Finding]:
     """A resource is deployed where the file is: other scopes need a module."""
     kind = place.type.partition("@")[0]
     scope = context.file.target_scope
-    if place.is_inside or place.resource.is_existing or place.resource.body.get("parent") is not None:
+    if place.is_inside or place.resource.body.get("parent") is not None:
         return
     at = place.resource.at
     given = place.resource.body.get("scope")
+    if place.resource.is_existing:
+        looked_in = scope if given is None else scope_of(context, given)
+        wrong = kind == RESOURCE_GROUP if looked_in == "resourceGroup" else needs_group(kind)
+        if wrong and looked_in in SCOPES:
+            words = f"{kind} is not found in a {looked_in}"
+            fix = "subscription(...)" if kind == RESOURCE_GROUP else "resourceGroup(...), or a resource group"
+            yield Finding(context.file.path, at if given is None else given.at, words, f"Give scope: {fix}.")
+        return
     if given is not None:
         symbol = context.symbol(given)
         if kind not in _EXTENSIONS or not isinstance(symbol, Resource):
@@ -120,10 +120,10 @@ def _scope(context: Context, place: Place) -> Iterator[Finding]:
             words = "a resource of another resource group cannot be declared here"
             yield Finding(context.file.path, given.at, words, "Put it into a module, and give the module the scope.")
         return
-    if scope == "subscription" and kind not in _ANY_SCOPE | {"Microsoft.Resources/resourceGroups"}:
+    if scope == "subscription" and needs_group(kind):
         words = f"{kind} lives in a resource group, this file deploys to a subscription"
         yield Finding(context.file.path, at, words, "Put it into a module with scope: <resource group>.")
-    if scope == "resourceGroup" and kind == "Microsoft.Resources/resourceGroups":
+    if scope == "resourceGroup" and kind == RESOURCE_GROUP:
         words = "a resource group lives in a subscription, this file deploys to a resource group"
         yield Finding(context.file.path, at, words, "Declare it in a file with targetScope = 'subscription'.")
 
@@ -181,7 +181,7 @@ class _Fit:
         resolved = self.context.resolve(expression)
         match resolved:
             case Ternary(then=left, otherwise=right) | Binary(operator="??", left=left, right=right):
-                yield from self.value(left, shape, where, optional=optional)
+                yield from self.value(left, shape, where, optional=optional or isinstance(resolved, Binary))
                 yield from self.value(right, shape, where, optional=optional)
             case Null() if not optional:
                 yield Finding(self.path, expression.at, f"{where} may not be null", "Give a value.")
@@ -197,15 +197,10 @@ class _Fit:
         """Check an expression that is one value."""
         if not optional and self.context.may_be_null(expression):
             yield Finding(self.path, expression.at, f"{where} may not be null", "Give a value: ... ?? <otherwise>.")
-        kind = self.context.kind(expression)
-        if kind not in {"any", "null", *shape.kinds} and "any" not in shape.kinds:
-            wanted = " or ".join(sorted(shape.kinds))
-            yield Finding(
-                self.path,
-                expression.at,
-                f"{where} is of type {wanted}, this is {kind}",
-                f"Give a value of type {wanted}.",
-            )
+        wanted = Value(shape.kinds)
+        words = misfit(self.context.value(expression), wanted, where)
+        if words is not None:
+            yield Finding(self.path, expression.at, words, f"Give a value of type {wanted.named}.")
             return
         match resolved:
             case Object():
@@ -277,7 +272,7 @@ class _Fit:
         elif name in extra:
             return
         elif rest is not None:
-            yield from self.value(item.value, rest, f"{where}.{name}", optional=True)
+            yield from self.value(item.value, rest, f"{where}.{name}")
         else:
             writable = [other for other, held in known.items() if not held["flags"] & READ_ONLY]
             yield Finding(self.path, item.at, f"{where} has no property {name!r}", did_you_mean(name, writable))
@@ -320,15 +315,13 @@ class _Fit:
     def choice(self, expression: Expression, resolved: Expression, shape: Shape, where: str) -> Iterator[Finding]:
         """Check a word out of a list; of an open list, too, though the compiler lets other words pass to Azure."""
         texts, is_open = shape.texts, "StringType" in {member.form for member in shape.members}
-        value = literal(resolved)
-        given: tuple[object, ...] | None = None if value is None else (value,)
+        given = self.context.value(expression).words
         if given is None and isinstance(resolved, Name):
             declared = self.context.file.named(resolved.name)
-            given = declared.allowed if isinstance(declared, Parameter) else None
-            if given is None and isinstance(declared, Parameter) and declared.type.kind == "string" and not is_open:
+            if isinstance(declared, Parameter) and declared.type.kind == "string" and not is_open:
                 words = f"{where} is one of {len(texts)} words, param {declared.name!r} may be any string"
                 yield Finding(self.path, expression.at, words, f"Give the param @allowed, out of: {', '.join(texts)}.")
-        for one in given or ():
+        for one in sorted(given or (), key=str):
             if one not in texts:
                 yield Finding(self.path, expression.at, f"{where} cannot be {one!r}", did_you_mean(str(one), texts))
 
@@ -352,10 +345,9 @@ def _reads(context: Context, entry: Entry, types: Types) -> Iterator[Finding]:
 
 def _ids(context: Context, entry: Entry, types: Types) -> Iterator[Finding]:
     """Check the type of each resource that is named by resourceId() and its kin."""
-    known = {name.partition("@")[0].lower(): name.partition("@")[0] for name in types.data}
-    for call in entry.expressions:
-        if not (isinstance(call, Call) and call.name.endswith("esourceId")):
-            continue
+    calls = [call for call in entry.expressions if isinstance(call, Call) and call.name.endswith("esourceId")]
+    known = {name.partition("@")[0].lower(): name.partition("@")[0] for name in types.data} if calls else {}
+    for call in calls:
         for argument in call.arguments[:3]:
             kind = literal(context.resolve(argument))
             if isinstance(kind, str) and re.match(r"[\w.]+/\w", kind) and kind.lower() not in known:

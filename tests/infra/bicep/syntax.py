@@ -5,6 +5,9 @@ from typing import Any
 
 from msgspec import Struct
 
+# Functions whose lambdas get each item of the array that stands first.
+OVER_ITEMS = frozenset({"map", "filter", "toObject", "groupBy"})
+
 
 class At(Struct, frozen=True, order=True):
     """A place in a file."""
@@ -27,9 +30,9 @@ class Text(Expression, frozen=True, kw_only=True):
     @property
     def fixed(self) -> str | None:
         """The whole string if nothing is filled in."""
-        if not all(isinstance(part, str) for part in self.parts):
+        if any(isinstance(part, Expression) for part in self.parts):
             return None
-        return "".join(part for part in self.parts if isinstance(part, str))
+        return "".join(map(str, self.parts))
 
 
 class Number(Expression, frozen=True, kw_only=True):
@@ -303,6 +306,20 @@ def word(declaration: Declaration) -> str:
     return _WORDS[type(declaration)]
 
 
+class Local(Struct, frozen=True, kw_only=True):
+    """What a loop, a lambda or a func calls its own.
+
+    Attributes:
+        over: What it is an item of; None if that is not known.
+        is_index: Whether it counts the turns of a loop.
+        type: That of the parameter of a func.
+    """
+
+    over: Expression | None = None
+    is_index: bool = False
+    type: Type | None = None
+
+
 class Entry(Struct, frozen=True, kw_only=True):
     """A declaration, with all expressions in it and the uses of declared names: found once, as every check asks."""
 
@@ -317,6 +334,7 @@ class File(Struct, frozen=True, kw_only=True):
     Attributes:
         entries: The declarations again, looked through.
         known: What a name stands for in expressions; outputs have names of their own.
+        locals: What a name stands for that only a part of an expression knows, by the place where it is used.
     """
 
     path: str
@@ -324,6 +342,7 @@ class File(Struct, frozen=True, kw_only=True):
     declarations: tuple[Declaration, ...]
     entries: tuple[Entry, ...]
     known: dict[str, Declaration]
+    locals: dict[At, Local]
 
     def of(self, kind: type) -> tuple[Any, ...]:
         """Give the declarations of one kind, in order."""
@@ -348,6 +367,10 @@ def literal(expression: Expression) -> str | int | bool | None:
 
 def parts(expression: Expression) -> tuple[Expression, ...]:
     """Give the expressions directly inside one; of declared children, theirs."""
+    if isinstance(expression, Name | Number | Boolean | Null):
+        return ()
+    if isinstance(expression, Text):
+        return tuple(part for part in expression.parts if isinstance(part, Expression))
     if isinstance(expression, Object):
         inside = [part for item in expression.properties for part in (item.key, item.value)]
         return (*inside, *(part for child in expression.resources for part in roots(child)))
@@ -367,6 +390,17 @@ def bare(expression: Expression) -> Expression:
     """Give an expression without the parentheses around it."""
     while isinstance(expression, Group):
         expression = expression.inner
+    return expression
+
+
+def form(expression: object) -> object:
+    """Give an expression in a form that is equal wherever it stands."""
+    if isinstance(expression, Expression):
+        bared = bare(expression)
+        fields = (name for name in bared.__struct_fields__ if name != "at")
+        return (type(bared).__name__, *(form(getattr(bared, name)) for name in fields))
+    if isinstance(expression, tuple):
+        return tuple(form(each) for each in expression)
     return expression
 
 
@@ -393,7 +427,36 @@ def file_of(path: str, target_scope: str, declarations: tuple[Declaration, ...])
         declarations=declarations,
         entries=tuple(map(_entry, declarations)),
         known={found.name: found for found in reversed(declarations) if not isinstance(found, Output)},
+        locals={at: local for found in declarations for at, local in _locals_of(found)},
     )
+
+
+def _locals_of(declaration: Declaration) -> Iterator[tuple[At, Local]]:
+    own = declaration.parameters if isinstance(declaration, UserFunction) else ()
+    bound = {name: Local(type=kind) for name, kind in own}
+    for root in roots(declaration):
+        yield from _locals(root, bound)
+
+
+def _locals(expression: Expression, bound: dict[str, Local]) -> Iterator[tuple[At, Local]]:
+    match expression:
+        case Name(at=at, name=name):
+            if name in bound:
+                yield at, bound[name]
+        case For(item=item, index=index, over=over, body=body):
+            yield from _locals(over, bound)
+            counted = {index: Local(is_index=True)} if index else {}
+            yield from _locals(body, {**bound, item: Local(over=over), **counted})
+        case Call(name=name, arguments=(over, *_)):
+            local = Local(over=over if name in OVER_ITEMS else None)
+            for part in parts(expression):
+                if isinstance(part, Lambda):
+                    yield from _locals(part.body, {**bound, part.parameter: local})
+                else:
+                    yield from _locals(part, bound)
+        case _:
+            for part in parts(expression):
+                yield from _locals(part, bound)
 
 
 def _entry(declaration: Declaration) -> Entry:
