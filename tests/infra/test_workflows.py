@@ -1,6 +1,7 @@
 """The workflows: nothing but what this repository says can run in them with rights, and what they call is there."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -137,6 +138,46 @@ def test_what_is_deployed_is_what_passed_the_gate():
     package = f"{download['with']['path']}/{Path(upload['with']['path']).name}"
     assert deploy["steps"][-1]["run"] == f"azd deploy medic --from-package {package} --no-prompt"
     assert upload["with"]["path"] == "dist/endpoint-medic.zip"
+
+
+WARNING = 'WARNING: infra/main.bicep(1,7) : Warning no-unused-params: Parameter "x" is declared but never used.'
+NEWER = "WARNING: A new Bicep release is available: v0.99.1. Upgrade now by running `az bicep upgrade`."
+
+
+@pytest.mark.parametrize(
+    ("verb", "said", "ends", "fails"),
+    [
+        pytest.param("", "", 0, False, id="nothing is said"),
+        pytest.param("build", WARNING, 0, True, id="a warning of build"),
+        pytest.param("lint", WARNING, 0, True, id="a warning of lint"),
+        pytest.param("build", "ERROR: infra/main.bicep(1,7) : Error BCP057: no x", 1, True, id="an error of build"),
+        pytest.param("lint", "ERROR: infra/main.bicep(1,7) : Error BCP057: no x", 1, True, id="an error of lint"),
+        pytest.param("build", NEWER, 0, False, id="a note of the Azure CLI"),
+    ],
+)
+def test_what_the_compiler_warns_of_fails_the_job_and_is_shown(tmp_path, verb, said, ends, fails):
+    (command,) = [run for name, run in COMMANDS.items() if name.startswith("infra-build-") and "az bicep build" in run]
+    (tmp_path / "said").write_text(f"{said}\n")
+    az = tmp_path / "az"
+    # Of the first file: what comes later must not hide it.
+    az.write_text(
+        f'#!/bin/sh\ncase "$*" in "bicep {verb} --file infra/main.bicep"*)\n'
+        f"  cat {tmp_path}/said >&2; exit {ends};; esac\n"
+    )
+    az.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RUNNER_TEMP": str(tmp_path)}
+    # As GitHub runs it.
+    done = subprocess.run(
+        ["bash", "-e", "-c", command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode != 0) is fails
+    assert said in done.stdout
 
 
 @pytest.mark.parametrize(
