@@ -24,7 +24,8 @@ param alertEmail string = ''
 
 var isMailed = !empty(alertEmail)
 
-// A metric alert stands in the subscription of what it watches: topics elsewhere have none.
+// A metric alert stands in the subscription of what it watches: topics elsewhere have none. Its name tells two topics of one
+// name apart: they may stand in two groups.
 var watchedTopicIds = filter(topicIds, id => startsWith(toLower(id), toLower('${subscription().id}/')))
 
 // Any row of a query is a reason to alert.
@@ -150,7 +151,7 @@ resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for ru
 }]
 
 resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = [for topicId in watchedTopicIds: {
-  name: '${prefix}-dead-letters-${last(split(topicId, '/'))}'
+  name: '${prefix}-dead-letters-${last(split(topicId, '/'))}-${uniqueString(toLower(topicId))}'
   location: 'global'
   tags: tags
   properties: {
@@ -182,7 +183,7 @@ resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = [for topicId
 }]
 
 resource droppedEvents 'Microsoft.Insights/metricAlerts@2018-03-01' = [for topicId in watchedTopicIds: {
-  name: '${prefix}-dropped-events-${last(split(topicId, '/'))}'
+  name: '${prefix}-dropped-events-${last(split(topicId, '/'))}-${uniqueString(toLower(topicId))}'
   location: 'global'
   tags: tags
   properties: {

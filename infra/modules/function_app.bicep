@@ -150,13 +150,15 @@ resource settings 'Microsoft.Web/sites/config@2024-11-01' = {
   }
 }
 
-// A publishing profile is a password: neither way of using one is open.
+// A publishing profile is a password: neither way of using one is open. Written one after the other: App Service may refuse
+// two writes to one site at once.
 resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: app
   name: 'ftp'
   properties: {
     allow: false
   }
+  dependsOn: [settings]
 }
 
 resource noScmPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
@@ -165,6 +167,7 @@ resource noScmPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2
   properties: {
     allow: false
   }
+  dependsOn: [noFtpPassword]
 }
 
 @description('Resource id of the app.')
