@@ -72,6 +72,8 @@ var resourceToken = toLower(uniqueString(subscription().id, environmentName, loc
 var tags = { 'azd-env-name': environmentName }
 var homeSubscription = toLower(subscription().subscriptionId)
 var groupName = '${abbreviations.resourceGroup}medic-${environmentName}'
+// Elsewhere another deployment, whose environment has the same name, may watch as well: each has a group of its own there.
+var topicGroupName = '${groupName}-${resourceToken}'
 var topicPrefix = '${abbreviations.eventGridSystemTopic}medic-'
 var roleSuffix = '${environmentName} ${resourceToken}'
 
@@ -83,12 +85,18 @@ var watched = empty(listed) ? [subscription().id] : listed
 var watchedSubscriptions = union(map(watched, each => toLower(split(each, '/')[2])), [])
 var watchedGroups = filter(watched, each => length(split(each, '/')) > 3)
 var wholeSubscriptions = filter(watched, each => length(split(each, '/')) == 3)
+var watchedLowered = map(watched, each => toLower(each))
 
 var grantable = filter(map(split(grantScopes, ','), each => trim(each)), each => !empty(each))
 var grantableSubscriptions = union(map(grantable, each => toLower(split(each, '/')[2])), [])
-var grantableElsewhere = filter(grantable, each => !contains(watchedSubscriptions, toLower(split(each, '/')[2])))
 var undoable = filter(map(split(undoPrincipals, ','), each => trim(each)), each => !empty(each))
 
+// Registries and storage accounts may lie outside of all that is watched. What lies inside is readable already.
+var grantableElsewhere = filter(
+  grantable,
+  each => !contains(watchedLowered, toLower(each)) && !contains(watchedLowered, '/subscriptions/${toLower(split(each, '/')[2])}')
+)
+var readableGroups = concat(watchedGroups, grantableElsewhere)
 var readingSubscriptions = union(watchedSubscriptions, grantableSubscriptions)
 
 // What needs a mode that acts is made for these, and these are none in any other mode.
@@ -106,7 +114,6 @@ var standing = filter(map(split(existingTopics, ','), each => trim(each)), each 
 var standingSources = map(standing, each => toLower(split(each, '=')[0]))
 var workspaces = filter(map(split(modelDeployedWorkspaces, ','), each => trim(each)), each => !empty(each))
 var workspaceIds = map(workspaces, each => split(each, '=')[1])
-var watchedLowered = map(watched, each => toLower(each))
 var workspacesLowered = map(workspaceIds, each => toLower(each))
 
 var standingForWatched = filter(standing, each => contains(watchedLowered, toLower(split(each, '=')[0])))
@@ -115,28 +122,29 @@ var standingTopics = map(concat(standingForWatched, standingForWorkspaces), each
 
 var newForWatched = filter(watched, each => !contains(standingSources, toLower(each)))
 var newForWorkspaces = filter(workspaces, each => !contains(standingSources, toLower(split(each, '=')[1])))
-var newTopics = concat(
-  map(newForWatched, each => {
-    source: each
-    location: 'global'
-    topicType: length(split(each, '/')) == 3 ? 'Microsoft.Resources.Subscriptions' : 'Microsoft.Resources.ResourceGroups'
-  }),
-  map(newForWorkspaces, each => {
-    source: split(each, '=')[1]
-    location: split(each, '=')[0]
-    topicType: 'Microsoft.MachineLearningServices.Workspaces'
-  })
-)
+var newWatchedTopics = map(newForWatched, each => {
+  source: each
+  group: toLower(split(each, '/')[2]) == homeSubscription ? groupName : topicGroupName
+  location: 'global'
+  topicType: length(split(each, '/')) == 3 ? 'Microsoft.Resources.Subscriptions' : 'Microsoft.Resources.ResourceGroups'
+})
+var newWorkspaceTopics = map(newForWorkspaces, each => {
+  source: split(each, '=')[1]
+  group: toLower(split(each, '/')[2]) == homeSubscription ? groupName : topicGroupName
+  location: split(each, '=')[0]
+  topicType: 'Microsoft.MachineLearningServices.Workspaces'
+})
+var newTopics = concat(newWatchedTopics, newWorkspaceTopics)
 var topicSubscriptions = union(map(newTopics, each => toLower(split(each.source, '/')[2])), [])
 var topicSubscriptionsElsewhere = filter(topicSubscriptions, each => each != homeSubscription)
 
 // Ids, not outputs: a list of outputs cannot be joined, and the topics are deployed before anything reads these.
 var systemTopicIds = concat(
-  map(newForWatched, each => '/subscriptions/${split(each, '/')[2]}/resourceGroups/${groupName}/providers/Microsoft.EventGrid/systemTopics/${topicPrefix}${uniqueString(resourceToken, toLower(each))}'),
+  map(newWatchedTopics, each => '/subscriptions/${split(each.source, '/')[2]}/resourceGroups/${each.group}/providers/Microsoft.EventGrid/systemTopics/${topicPrefix}${uniqueString(resourceToken, toLower(each.source))}'),
   map(standingForWatched, each => split(each, '=')[1])
 )
 var workspaceTopicIds = concat(
-  map(newForWorkspaces, each => '/subscriptions/${split(split(each, '=')[1], '/')[2]}/resourceGroups/${groupName}/providers/Microsoft.EventGrid/systemTopics/${topicPrefix}${uniqueString(resourceToken, toLower(split(each, '=')[1]))}'),
+  map(newWorkspaceTopics, each => '/subscriptions/${split(each.source, '/')[2]}/resourceGroups/${each.group}/providers/Microsoft.EventGrid/systemTopics/${topicPrefix}${uniqueString(resourceToken, toLower(each.source))}'),
   map(standingForWorkspaces, each => split(each, '=')[1])
 )
 
@@ -267,7 +275,7 @@ module topicGroups 'modules/resource_group.bicep' = [for id in topicSubscription
   name: 'medic-topics-${resourceToken}'
   scope: subscription(id)
   params: {
-    name: groupName
+    name: topicGroupName
     location: location
     tags: tags
   }
@@ -275,7 +283,7 @@ module topicGroups 'modules/resource_group.bicep' = [for id in topicSubscription
 
 module topics 'modules/topic.bicep' = [for topic in newTopics: {
   name: 'topic-${uniqueString(topic.source)}'
-  scope: resourceGroup(split(topic.source, '/')[2], groupName)
+  scope: resourceGroup(split(topic.source, '/')[2], topic.group)
   params: {
     name: '${topicPrefix}${uniqueString(resourceToken, toLower(topic.source))}'
     location: topic.location
@@ -315,6 +323,27 @@ module deadLetterRolesOfStanding 'modules/dead_letter_role.bicep' = [for (id, i)
 // ------------------------------------------------------------------------------------------- what the app may do
 // A definition stands in the subscription where it is assigned; its GUID is computed alike in both places.
 
+// What Azure keeps on the subscription itself is read there, also if one group of it is watched; all else where it lies.
+module subscriptionReaderDefinitions 'modules/custom_role.bicep' = [for id in watchedSubscriptions: {
+  name: 'medic-subscription-reader-${resourceToken}'
+  scope: subscription(id)
+  params: {
+    name: guid(id, resourceToken, 'subscription-reader')
+    role: loadJsonContent('rbac/subscription-reader.role.json')
+    suffix: '${roleSuffix} ${id}'
+  }
+}]
+
+module subscriptionReaders 'modules/subscription_role.bicep' = [for id in watchedSubscriptions: {
+  name: 'medic-reads-subscription-${resourceToken}'
+  scope: subscription(id)
+  params: {
+    role: guid(id, resourceToken, 'subscription-reader')
+    principalId: identity.outputs.principalId
+  }
+  dependsOn: [subscriptionReaderDefinitions]
+}]
+
 module readerDefinitions 'modules/custom_role.bicep' = [for id in readingSubscriptions: {
   name: 'medic-reader-${resourceToken}'
   scope: subscription(id)
@@ -325,18 +354,17 @@ module readerDefinitions 'modules/custom_role.bicep' = [for id in readingSubscri
   }
 }]
 
-module readers 'modules/subscription_role.bicep' = [for id in watchedSubscriptions: {
+module readers 'modules/subscription_role.bicep' = [for id in wholeSubscriptions: {
   name: 'medic-reads-${resourceToken}'
-  scope: subscription(id)
+  scope: subscription(split(id, '/')[2])
   params: {
-    role: guid(id, resourceToken, 'reader')
+    role: guid(toLower(split(id, '/')[2]), resourceToken, 'reader')
     principalId: identity.outputs.principalId
   }
   dependsOn: [readerDefinitions]
 }]
 
-// Registries and storage accounts may lie in a subscription that is not watched.
-module readersElsewhere 'modules/group_role.bicep' = [for id in grantableElsewhere: {
+module groupReaders 'modules/group_role.bicep' = [for id in readableGroups: {
   name: 'medic-reads-${resourceToken}'
   scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
   params: {

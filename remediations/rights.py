@@ -19,6 +19,7 @@ from remediations.model import Call
 class Role(StrEnum):
     """A role by its name: ours are in ``infra/rbac``, the last two are Azure's own."""
 
+    SUBSCRIPTION_READER = "Endpoint Medic Subscription Reader"
     READER = "Endpoint Medic Reader"
     OPERATOR = "Endpoint Medic Operator"
     REGISTRY_READER = "Endpoint Medic Registry Reader"
@@ -80,7 +81,7 @@ RIGHTS: Final = (
     # --------------------------------------------------------------------- reads of every incident and of the sweep
     Right(
         operation=f"{_WORKSPACES}/read",
-        roles=(Role.READER,),
+        roles=(Role.SUBSCRIPTION_READER,),
         scope=Scope.SUBSCRIPTION,
         via="get",
         what_for="find the workspaces, and what each of them uses",
@@ -108,21 +109,21 @@ RIGHTS: Final = (
     ),
     Right(
         operation=f"{_ML}/locations/mfeOperationsStatus/read",
-        roles=(Role.READER,),
+        roles=(Role.SUBSCRIPTION_READER,),
         scope=Scope.SUBSCRIPTION,
         via="poll",
         what_for="see how an operation on a deployment ended",
     ),
     Right(
         operation=f"{_ML}/locations/mfeOperationResults/read",
-        roles=(Role.READER,),
+        roles=(Role.SUBSCRIPTION_READER,),
         scope=Scope.SUBSCRIPTION,
         via="poll",
         what_for="see how a deletion ended",
     ),
     Right(
         operation="Microsoft.Insights/eventtypes/values/Read",
-        roles=(Role.READER,),
+        roles=(Role.SUBSCRIPTION_READER,),
         scope=Scope.SUBSCRIPTION,
         via="get",
         what_for="read the Activity Log",
@@ -134,9 +135,10 @@ RIGHTS: Final = (
         via="get",
         what_for="see which requests come, and how they are answered",
     ),
+    # Also asked of registries and storage accounts, which may lie in a subscription that is not watched.
     Right(
         operation="Microsoft.Authorization/permissions/read",
-        roles=(Role.READER,),
+        roles=(Role.SUBSCRIPTION_READER, Role.READER),
         scope=Scope.SUBSCRIPTION,
         via="get",
         what_for="see whether our roles give what a plan needs, before a person is asked",
@@ -160,7 +162,7 @@ RIGHTS: Final = (
     ),
     Right(
         operation=f"{_ML}/locations/workspaceOperationsStatus/read",
-        roles=(Role.READER,),
+        roles=(Role.SUBSCRIPTION_READER,),
         scope=Scope.SUBSCRIPTION,
         via="poll",
         what_for="see how a diagnosis or a key sync ended",
@@ -200,7 +202,7 @@ RIGHTS: Final = (
     ),
     Right(
         operation=f"{_ML}/locations/usages/read",
-        roles=(Role.READER,),
+        roles=(Role.SUBSCRIPTION_READER,),
         scope=Scope.SUBSCRIPTION,
         via="get",
         what_for="read the quota and what is used of it",
@@ -208,7 +210,7 @@ RIGHTS: Final = (
     ),
     Right(
         operation=f"{_ML}/locations/vmsizes/read",
-        roles=(Role.READER,),
+        roles=(Role.SUBSCRIPTION_READER,),
         scope=Scope.SUBSCRIPTION,
         via="get",
         what_for="read the cores of each machine type",

@@ -145,7 +145,7 @@ def test_every_secret_container_and_role_that_is_named_exists() -> None:
     for container in ("trail", "evidence", "deadletters"):
         assert f"name: '{container}'" in modules
     names = {json.loads(file.read_text("utf-8"))["roleName"] for file in (INFRA / "rbac").glob("*.role.json")}
-    assert set(re.findall(r"Endpoint Medic (?:Reader|Operator|Registry Reader|Granter|Undo|Store)\b", PAGE)) <= names
+    assert set(re.findall(r"Endpoint Medic (?:[A-Z]\w+ )?(?:Reader|Operator|Granter|Undo|Store)\b", PAGE)) <= names
     assert set(re.findall(r"Medic\.[A-Z]\w+", PAGE)) == {signin.READER, signin.APPROVER, signin.SUBMIT}
 
 

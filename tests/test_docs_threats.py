@@ -51,7 +51,7 @@ def test_of_each_attacker_it_is_said_what_stops_them_which_test_tries_it_and_wha
 
 
 def test_every_role_of_the_app_is_told_by_its_name() -> None:
-    named = set(re.findall(r"Endpoint Medic (?:Reader|Operator|Registry Reader|Granter|Undo|Store)\b", PAGE))
+    named = set(re.findall(r"Endpoint Medic (?:[A-Z]\w+ )?(?:Reader|Operator|Granter|Undo|Store)\b", PAGE))
     assert named == ROLES
 
 

@@ -81,7 +81,7 @@ def findings(
     places = _places(reads, subscription)
     given = cache(partial(preflight.given, reads=reads) if principal is None else _assigned(reads, principal))
     if not isinstance(given(top), Found):
-        yield Finding(role=Role.READER, needed=rights, unknown=_unknown(top, given(top), principal))
+        yield Finding(role=Role.SUBSCRIPTION_READER, needed=rights, unknown=_unknown(top, given(top), principal))
         return
     for role in dict.fromkeys(right.roles[0] for right in rights):
         of_role = tuple(right for right in rights if right.roles[0] is role)

@@ -105,7 +105,7 @@ def test_all_that_is_needed_is_held(stage):
             ("store", "ok"),
             ("azure", "ok"),
             ("watched", "ok"),
-            *[("rights", "ok")] * 5,
+            *[("rights", "ok")] * 6,
             ("app", "ok"),
             ("approvals", "warn"),
             ("signing", "warn"),
@@ -114,7 +114,8 @@ def test_all_that_is_needed_is_held(stage):
         said = [check["words"] for check in answer["checks"] if check["name"] in {"watched", "rights"}]
         assert said == [
             f"subscription {SUBSCRIPTION}: 2 workspaces",
-            f"Endpoint Medic Reader: 18 of 18 rights held in {SUBSCRIPTION}",
+            f"Endpoint Medic Subscription Reader: 8 of 8 rights held in {SUBSCRIPTION}",
+            f"Endpoint Medic Reader: 10 of 10 rights held in {SUBSCRIPTION}",
             f"Endpoint Medic Registry Reader: 1 of 2 rights held in {SUBSCRIPTION}; without the rest, {ASKED}",
             f"Endpoint Medic Operator: 4 of 4 rights held in {SUBSCRIPTION}",
             f"Endpoint Medic Granter: 1 of 1 right held in {SUBSCRIPTION}",
@@ -122,11 +123,12 @@ def test_all_that_is_needed_is_held(stage):
         ]
 
 
-def test_it_reads_what_the_reader_role_gives_and_writes_nothing(stage):
+def test_it_reads_what_the_reader_roles_give_and_writes_nothing(stage):
     with stage(denied=[denial("*/resynckeys/action")]) as bench:
         bench.medic()
         asked = {operation.lower() for who, operation in bench.server.world.asked if who == "medic"}
-        given = {right.operation.lower() for right in rights.RIGHTS if rights.Role.READER in right.roles}
+        reading = {rights.Role.SUBSCRIPTION_READER, rights.Role.READER}
+        given = {right.operation.lower() for right in rights.RIGHTS if reading & set(right.roles)}
         # Which subscriptions there are everybody may ask; the simulator knows no such list.
         assert asked - given == {"get /subscriptions"}
         assert bench.server.world.ledger == []
@@ -205,20 +207,24 @@ def test_a_dry_run_needs_no_right_to_write(stage):
 
 def test_a_right_that_is_missing_is_told_with_its_command(stage):
     with stage(denied=[denial("Microsoft.Insights/*"), denial(f"{ML}/locations/usages/read")]) as bench:
-        check = bench.checks("rights")[0]
-        assert check["state"] == "fail"
-        assert check["words"].splitlines() == [
-            f"Endpoint Medic Reader: 15 of 18 rights held in {SUBSCRIPTION}",
+        on_top, below = bench.checks("rights")[:2]
+        assert (on_top["state"], below["state"]) == ("fail", "fail")
+        assert on_top["words"].splitlines() == [
+            f"Endpoint Medic Subscription Reader: 6 of 8 rights held in {SUBSCRIPTION}",
             "Microsoft.Insights/eventtypes/values/Read is missing on the subscription, to read the Activity Log",
-            f"Microsoft.Insights/Metrics/Read is missing on mlw-a, mlw-b, 2 of 2, to {SEE}",
             f"{ML}/locations/usages/read is missing on the subscription, to read the quota and what is used of it",
         ]
-        assert check["fix"] == READER
+        assert on_top["fix"].splitlines()[-1] == READER.replace("Medic Reader", "Medic Subscription Reader")
+        assert below["words"].splitlines() == [
+            f"Endpoint Medic Reader: 9 of 10 rights held in {SUBSCRIPTION}",
+            f"Microsoft.Insights/Metrics/Read is missing on mlw-a, mlw-b, 2 of 2, to {SEE}",
+        ]
+        assert below["fix"] == READER
 
 
 def test_a_right_to_write_that_is_missing_is_told_where(stage):
     with stage(denied=[denial("*/resynckeys/action", "*/mlw-b*"), denial("*/resynckeys/action", TOP)]) as bench:
-        check = bench.checks("rights")[2]
+        check = bench.checks("rights")[3]
         assert check["state"] == "warn"  # on mlw-a it is held: that may be meant
         assert check["words"].splitlines()[1:] == [
             f"{ML}/workspaces/resynckeys/action is missing on mlw-b, 1 of 2, to sync a workspace's keys"
@@ -231,7 +237,7 @@ def test_a_right_to_write_that_is_missing_is_told_where(stage):
 
 def test_a_role_that_grants_is_never_assigned_by_hand(stage):
     with stage(denied=[denial("*/roleAssignments/write")]) as bench:
-        check = bench.checks("rights")[3]
+        check = bench.checks("rights")[4]
         assert check["state"] == "fail"
         assert check["fix"].splitlines() == [
             "List the groups where roles may be granted, and no others:",
@@ -242,7 +248,7 @@ def test_a_role_that_grants_is_never_assigned_by_hand(stage):
 
 def test_the_optional_role_may_be_missing(stage):
     with stage(denied=[denial("*/roleAssignments/delete")]) as bench:
-        check = bench.checks("rights")[4]
+        check = bench.checks("rights")[5]
         assert (check["state"], check["fix"]) == ("ok", "")
         assert check["words"] == (
             f"Endpoint Medic Undo: 0 of 1 right held in {SUBSCRIPTION}; without the rest, "
@@ -255,7 +261,7 @@ def test_rights_that_may_not_be_looked_up_are_told_once(stage):
         (check,) = bench.checks("rights")
         assert check["state"] == "fail"
         assert check["words"] == (
-            f"Endpoint Medic Reader: what we may do on {TOP} is unknown "
+            f"Endpoint Medic Subscription Reader: what we may do on {TOP} is unknown "
             "(403: our identity lacks Microsoft.Authorization/permissions/read)"
         )
         assert check["fix"].splitlines() == ["Let us read it, or take it out of the policy:", READER]
@@ -324,4 +330,4 @@ def test_commands_are_printed_in_one_line_to_be_copied(stage):
         result = bench.medic()
         assert result.exit_code == 1
         assert f"    {READER}" in result.stdout.splitlines()
-        assert result.stdout.splitlines()[-1] == "1 failure and 2 warnings."
+        assert result.stdout.splitlines()[-1] == "2 failures and 2 warnings."

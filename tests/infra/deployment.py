@@ -7,11 +7,11 @@ Modules are followed, loops unrolled and conditions decided. What only Azure kno
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tests.infra.bicep.project import Project, load, read_folder
 from tests.infra.bicep.syntax import (
@@ -19,6 +19,7 @@ from tests.infra.bicep.syntax import (
     Binary,
     Boolean,
     Call,
+    Declaration,
     Expression,
     File,
     For,
@@ -38,6 +39,8 @@ from tests.infra.bicep.syntax import (
     Text,
     Unary,
     Variable,
+    free_names,
+    roots,
 )
 
 HOME = "00000000-0000-0000-0000-00000000000a"
@@ -68,12 +71,14 @@ class Deployed(Struct, frozen=True):
 
     Attributes:
         on: What an extension resource, as a role assignment, stands on.
+        by: The symbols of the modules that lead to it, and its own.
     """
 
     type: str
     id: str
     on: str
     body: Mapping[str, Any]
+    by: tuple[str, ...]
 
     @property
     def properties(self) -> Mapping[str, Any]:
@@ -87,22 +92,42 @@ class Deployment(Struct):
 
     Attributes:
         deployments: Scope and name of each module's own deployment: Azure runs no two of the same at once.
+        called: How each of these is called, as `Deployed.by`, and its scope.
+        waits: What each resource and module waits for, of its own file: all that it reads or names in `dependsOn`.
     """
 
-    resources: list[Deployed]
-    deployments: list[tuple[str, str]]
-    outputs: dict[str, Any]
+    resources: list[Deployed] = field(default_factory=list)
+    deployments: list[tuple[str, str]] = field(default_factory=list)
+    called: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
+    waits: dict[tuple[str, ...], frozenset[str]] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
 
     def of(self, kind: str) -> list[Deployed]:
         """Give the resources of a type."""
         return [found for found in self.resources if found.type == kind]
 
+    def is_after(self, later: tuple[str, ...], earlier: tuple[str, ...]) -> bool:
+        """Tell whether what is made by one way is begun only after what is made by another is there."""
+        level = next((at for at, (one, other) in enumerate(zip(later, earlier, strict=False)) if one != other), None)
+        return level is not None and earlier[level] in set(self._awaited(later[: level + 1]))
 
-def deploy(root: Path, path: str, parameters: Mapping[str, str], scope: Scope = _AT_HOME) -> Deployment:
-    """Give what a file under a folder would deploy."""
-    project = load(read_folder(root))
+    def _awaited(self, by: tuple[str, ...]) -> Iterator[str]:
+        for name in self.waits[by]:
+            yield name
+            yield from self._awaited((*by[:-1], name))
+
+
+def deploy(
+    root: Path,
+    path: str,
+    parameters: Mapping[str, str],
+    scope: Scope = _AT_HOME,
+    texts: Mapping[str, str] | None = None,
+) -> Deployment:
+    """Give what a file under a folder would deploy; `texts` stand for what the folder holds."""
+    project = load(read_folder(root) if texts is None else texts)
     assert not project.findings, project.findings
-    made = Deployment([], [], {})
+    made = Deployment()
     file = _File(project, (root / path).as_posix(), scope, parameters, made)
     made.outputs.update(file.outputs())
     return made
@@ -112,9 +137,16 @@ class _File:
     """One Bicep file with its parameters: a deployment of its own."""
 
     def __init__(
-        self, project: Project, path: str, scope: Scope, parameters: Mapping[str, Any], made: Deployment
+        self,
+        project: Project,
+        path: str,
+        scope: Scope,
+        parameters: Mapping[str, Any],
+        made: Deployment,
+        *,
+        by: tuple[str, ...] = (),
     ) -> None:
-        self.project, self.scope, self.made = project, scope, made
+        self.project, self.scope, self.made, self.by = project, scope, made, by
         self.file: File = project.files[path]
         self.values: dict[str, Any] = {}
         for parameter in self.file.of(Parameter):
@@ -122,13 +154,22 @@ class _File:
         for variable in self.file.of(Variable):
             self.values[variable.name] = self.value(variable.value, {})
         for declared in self.file.declarations:
-            if isinstance(declared, Resource):
-                self.values[declared.name] = self._looped(declared, self._resource)
-            elif isinstance(declared, Module):
-                self.values[declared.name] = self._looped(declared, self._module)
+            if isinstance(declared, Resource | Module):
+                make = self._resource if isinstance(declared, Resource) else self._module
+                self.made.waits[*by, declared.name] = frozenset(self._reads(declared))
+                self.values[declared.name] = self._looped(declared, make)
 
     def outputs(self) -> dict[str, Any]:
         return {output.name: self.value(output.value, {}) for output in self.file.of(Output)}
+
+    def _reads(self, declared: Declaration) -> Iterator[str]:
+        """Give the resources and modules that a declaration names, also by way of variables."""
+        for use in (use for root in roots(declared) for use in free_names(root)):
+            named = self.file.named(use.name)
+            if isinstance(named, Resource | Module):
+                yield named.name
+            elif isinstance(named, Variable):
+                yield from self._reads(named)
 
     def _parameter(self, parameter: Parameter, given: Mapping[str, Any]) -> Any:
         if parameter.name not in given:
@@ -167,7 +208,7 @@ class _File:
             base = f"{self.scope.id if on is None else self.value(on, local)['id']}/providers/{kind}/{body['name']}"
         where = self.scope.id if on is None else self.value(on, local)["id"]
         if not declared.is_existing:
-            self.made.resources.append(Deployed(kind, base, where, body))
+            self.made.resources.append(Deployed(kind, base, where, body, (*self.by, declared.name)))
         group = Scope(self.scope.subscription, body["name"]) if kind == "Microsoft.Resources/resourceGroups" else None
         return {"id": base, "name": body["name"], "(scope)": group, "(symbol)": declared.name}
 
@@ -176,10 +217,12 @@ class _File:
         scope = self.scope if given is None else self._scope(self.value(given, local))
         name, given = declared.body.get("name"), declared.body.get("params")
         assert name is not None, f"{declared.name} has no name"
+        by = (*self.by, declared.name)
         self.made.deployments.append((scope.id.lower(), self.value(name, local)))
+        self.made.called.append((by, scope.id))
         path = self.project.beside(self.file.path, declared.path)
         parameters = {} if given is None else self.value(given, local)
-        called = _File(self.project, path, scope, parameters, self.made)
+        called = _File(self.project, path, scope, parameters, self.made, by=by)
         assert called.file.target_scope == ("subscription" if scope.group is None else "resourceGroup"), declared.name
         return {"outputs": called.outputs()}
 

@@ -1,8 +1,10 @@
 """What infra/ promises, looked for in what it would deploy."""
 
 import functools
+import itertools
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ import pytest
 import yaml
 
 from functions import triggers
-from remediations import intake, settings
+from remediations import intake, rights, settings
 from remediations.model import Mode
+from tests.infra.bicep.project import read_folder
 from tests.infra.deployment import HOME, TENANT, Deployed, Deployment, Scope, deploy
+from tests.infra.mutations import Mutation
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
@@ -88,6 +92,7 @@ def roles_of(deployment: Deployment, holder: str = "userAssignedIdentities") -> 
 TOKEN = re.compile(r"(?<=[a-z-])[0-9a-f]{13}\b")
 IN_DRY_RUN = [
     (HOME, "Endpoint Medic Reader"),
+    (HOME, "Endpoint Medic Subscription Reader"),
     ("Microsoft.Insights/components/appi-medic-T", "3913510d-42f4-4e42-8a64-420c390055eb"),  # Metrics Publisher
     ("Microsoft.KeyVault/vaults/kv-medic-T", "4633458b-17de-408a-b874-0445c86b69e6"),  # Key Vault Secrets User
     ("Microsoft.Storage/storageAccounts/strecT/blobServices/default/containers/evidence", "Endpoint Medic Store"),
@@ -110,7 +115,12 @@ def test_as_shipped_the_app_reads_its_subscription_and_writes_its_own_records():
 def test_a_mode_that_does_not_act_has_no_right_to_write_whatever_else_is_given(mode):
     deployment = made(**ALL, mode=mode)
     ours = {role for _, role in roles_of(deployment)} - BUILT_IN
-    assert ours == {"Endpoint Medic Reader", "Endpoint Medic Registry Reader", "Endpoint Medic Store"}
+    assert ours == {
+        "Endpoint Medic Reader",
+        "Endpoint Medic Registry Reader",
+        "Endpoint Medic Store",
+        "Endpoint Medic Subscription Reader",
+    }
     assert {found.properties["roleName"].split(" (")[0] for found in deployment.of(ROLE)} == ours
     assert [found.id for found in deployment.of(ASSIGNMENT) if "condition" in found.properties] == []
 
@@ -159,16 +169,57 @@ def test_a_role_over_role_assignments_never_stands_without_its_condition(role):
     assert "<" not in given[0].properties["condition"]
 
 
-def test_what_stands_in_another_subscription_can_be_read_there():
-    parameters = {"watch": HERE, "grantScopes": f"{REGISTRIES},{ML}"}
-    readers = [on for on, role in roles_of(made(**parameters)) if role == "Endpoint Medic Reader"]
-    assert readers == [HOME, f"{OTHER}/resourceGroups/rg-ml"]
+@pytest.mark.parametrize(
+    ("watch", "grant_scopes", "readable"),
+    [
+        pytest.param(HERE, "", [HOME], id="a subscription"),
+        pytest.param(ML, "", [f"{OTHER}/resourceGroups/rg-ml"], id="a group"),
+        pytest.param(HERE, f"{REGISTRIES},{ML}", [HOME, f"{OTHER}/resourceGroups/rg-ml"], id="one inside, one outside"),
+        pytest.param(HERE.upper(), REGISTRIES, [HOME.upper()], id="inside, in other letters"),
+        pytest.param(ML, ML.upper(), [f"{OTHER}/resourceGroups/rg-ml"], id="the watched group itself"),
+        pytest.param(
+            ML,
+            f"{THERE}/resourceGroups/rg-ml-registries",
+            [f"{OTHER}/resourceGroups/rg-ml", f"{OTHER}/resourceGroups/rg-ml-registries"],
+            id="beside a watched group",
+        ),
+    ],
+)
+def test_what_is_watched_can_be_read_and_what_may_be_granted_on_too_and_each_once(watch, grant_scopes, readable):
+    deployment = made(watch=watch, grantScopes=grant_scopes)
+    assert [on for on, role in roles_of(deployment) if role == "Endpoint Medic Reader"] == readable
+    assert len(set(deployment.deployments)) == len(deployment.deployments)
+
+
+def operations_on(deployment: Deployment, scope: str) -> set[str]:
+    """The operations that the app's roles give on a scope, but for those that it has from above."""
+    actions = {
+        found.id: {action for permission in found.properties["permissions"] for action in permission["actions"]}
+        for found in deployment.of(ROLE)
+    }
+    return {
+        action
+        for given in deployment.of(ASSIGNMENT)
+        if given.on == scope
+        for action in actions[given.properties["roleDefinitionId"]]
+    }
+
+
+def test_of_a_subscription_with_a_watched_group_no_more_is_read_than_is_kept_on_the_subscription():
+    deployment = made(watch=ML)
+    top = {right.operation for right in rights.RIGHTS if right.scope is rights.Scope.SUBSCRIPTION}
+    assert operations_on(deployment, THERE) == top
+    reading = (rights.Role.SUBSCRIPTION_READER, rights.Role.READER)
+    wanted = {right.operation for right in rights.RIGHTS if right.roles[0] in reading}
+    held = top | operations_on(deployment, ML)
+    assert held == {rights.LISTED_AS.get(operation, operation) for operation in wanted}
+    assert operations_on(deployment, HERE) == set()
 
 
 def test_a_role_is_defined_where_it_is_assigned_and_only_there():
     deployment = made(**ALL, mode="auto")
     defined = {found.id for found in deployment.of(ROLE)}
-    assert len(defined) == 11
+    assert len(defined) == 13
     for found in deployment.of(ROLE):
         assert found.properties["assignableScopes"] == [found.id.split("/providers/")[0]]
         assert found.properties["type"] == "CustomRole"
@@ -455,6 +506,11 @@ def test_an_event_goes_to_a_function_that_the_app_has(file):
     assert name in registered
 
 
+def token_of(deployment: Deployment) -> str:
+    name: str = one(deployment, "Microsoft.Web/sites").body["name"]
+    return name.removeprefix("func-medic-")
+
+
 def topics(deployment: Deployment) -> list[tuple[str, str, str]]:
     return [
         (found.id.split("/")[2], found.properties["topicType"].split(".")[-1], found.properties["source"])
@@ -475,7 +531,7 @@ def test_each_source_has_a_topic_in_its_own_subscription():
     ]
     assert [found.id for found in deployment.of("Microsoft.Resources/resourceGroups")] == [
         f"{HERE}/resourceGroups/rg-medic-try",
-        f"{THERE}/resourceGroups/rg-medic-try",
+        f"{THERE}/resourceGroups/rg-medic-try-{token_of(deployment)}",
     ]
     assert [found.body["location"] for found in deployment.of("Microsoft.EventGrid/systemTopics")] == [
         "global",
@@ -548,6 +604,30 @@ def test_two_environments_share_nothing():
     assert one_of_them & other == set()
 
 
+def test_two_environments_of_one_name_share_nothing_in_a_subscription_that_both_watch():
+    third = "/subscriptions/00000000-0000-0000-0000-00000000000c"
+    parameters = {
+        **ALL,
+        "environmentName": "try",
+        "location": "westeurope",
+        "mode": "auto",
+        "watch": third,
+        "modelDeployedWorkspaces": f"westeurope={WORKSPACE.replace(THERE, third)}",
+        "grantScopes": ML.replace(THERE, third),
+    }
+    first, second = (deploy(INFRA, "main.bicep", parameters, Scope(home)) for home in (HOME, OTHER))
+    there = {found.id for found in first.resources if found.id.startswith(third)}
+    assert len([made_there for made_there in there if "/systemTopics/" in made_there]) == 2
+    assert there & {found.id for found in second.resources} == set()
+
+
+def test_two_topics_of_one_name_have_alerts_of_their_own():
+    groups = [f"{HERE}/resourceGroups/rg-{name}" for name in ("one", "two")]
+    standing = [f"{group}={group}/providers/Microsoft.EventGrid/systemTopics/failures" for group in groups]
+    alerts = made(watch=",".join(groups), existingTopics=",".join(standing)).of("Microsoft.Insights/metricAlerts")
+    assert len(alerts) == len({found.id.lower() for found in alerts}) == 4
+
+
 def test_everything_of_an_environment_can_be_found_by_its_tag():
     for found in made(**ALL, mode="auto").resources:
         if "tags" in found.body:
@@ -568,6 +648,140 @@ def test_everything_of_an_environment_can_be_found_by_its_tag():
 def test_azd_deploys_to_the_app_that_bears_the_services_name():
     (service,) = yaml.safe_load((ROOT / "azure.yaml").read_text())["services"]
     assert one(made(), "Microsoft.Web/sites").body["tags"]["azd-service-name"] == service
+
+
+# ------------------------------------------------------------------------------- what only a deployment would show
+
+OLD = f"{THERE}/resourceGroups/rg-old"
+THEIRS = {source: f"{source}/providers/Microsoft.EventGrid/systemTopics/theirs" for source in (ML, OLD)}
+EVERYTHING = {
+    **ALL,
+    "watch": f"{HERE},{ML},{OLD}",
+    "existingTopics": ",".join(f"{source}={topic}" for source, topic in THEIRS.items()),
+    "mode": "auto",
+}
+GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def assigned_too_early(deployment: Deployment) -> list[str]:
+    """Azure refuses a role that is not defined yet."""
+    definitions = {found.id: found for found in deployment.of(ROLE)}
+    given = [(found, definitions.get(found.properties["roleDefinitionId"])) for found in deployment.of(ASSIGNMENT)]
+    ours = [(found, definition) for found, definition in given if definition is not None]
+    assert len(ours) >= len(definitions)
+    return [found.id for found, definition in ours if not deployment.is_after(found.by, definition.by)]
+
+
+def deployed_too_early(deployment: Deployment) -> list[str]:
+    """Azure refuses a deployment to a group that is not there yet."""
+    groups = {found.id: found for found in deployment.of("Microsoft.Resources/resourceGroups")}
+    inside = [(by, groups[scope]) for by, scope in deployment.called if scope in groups]
+    assert {found.id for _, found in inside} == set(groups)
+    return [".".join(by) for by, group in inside if not deployment.is_after(by, group.by)]
+
+
+def of_another_kind(deployment: Deployment) -> list[str]:
+    """Without the kind of its principal, an assignment to an identity that was made just now fails now and then."""
+    return [
+        found.id
+        for found in deployment.of(ASSIGNMENT)
+        if found.properties.get("principalType")
+        != ("User" if found.properties["principalId"] == PERSON else "ServicePrincipal")
+    ]
+
+
+def without_a_guid(deployment: Deployment) -> list[str]:
+    """Azure takes no other name of a role or an assignment."""
+    return [
+        found.id for found in deployment.of(ROLE) + deployment.of(ASSIGNMENT) if not GUID.fullmatch(found.body["name"])
+    ]
+
+
+def of_other_topics(deployment: Deployment) -> list[str]:
+    """Dead letters are written by the identities of the very topics that are made, and of those that stood."""
+    topics = [*(found.id for found in deployment.of("Microsoft.EventGrid/systemTopics")), *THEIRS.values()]
+    holders = {found.properties["principalId"] for found in deployment.of(ASSIGNMENT)}
+    wanted = {f"<{topic}.identity.principalId>" for topic in topics}
+    return sorted(wanted ^ {holder for holder in holders if "/systemTopics/" in holder})
+
+
+def of_another_language(deployment: Deployment) -> list[str]:
+    """A condition is read as of the first version unless it is said that it is of the second."""
+    return [
+        found.id
+        for found in deployment.of(ASSIGNMENT)
+        if ("condition" in found.properties) != (found.properties.get("conditionVersion") == "2.0")
+    ]
+
+
+def written_at_once(deployment: Deployment) -> list[str]:
+    """App Service may refuse two writes to one site at once."""
+    children = [found for found in deployment.resources if found.type.startswith("Microsoft.Web/sites/")]
+    assert len(children) == 4
+    return [
+        f"{one.id} {other.id}"
+        for one, other in itertools.combinations(children, 2)
+        if not deployment.is_after(one.by, other.by) and not deployment.is_after(other.by, one.by)
+    ]
+
+
+type Fact = Callable[[Deployment], list[str]]
+FACTS: tuple[Fact, ...] = (
+    assigned_too_early,
+    deployed_too_early,
+    of_another_kind,
+    without_a_guid,
+    of_other_topics,
+    of_another_language,
+    written_at_once,
+)
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_nothing_is(fact):
+    assert fact(made(**EVERYTHING)) == []
+
+
+MISTAKES: tuple[tuple[Fact, str, str, str], ...] = (
+    (assigned_too_early, "main.bicep", r"  dependsOn: \[granterDefinitions\]\n", ""),
+    (assigned_too_early, "main.bicep", r"  dependsOn: \[subscriptionReaderDefinitions\]\n", ""),
+    (assigned_too_early, "main.bicep", r"dependsOn: \[undoDefinitions\]", "dependsOn: [granterDefinitions]"),
+    (
+        assigned_too_early,
+        "main.bicep",
+        r"storeDefinition\.outputs\.name",
+        "guid(homeSubscription, resourceToken, 'store')",
+    ),
+    (deployed_too_early, "main.bicep", r"  dependsOn: \[group, topicGroups\]\n", ""),
+    (deployed_too_early, "main.bicep", r"dependsOn: \[group, topicGroups\]", "dependsOn: [group]"),
+    (deployed_too_early, "main.bicep", r"scope: group$", "scope: resourceGroup(homeSubscription, groupName)"),
+    (of_another_kind, "vault.bicep", r"    principalType: deployerType\n", ""),
+    (of_another_kind, "grant_role.bicep", r"    principalType: 'ServicePrincipal'\n", ""),
+    (without_a_guid, "group_role.bicep", r"name: guid\(.*", "name: 'reads-${uniqueString(principalId, role)}'"),
+    (without_a_guid, "main.bicep", r"guid\(id, resourceToken, 'operator'\)", "uniqueString(id, 'operator')"),
+    (
+        of_other_topics,
+        "main.bicep",
+        r"split\(id, '/'\)\[2\], split\(id, '/'\)\[4\](?=\)\n  params: \{\n    name: last)",
+        "split(id, '/')[4], split(id, '/')[2]",
+    ),
+    (of_other_topics, "main.bicep", r"topicsThatStood\[i\]\.outputs", "topicsThatStood[0].outputs"),
+    (of_another_language, "grant_role.bicep", r"'2\.0'", "'1.0'"),
+    (of_another_language, "grant_role.bicep", r"    conditionVersion: '2\.0'\n", ""),
+    (written_at_once, "function_app.bicep", r"  dependsOn: \[settings\]\n", ""),
+    (written_at_once, "function_app.bicep", r"dependsOn: \[noFtpPassword\]", "dependsOn: [settings]"),
+)
+
+
+@pytest.mark.parametrize(
+    ("fact", "path", "find", "put"),
+    MISTAKES,
+    ids=[f"{fact.__name__}-{number}" for number, (fact, *_) in enumerate(MISTAKES)],
+)
+def test_it_is_seen_where_something_is(fact, path, find, put):
+    texts = Mutation(fact.__name__, path, find, put, "").seed(read_folder(INFRA))
+    given = {"environmentName": "try", "location": "westeurope", **EVERYTHING}
+    assert fact(deploy(INFRA, "main.bicep", given, texts=texts)) != []
 
 
 # ------------------------------------------------------------------------------------------------------ parameters

@@ -14,7 +14,7 @@ import pytest
 from remediations.actions import ACTIONS
 from remediations.model import Call
 from remediations.ports import Reads
-from remediations.rights import LISTED_AS, RIGHTS, Role, is_write
+from remediations.rights import LISTED_AS, RIGHTS, Role, Scope, is_write
 from tests.test_docs import plans
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +48,7 @@ def test_each_role_of_ours_has_one_file_and_each_file_is_of_one_role():
         "reader.role.json",
         "registry-reader.role.json",
         "store.role.json",
+        "subscription-reader.role.json",
         "undo.condition.txt",
         "undo.role.json",
     ]
@@ -103,7 +104,21 @@ def test_each_write_is_given_by_one_role_and_no_reading_role_gives_one():
     assert [right.operation for right in writes if len(right.roles) != 1] == []
     assert {right.roles[0] for right in writes} == {Role.OPERATOR, Role.GRANTER, Role.UNDO}
     reading = {role for right in RIGHTS if not right.is_write for role in right.roles[:1]}
-    assert reading == {Role.READER, Role.REGISTRY_READER, Role.STORE, Role.BLOB_READER, Role.EVENT_SENDER}
+    assert reading == {
+        Role.SUBSCRIPTION_READER,
+        Role.READER,
+        Role.REGISTRY_READER,
+        Role.STORE,
+        Role.BLOB_READER,
+        Role.EVENT_SENDER,
+    }
+
+
+def test_what_is_checked_on_a_subscription_is_given_by_the_role_that_is_assigned_there_and_by_no_other_first():
+    top = {right.operation for right in RIGHTS if right.scope is Scope.SUBSCRIPTION}
+    assert top == {right.operation for right in RIGHTS if right.roles[0] is Role.SUBSCRIPTION_READER}
+    assert top == set(given(Role.SUBSCRIPTION_READER, "actions"))
+    assert f"{WORKSPACES}/onlineendpoints/deployments/getlogs/action" not in top
 
 
 def test_who_grants_cannot_delete_and_who_deletes_cannot_grant():

@@ -301,7 +301,7 @@ FORMS: dict[str, Any] = {
     "infra/entra/app-roles.json": list[AppRole],
 } | {
     f"infra/rbac/{name}.role.json": RoleFile
-    for name in ("reader", "operator", "registry-reader", "granter", "undo", "store")
+    for name in ("subscription-reader", "reader", "operator", "registry-reader", "granter", "undo", "store")
 }
 # Read by tests of their own.
 ELSEWHERE = {

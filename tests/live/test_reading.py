@@ -41,7 +41,7 @@ def around(evidence: Evidence, reads: ArmReads, own: Services) -> Surroundings:
 def test_our_identity_may_read_all_that_a_diagnosis_needs(evidence):
     """
     Question: are the names of the rights in infra/rbac those that Azure checks?
-    Assumed: reader.role.json is enough for every read of an incident.
+    Assumed: subscription-reader.role.json and reader.role.json are enough for every read of an incident.
     Where: remediations/enrichment.py enrich
     Otherwise: the failure names what Azure refused: put that name into the role, and into docs/actions.md.
     """

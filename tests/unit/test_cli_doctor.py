@@ -420,6 +420,7 @@ SUBSCRIPTION = "00000000-1111-2222-3333-444444444444"
 TOP = f"/subscriptions/{SUBSCRIPTION}"
 GROUP = f"{TOP}/resourceGroups/rg-ml"
 ML = "Microsoft.MachineLearningServices"
+READERS = (Role.SUBSCRIPTION_READER, Role.READER)
 REGISTRY = f"{GROUP}/providers/Microsoft.ContainerRegistry/registries/cr"
 ACCOUNT = f"{GROUP}/providers/Microsoft.Storage/storageAccounts/st"
 ONE, TWO = (f"{GROUP}/providers/{ML}/workspaces/{name}" for name in ("one", "two"))
@@ -456,9 +457,9 @@ def lacking(finding: held.Finding) -> dict[str, tuple[str, ...]]:
     ("mode", "roles"),
     [
         (Mode.OFF, set()),
-        (Mode.DRY_RUN, {Role.READER, Role.REGISTRY_READER}),
-        (Mode.ASK, {Role.READER, Role.REGISTRY_READER, Role.OPERATOR, Role.GRANTER, Role.UNDO}),
-        (Mode.AUTO, {Role.READER, Role.REGISTRY_READER, Role.OPERATOR, Role.GRANTER, Role.UNDO}),
+        (Mode.DRY_RUN, {*READERS, Role.REGISTRY_READER}),
+        (Mode.ASK, {*READERS, Role.REGISTRY_READER, Role.OPERATOR, Role.GRANTER, Role.UNDO}),
+        (Mode.AUTO, {*READERS, Role.REGISTRY_READER, Role.OPERATOR, Role.GRANTER, Role.UNDO}),
     ],
 )
 def test_a_mode_that_does_not_act_needs_no_right_to_act(mode, roles) -> None:
@@ -524,7 +525,7 @@ def test_places_that_were_not_looked_at_are_counted_and_warned_of() -> None:
 def test_a_right_that_only_the_subscription_can_give_is_missing_there() -> None:
     usages = f"{ML}/locations/usages/read"
     reads = azure(top=role("*", but=(usages,)), one=role("*"), two=role("*"))
-    assert lacking(found(reads)[Role.READER]) == {usages: (TOP,)}
+    assert lacking(found(reads)[Role.SUBSCRIPTION_READER]) == {usages: (TOP,)}
 
 
 def test_a_grant_is_looked_for_on_registries_and_storage_accounts() -> None:
@@ -547,7 +548,7 @@ def test_the_glob_that_the_reader_role_has_gives_the_diagnosis() -> None:
 @pytest.mark.parametrize("answer", [Unknown("429: throttled"), Absent()])
 def test_what_cannot_be_read_of_the_subscription_is_told_once(answer) -> None:
     (finding,) = found(azure(top=answer)).values()
-    assert finding.role is Role.READER
+    assert finding.role is Role.SUBSCRIPTION_READER
     assert finding.unknown.startswith(f"what we may do on {TOP} is ")
 
 
