@@ -326,7 +326,7 @@ ANYWHERE = (
     _any("an id with a name too much", r"subscriptionResourceId\('Microsoft\.Authorization/roleDefinitions', ", "subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'x', ", "takes 1 names, not 2"),
     _any("a GUID that is none", r"^(var \w+ = '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{11})[0-9a-f]'", r"\1'", "is a GUID, not"),
     _any("an id of no type", r"subscriptionResourceId\('Microsoft\.Authorization/roleDefinitions'", "subscriptionResourceId('Microsoft.Authorization/roleDefinition'", "no such resource type: Microsoft.Authorization/roleDefinition", typed=True),
-    _any("an item without what is read", r"^    topicType: 'Micro", "    kind: 'Micro", "not all that this stands for has 'topicType'"),
+    _any("an item without what is read", r"^  topicType: 'Micro", "  kind: 'Micro", "not all that this stands for has 'topicType'"),
     _any("no such member", r"subscription\(\)\.id", "subscription().ids", "subscription() has no 'ids'"),
     _any("a default that is not allowed", r"^(@allowed\(\[[^\]]*\]\)\nparam \w+ string = )'[^']+'", r"\1'neither'", "does not allow 'neither'"),
     _any("a default of the wrong type", r"^(param \w+ int = )(\d+)", r"\1'\2'", "is of type int, this is string"),
