@@ -380,7 +380,7 @@ def _names(lack: held.Lack) -> str:
 
 def _role_fix(own: Services, signed_in: SignedIn, subscription: str, found: held.Finding) -> str:
     """Give the commands that give a role; one over role assignments never by hand: its condition belongs to it."""
-    if found.role is Role.READER:
+    if found.role is Role.SUBSCRIPTION_READER:
         return _assign(signed_in, found.role, shlex.quote(f"/subscriptions/{subscription}"))
     if found.role is Role.UNDO:
         fix = "azd env set ENDPOINT_MEDIC_UNDO_PRINCIPALS '<object ids>'\nazd provision"
@@ -391,6 +391,8 @@ def _role_fix(own: Services, signed_in: SignedIn, subscription: str, found: held
         return f"List the groups where roles may be granted, and no others:\n{fix}"
     groups = _groups(place for lack in found.lacks for place in lack.missing)
     by_hand = _assign(signed_in, found.role, *map(shlex.quote, groups))
+    if found.role is Role.READER:
+        return by_hand
     deployed = f"azd env set ENDPOINT_MEDIC_MODE {own.settings.mode}, then azd provision"
     return f"Deploy it ({deployed}), or assign it by hand:\n{by_hand}"
 
@@ -406,7 +408,7 @@ def _unread_fix(own: Services, signed_in: SignedIn, subscription: str, why: str)
 def _refused_fix(signed_in: SignedIn, scope: str) -> str:
     """Give what lets a subscription be read: the app by its role, a person by signing in as one who may."""
     if signed_in.is_app:
-        return f"Let us read it, or take it out of the policy:\n{_assign(signed_in, Role.READER, scope)}"
+        return f"Let us read it, or take it out of the policy:\n{_assign(signed_in, Role.SUBSCRIPTION_READER, scope)}"
     return (
         "Who is signed in here may not read it; whether the app may is not known. Sign in as somebody who may, for "
         "instance with Azure's role Reader there:\naz login"

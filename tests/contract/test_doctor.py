@@ -33,18 +33,33 @@ POLICY = {
 }
 ASKED = "a person is asked before a right to pull is granted"
 SEE = "see which requests come, and how they are answered"
-ROLE = json.loads((Path(__file__).parents[2] / "infra" / "rbac" / "reader.role.json").read_text())
-READER_ROLE = {
-    "name": ROLE["roleName"],
-    "guid": "00000000-0000-4000-8000-00000000000b",
-    "actions": ROLE["permissions"][0]["actions"],
-}
-READER = (
-    "az role assignment create --assignee cccccccc-0000-4000-8000-000000000001 --role "
-    f'"$(az role definition list --custom-role-only true --scope {TOP} --query '
-    '"[?starts_with(roleName, \'Endpoint Medic Reader\')].name | [0]" -o tsv)" '
-    f"--scope {TOP}"
-)
+RBAC = Path(__file__).parents[2] / "infra" / "rbac"
+READER_ROLES = [
+    {
+        "name": role["roleName"],
+        "guid": f"00000000-0000-4000-8000-00000000000{n}",
+        "actions": role["permissions"][0]["actions"],
+    }
+    for n, role in enumerate(
+        json.loads((RBAC / f"{name}.role.json").read_text()) for name in ("reader", "subscription-reader")
+    )
+]
+
+
+def assigned(role: rights.Role, scope: str) -> str:
+    """Give the command that assigns one of our roles."""
+    return (
+        "az role assignment create --assignee cccccccc-0000-4000-8000-000000000001 --role "
+        f'"$(az role definition list --custom-role-only true --scope {TOP} --query '
+        f'"[?starts_with(roleName, \'{role}\')].name | [0]" -o tsv)" --scope {scope}'
+    )
+
+
+SUBSCRIPTION_READER = assigned(rights.Role.SUBSCRIPTION_READER, TOP)
+READER = [
+    assigned(rights.Role.READER, group)
+    for group in (f"{TOP}/resourceGroups/rg-ml-prod", f"'{TOP}/resourceGroups/rg-z(2)'")
+]
 
 
 class Bench:
@@ -136,9 +151,9 @@ def test_it_reads_what_the_reader_roles_give_and_writes_nothing(stage):
 
 def test_what_a_person_may_is_not_taken_for_what_the_app_may(stage, monkeypatch):
     monkeypatch.setattr(doctor, "_signed_in", lambda _: Caller(oid="person"))
-    given = {"principal": "medic", "role": "Endpoint Medic Reader", "scope": "subscription"}
+    given = [{"principal": "medic", "role": role["name"], "scope": "subscription"} for role in READER_ROLES]
     # A person who may do everything; the app, what the shipped role gives.
-    with stage(custom_roles=[READER_ROLE], role_assignments=[given]) as bench:
+    with stage(custom_roles=READER_ROLES, role_assignments=given) as bench:
         answer = json.loads(bench.medic("--json").stdout)
         rights = {check["words"].split(":")[0]: check for check in answer["checks"] if check["name"] == "rights"}
         (azure,) = (check for check in answer["checks"] if check["name"] == "azure")
@@ -148,7 +163,7 @@ def test_what_a_person_may_is_not_taken_for_what_the_app_may(stage, monkeypatch)
             True,
         )
         reader, operator = rights["Endpoint Medic Reader"], rights["Endpoint Medic Operator"]
-        assert reader["words"] == f"Endpoint Medic Reader: 18 of 18 rights held in {SUBSCRIPTION}"
+        assert reader["words"] == f"Endpoint Medic Reader: 10 of 10 rights held in {SUBSCRIPTION}"
         assert (reader["state"], operator["state"]) == ("ok", "fail")
         assert operator["words"].startswith(f"Endpoint Medic Operator: 0 of 4 rights held in {SUBSCRIPTION}\n")
         assert f"--assignee {who} " in operator["fix"]
@@ -214,12 +229,12 @@ def test_a_right_that_is_missing_is_told_with_its_command(stage):
             "Microsoft.Insights/eventtypes/values/Read is missing on the subscription, to read the Activity Log",
             f"{ML}/locations/usages/read is missing on the subscription, to read the quota and what is used of it",
         ]
-        assert on_top["fix"].splitlines()[-1] == READER.replace("Medic Reader", "Medic Subscription Reader")
+        assert on_top["fix"].splitlines()[-1] == SUBSCRIPTION_READER
         assert below["words"].splitlines() == [
             f"Endpoint Medic Reader: 9 of 10 rights held in {SUBSCRIPTION}",
             f"Microsoft.Insights/Metrics/Read is missing on mlw-a, mlw-b, 2 of 2, to {SEE}",
         ]
-        assert below["fix"] == READER
+        assert below["fix"].splitlines() == READER
 
 
 def test_a_right_to_write_that_is_missing_is_told_where(stage):
@@ -264,7 +279,7 @@ def test_rights_that_may_not_be_looked_up_are_told_once(stage):
             f"Endpoint Medic Subscription Reader: what we may do on {TOP} is unknown "
             "(403: our identity lacks Microsoft.Authorization/permissions/read)"
         )
-        assert check["fix"].splitlines() == ["Let us read it, or take it out of the policy:", READER]
+        assert check["fix"].splitlines() == ["Let us read it, or take it out of the policy:", SUBSCRIPTION_READER]
 
 
 def test_a_busy_azure_is_no_missing_right(stage):
@@ -279,7 +294,7 @@ def test_a_subscription_that_may_not_be_read_is_told_with_its_command(stage):
     with stage(denied=[denial(f"{ML}/workspaces/read")]) as bench:
         (watched,) = bench.checks("watched")
         assert watched["state"] == "fail"
-        assert watched["fix"].splitlines()[1] == READER
+        assert watched["fix"].splitlines()[1] == SUBSCRIPTION_READER
         assert bench.checks("rights") == []
 
 
@@ -329,5 +344,5 @@ def test_commands_are_printed_in_one_line_to_be_copied(stage):
     with stage(denied=[denial("Microsoft.Insights/*")]) as bench:
         result = bench.medic()
         assert result.exit_code == 1
-        assert f"    {READER}" in result.stdout.splitlines()
+        assert f"    {SUBSCRIPTION_READER}" in result.stdout.splitlines()
         assert result.stdout.splitlines()[-1] == "2 failures and 2 warnings."

@@ -401,7 +401,7 @@ def test_no_role_of_the_app_is_given_to_who_is_signed_in() -> None:
 
 def test_what_a_person_lacks_is_no_failure_of_the_app() -> None:
     (finding,) = [one for one in found(azure(top=role("*"))).values() if one.role is Role.REGISTRY_READER]
-    lacking_reader = found(azure(top=role("*", but=(f"{ML}/locations/usages/read",))))[Role.READER]
+    lacking_reader = found(azure(top=role("*", but=(f"{ML}/locations/usages/read",))))[Role.SUBSCRIPTION_READER]
     own = Services(Settings())
     assert _held(own, SignedIn(who=PERSON), SUBSCRIPTION, finding).words.startswith(
         f"Endpoint Medic Registry Reader: 1 of 2 rights held in {SUBSCRIPTION} by who is signed in here, who may not "
