@@ -1,5 +1,6 @@
 """What the two conditions in infra/rbac let through, and that no part of them could be left out."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -149,11 +150,18 @@ def test_without_principals_the_template_is_no_condition():
 # ------------------------------------------------------------------------------------- the same as in the code
 
 
-def test_the_roles_are_those_that_the_code_grants():
+GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("text", "action", "principals"),
+    [pytest.param(GRANTER, WRITE, (), id="granter"), pytest.param(UNDO, DELETE, LISTED, id="undo")],
+)
+def test_a_condition_names_what_the_code_grants_and_nothing_else(text, action, principals):
     granted = {surroundings.ACR_PULL, surroundings.REPOSITORY_READER, surroundings.BLOB_READER}
     assert granted == set(PERMITTED.values())
-    for role in granted:
-        assert GRANTER.count(role) == UNDO.count(role) == 1
+    assert sorted(GUID.findall(text)) == sorted([*granted, *principals])
+    assert sorted(re.findall(r"'([^']*)'", text)) == sorted([action, "ServicePrincipal"])
 
 
 # ----------------------------------------------------------------------------------------------- mutations
