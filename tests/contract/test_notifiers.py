@@ -27,10 +27,11 @@ from remediations.adapters.webhook import WebhookNotifier
 from remediations.approval.notice import Kind
 from remediations.ports import Delivery, Message
 from remediations.proof import anchoring
+from remediations.rights import RIGHTS
 from remediations.trail import Trail
-from tests.builders import DEPLOYMENT, NOON, WORKSPACE
+from tests.builders import DEPLOYMENT, NOON, WORKSPACE, MemoryStore
 from tests.commands import settle
-from tests.trails import CHECKPOINTS, KEY, make_record
+from tests.trails import CHECKPOINTS, KEY, fill, make_record
 
 SECRET = "/workflows/0f1e2d/triggers/p4th-s3cret?api-version=1&sig=s1gn-s3cret"
 CARD = {
@@ -409,6 +410,16 @@ def test_the_command_says_whether_the_topic_took_it(host, status, code, taken):
     found = json.loads(done.stdout)
     assert (found["is_new"], found["topic"]["taken"]) == (True, taken)
     assert "secret" not in done.output
+
+
+def test_all_that_is_asked_of_a_topic_is_to_take_events_as_its_right_says(host):
+    notifier = make_notifier("topic", host.url)
+    asked = {"tell": make_message(), "keep": fill(MemoryStore())[0]}
+    for name, value in asked.items():
+        getattr(notifier, name)(value)
+    assert asked.keys() == {name for name, value in vars(TopicNotifier).items() if callable(value) and name[0] != "_"}
+    assert [path.partition("?")[0] for path, _, _ in host.requests] == ["/api/events"] * 2
+    assert [right.operation for right in RIGHTS if right.via == "topic"] == ["Microsoft.EventGrid/events/send/action"]
 
 
 def test_a_topic_without_a_token_is_tried_again():
