@@ -19,6 +19,8 @@ def filled(value: Any, environment: Mapping[str, str]) -> Any:
     """Give some data with the placeholders in its texts filled in."""
     if isinstance(value, dict):
         return {name: filled(item, environment) for name, item in value.items()}
+    if isinstance(value, list):
+        return [filled(item, environment) for item in value]
     if isinstance(value, str):
         return PLACEHOLDER.sub(lambda found: environment.get(found["name"]) or found["default"] or "", value)
     return value

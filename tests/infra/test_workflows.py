@@ -191,12 +191,18 @@ def test_a_job_that_fills_in_the_parameters_is_given_each_of_their_variables(wor
 
 
 def test_placeholders_are_filled_in_as_azd_does():
-    given = {"parameters": {"mode": {"value": "${MODE=dry-run}"}, "watch": {"value": "${WATCH}"}, "n": {"value": 1}}}
+    given = {
+        "parameters": {
+            "mode": {"value": "${MODE=dry-run}"},
+            "watch": {"value": "${WATCH}"},
+            "n": {"value": [1, "${N=2}"]},
+        }
+    }
     values = [
         [each["value"] for each in parameters.filled(given, environment)["parameters"].values()]
         for environment in ({}, {"MODE": "", "WATCH": ""}, {"MODE": "ask", "WATCH": 'a,"b"'})
     ]
-    assert values == [["dry-run", "", 1], ["dry-run", "", 1], ["ask", 'a,"b"', 1]]
+    assert values == [["dry-run", "", [1, "2"]], ["dry-run", "", [1, "2"]], ["ask", 'a,"b"', [1, "2"]]]
 
 
 def test_zizmor_finds_nothing():
