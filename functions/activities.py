@@ -147,7 +147,7 @@ def judge(step: Order) -> Order:
             seen = replace(seen, preflight=preflight.lacking(plan.calls, own.reads()))
             decision = _decide(own, plan, seen)
             _tell_missing(seen.preflight.value if isinstance(seen.preflight, Found) else (), "before asking")
-        if guards.is_tripped(plan, seen):
+        if decision.verdict is Verdict.ASK and guards.is_tripped(plan, seen):
             log.warning(
                 "breaker.tripped",
                 action=plan.action,

@@ -63,7 +63,7 @@ def permitted_mode(plan: Plan, situation: Situation) -> tuple[Mode, str]:
 
 
 def is_tripped(plan: Plan, situation: Situation) -> bool:
-    """Tell whether a person is asked for no other reason than that the action's latest repairs failed."""
+    """Tell whether auto becomes ask for no other reason than that the action's latest repairs failed."""
     is_auto = situation.permission.mode is Mode.AUTO and plan.needs_person is None
     return is_auto and breaker_is_open(situation)
 

@@ -498,6 +498,22 @@ def test_an_action_that_keeps_failing_trips_the_breaker(ends, count, is_open):
     assert permitted_mode(make_plan(), situation)[0] is (Mode.ASK if is_open else Mode.AUTO)
 
 
+@pytest.mark.parametrize(
+    ("mode", "needs_person", "ends", "is_tripped"),
+    [
+        pytest.param(Mode.AUTO, None, [BAD, BAD], True, id="policy says auto, and the breaker is open"),
+        pytest.param(Mode.AUTO, None, [GOOD, BAD], False, id="the latest helped"),
+        pytest.param(Mode.AUTO, "it is an update", [BAD, BAD], False, id="a person decides anyway"),
+        pytest.param(Mode.ASK, None, [BAD, BAD], False, id="policy says ask anyway"),
+        pytest.param(Mode.DRY_RUN, None, [BAD, BAD], False, id="policy says dry-run"),
+        pytest.param(Mode.OFF, None, [BAD, BAD], False, id="policy says off"),
+    ],
+)
+def test_the_breaker_is_why_a_person_is_asked_only_where_nobody_would_be(mode, needs_person, ends, is_tripped):
+    situation = make_situation(permission=ActionPolicy(mode=mode, breaker_failures=2), results=results(*ends))
+    assert guards.is_tripped(make_plan(needs_person=needs_person), situation) is is_tripped
+
+
 # -------------------------------------------------------------------------------------------------- the law
 
 RANK = {Verdict.REFUSE: 0, Verdict.DRY_RUN: 1, Verdict.ASK: 2, Verdict.RUN: 3}

@@ -28,6 +28,19 @@ def test_what_policy_permits_is_only_said(tell, mode):
     ]
 
 
+def test_an_open_breaker_asks_nobody(tell):
+    story = tell(policy={"actions": {"retry": {"breaker_failures": 2}}})
+    begin = story.theatre.output.stat().st_size
+    story.failed_before(2)
+    story.put()
+    assert story.ending()[0] == "dry-run"
+    (decision,) = story.records(stage="decision")
+    assert decision.facts["would"] == "ask"
+    said = story.theatre.output.read_bytes()[begin:].decode()
+    assert "plan.decided" in said
+    assert "breaker.tripped" not in said
+
+
 def test_what_policy_turns_off_is_refused_in_a_dry_run_too(tell):
     story = tell(policy={"actions": {"retry": {"mode": "off"}}})
     story.put()

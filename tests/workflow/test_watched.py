@@ -15,8 +15,6 @@ import structlog
 
 from functions import logs
 from functions.timers import is_stuck
-from remediations.model import End
-from remediations.trail import Result
 from tests.builders import make_incident
 from tests.infra.queries import Workspace, texts
 from tests.workflow.theatre import Theatre, eventually
@@ -185,15 +183,25 @@ def test_a_list_that_the_sweep_cannot_read_for_another_reason(tell, log):
 
 def test_a_breaker_that_holds_an_action(tell, log):
     story = tell(policy={"actions": {"retry": {"breaker_failures": 2}}})
-    for number in (1, 2):
-        result = Result(at=datetime.now(UTC), end=End.NOT_REPAIRED, cause_id="canceled-higher-priority")
-        story.trail.record_result(story.subscription, "retry", f"inc-{number}-1", result)
+    story.failed_before(2)
     story.put()
     asked = story.question()
     (row,) = log.fires("breaker-open")
     assert (row["action"], row["subscription"]) == ("retry", story.subscription)
     assert story.answer(asked).status_code == 200
     assert story.ending()[0] == "repaired"
+
+
+def test_an_open_breaker_alerts_nobody_where_nobody_is_asked(tell, log):
+    pause = {"until": "2099-01-01T00:00:00Z", "reason": "release"}
+    story = tell(policy={"actions": {"retry": {"breaker_failures": 2}}, "pauses": [pause]})
+    story.failed_before(2)
+    story.put()
+    assert story.ending()[0] == "refused"
+    (record,) = story.records(stage="decision")
+    assert "a person decides: the last 2 repairs by retry did not help" in str(record.facts)
+    eventually(lambda: any("incident.ended" in line for line in log.messages()), "the end was not logged")
+    assert log.answer("breaker-open") == []
 
 
 def test_a_trail_that_nobody_signs(tell, log):

@@ -27,9 +27,9 @@ from local.host import Host
 from remediations import policy, services
 from remediations.adapters.folder import FolderStore
 from remediations.approval import token
-from remediations.model import AuditRecord
+from remediations.model import AuditRecord, End
 from remediations.proof import checking
-from remediations.trail import Ended, Intake, Intent, Opened, Question, Trail
+from remediations.trail import Ended, Intake, Intent, Opened, Question, Result, Trail
 
 POLICY = Path(__file__).parents[2] / "policy.yaml"
 EVENT_GRID = "/runtime/webhooks/eventgrid?functionName=on_deployment_failure"
@@ -215,6 +215,12 @@ class Story:
         """Deploy; a refusal stands in the ledger and raises an event."""
         with suppress(Refusal):
             self.world.put_deployment(who, None, deployment, **options)
+
+    def failed_before(self, times: int) -> None:
+        """Let so many repairs by retry in this subscription not have helped."""
+        for number in range(times):
+            result = Result(at=datetime.now(UTC), end=End.NOT_REPAIRED, cause_id="canceled-higher-priority")
+            self.trail.record_result(self.subscription, "retry", f"inc-{number}-1", result)
 
     def deliver(self, event: dict[str, Any]) -> None:
         headers = {"aeg-event-type": "Notification"}
