@@ -54,15 +54,23 @@ def configure(*, in_azure: bool) -> None:
 
 
 async def in_thread[**P, T](call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a call in a thread; what it logs is told by the task that waits for it, as soon as it is over."""
-    records: list[logging.LogRecord] = []
-    token = _WAITING.set(records)
-    try:
-        return await asyncio.to_thread(call, *args, **kwargs)
-    finally:
-        _WAITING.reset(token)
-        for record in records:
-            _LOGGER.handle(record)
+    """Run a call in a thread; what it logs is told by a task that waits for it, as soon as it is over.
+
+    That task belongs to the same invocation as the one that made it. It waits even if that one is cancelled: nothing
+    stops a thread, and what it then logs is told too.
+    """
+
+    async def wait() -> T:
+        records: list[logging.LogRecord] = []
+        _WAITING.set(records)  # in this task alone, and in its thread
+        try:
+            return await asyncio.to_thread(call, *args, **kwargs)
+        finally:
+            _WAITING.set(None)
+            for record in records:
+                _LOGGER.handle(record)
+
+    return await asyncio.shield(asyncio.create_task(wait()))
 
 
 def _forwarder(*_: object) -> logging.Logger:

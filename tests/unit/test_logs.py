@@ -5,6 +5,8 @@ import json
 import logging
 import subprocess
 import sys
+import threading
+from contextvars import ContextVar
 
 import pytest
 import structlog
@@ -26,20 +28,25 @@ structlog.get_logger().warning("sweep.incomplete", why="a list cannot be read")
 """
 
 
+# As the worker's mark: a task has that of the one that made it. What is told outside of a task has none.
+INVOCATION: ContextVar[str | None] = ContextVar("invocation", default=None)
+
+
 class Kept(logging.Handler):
-    """Keeps records, each with the task in which it was handed on."""
+    """Keeps records, each with the invocation whose task handed it on."""
 
     def __init__(self) -> None:
         super().__init__()
         self.records: list[logging.LogRecord] = []
-        self.tasks: list[asyncio.Task | None] = []
+        self.invocations: list[str | None] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
         try:
-            self.tasks.append(asyncio.current_task())
+            task = asyncio.current_task()
         except RuntimeError:  # no event loop in this thread
-            self.tasks.append(None)
+            task = None
+        self.invocations.append(None if task is None else INVOCATION.get())
 
     def lines(self) -> list[dict]:
         return [json.loads(record.getMessage()) for record in self.records]
@@ -49,8 +56,9 @@ class Kept(logging.Handler):
 def kept():
     """What the worker's handler would get, with the log set up as in Azure."""
     before = structlog.get_config()
-    ours, quiet = logging.getLogger("endpoint_medic"), [logging.getLogger(name) for name in logs._TALKATIVE]
-    levels = [(one, one.level) for one in (ours, *quiet)]
+    names = ("endpoint_medic", *logs._TALKATIVE, None)
+    levels = [(logging.getLogger(name), logging.getLogger(name).level) for name in names]
+    logging.getLogger().setLevel(logging.INFO)  # as the worker sets it
     logs.configure(in_azure=True)
     logs.configure(in_azure=True)  # a second time does no harm
     structlog.configure(cache_logger_on_first_use=False)
@@ -107,20 +115,19 @@ def test_what_a_thread_logs_is_handed_on_by_the_task_that_waits_for_it(kept):
         log.warning("sweep.incomplete", number=number)
         return number + 1
 
-    async def sweep() -> asyncio.Task | None:
+    async def sweep() -> None:
+        INVOCATION.set("sweep")
         assert await logs.in_thread(read, 1) == 2
         log.info("sweep.done")
         assert await logs.in_thread(read, number=2) == 3
-        return asyncio.current_task()
 
-    task = asyncio.run(sweep())
-    assert task is not None
+    asyncio.run(sweep())
     assert [(line["event"], line.get("number")) for line in kept.lines()] == [
         ("sweep.incomplete", 1),
         ("sweep.done", None),
         ("sweep.incomplete", 2),
     ]
-    assert kept.tasks == [task] * 3
+    assert kept.invocations == ["sweep"] * 3
 
 
 def test_what_a_thread_logged_before_it_failed_is_not_lost(kept):
@@ -134,19 +141,57 @@ def test_what_a_thread_logged_before_it_failed_is_not_lost(kept):
 
 
 def test_threads_of_tasks_at_the_same_time_do_not_mix_their_lines(kept):
-    async def both() -> list[asyncio.Task]:
-        tasks = [asyncio.create_task(logs.in_thread(structlog.get_logger().info, f"one.{name}")) for name in "ab"]
-        await asyncio.gather(*tasks)
-        return tasks
+    async def one(name: str) -> None:
+        INVOCATION.set(name)
+        await logs.in_thread(structlog.get_logger().info, f"one.{name}")
 
-    tasks = asyncio.run(both())
-    told = {line["event"]: task for line, task in zip(kept.lines(), kept.tasks, strict=True)}
-    assert told == {"one.a": tasks[0], "one.b": tasks[1]}
+    async def both() -> None:
+        await asyncio.gather(one("a"), one("b"))
+
+    asyncio.run(both())
+    told = {line["event"]: name for line, name in zip(kept.lines(), kept.invocations, strict=True)}
+    assert told == {"one.a": "a", "one.b": "b"}
+
+
+def test_what_a_thread_logs_after_its_task_was_cancelled_is_not_lost(kept):
+    log, began, goes_on = structlog.get_logger(), threading.Event(), threading.Event()
+
+    def read() -> None:
+        log.info("read.begun")
+        began.set()
+        assert goes_on.wait(10)
+        log.info("read.done")
+
+    async def cancelled() -> None:
+        INVOCATION.set("cancelled")
+        await logs.in_thread(read)
+
+    async def sweep() -> None:
+        task = asyncio.create_task(cancelled())
+        await asyncio.to_thread(began.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        goes_on.set()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.wait_for(asyncio.gather(*left), 10)
+
+    asyncio.run(sweep())
+    assert [line["event"] for line in kept.lines()] == ["read.begun", "read.done"]
+    assert kept.invocations == ["cancelled", "cancelled"]
 
 
 def test_no_function_starts_a_thread_that_would_lose_its_lines():
     others = [path for path in (ROOT / "functions").rglob("*.py") if path.name != "logs.py"]
     assert [path.name for path in others if "to_thread" in path.read_text()] == []
+
+
+@pytest.mark.parametrize("name", ["azure.core", "azure.durable_functions", "azure.identity"])
+def test_a_library_that_tells_of_each_of_its_calls_is_heard_from_a_warning_on(kept, name):
+    library = logging.getLogger(f"{name}.part")
+    library.info("a request")
+    library.warning("a failure")
+    assert [record.getMessage() for record in kept.records] == ["a failure"]
 
 
 def test_the_store_s_client_does_not_tell_of_each_of_its_requests(kept, azurite):
