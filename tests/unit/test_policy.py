@@ -354,6 +354,25 @@ def test_a_rule_that_only_limits_does_not_hide_a_later_one_that_asks():
     assert (both.mode, both.attempts, both.budget_per_hour) == (Mode.ASK, 1, 2)
 
 
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [
+        pytest.param("actions: {retry: {ceiling: PT1H}, sync-keys: {ceiling: PT3H}}", 3, id="an action's"),
+        pytest.param(
+            "actions: {retry: {ceiling: PT1H}}\nrules: [{scope: {workspace: a}, ceiling: PT9H}]", 9, id="a rule's"
+        ),
+        pytest.param(
+            "actions: {retry: {ceiling: PT4H}}\nrules: [{scope: {workspace: a}, ceiling: PT2H}]", 4, id="not a rule's"
+        ),
+        pytest.param(
+            "actions: {retry: {ceiling: PT4H}}\nrules: [{scope: {workspace: a}, mode: ask}]", 4, id="a rule without"
+        ),
+    ],
+)
+def test_no_action_does_anything_after_the_longest_ceiling_of_any_action_or_rule(text, hours):
+    assert parsed(text).longest_ceiling == timedelta(hours=hours)
+
+
 # ----------------------------------------------------------------------------------------------------- windows
 
 SUNDAY = datetime(2026, 11, 22, tzinfo=UTC)

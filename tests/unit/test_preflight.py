@@ -4,7 +4,7 @@ import pytest
 
 from remediations.guards import permitted_by_azure
 from remediations.model import Absent, Answer, Found, Unknown, operation_of
-from remediations.preflight import lacking
+from remediations.preflight import lacking, permits
 from tests.builders import (
     DELETE,
     DEPLOYMENT,
@@ -49,6 +49,23 @@ def lacks(*roles, calls=None):
 )
 def test_what_roles_give_is_compared_with_what_the_call_needs(roles, missing):
     assert lacks(*roles) == missing
+
+
+BLOB_READ = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"
+
+
+@pytest.mark.parametrize(
+    ("of_control", "of_data", "is_given"),
+    [
+        pytest.param(role(), role("*/blobs/read"), True, id="given"),
+        pytest.param(role(), role("*", but=(BLOB_READ,)), False, id="excluded from what is given of the data"),
+        pytest.param(role(but=(BLOB_READ,)), role("*"), True, id="excluded from what is given of the other plane"),
+        pytest.param(role("*"), role(), False, id="given of the other plane alone"),
+    ],
+)
+def test_what_roles_give_of_data_is_looked_up_apart(of_control, of_data, is_given):
+    data = {"dataActions": of_data["actions"], "notDataActions": of_data["notActions"]}
+    assert permits(({**of_control, **data},), BLOB_READ, is_data=True) is is_given
 
 
 def test_every_call_is_looked_at_on_what_it_needs_a_role_for():
