@@ -8,6 +8,7 @@ Azure refuses a role that names an operation of no table, so each has to be in o
 https://learn.microsoft.com/azure/role-based-access-control/resource-provider-operations
 """
 
+import re
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -324,14 +325,39 @@ RIGHTS: Final = (
 # Azure takes the role and the role permits the call. It covers nothing else.
 LISTED_AS: Final = {f"{_WORKSPACES}/diagnose/action": f"{_WORKSPACES}/diagnose/*"}
 
-_METHODS: Final = frozenset({"PUT", "POST", "DELETE"})
-_WRITES: Final = frozenset((right.via, right.operation.lower()) for right in RIGHTS if right.is_write)
+# What names Azure permits here: what a client would resolve, or take for a host, a query or a fragment, is none.
+_NAME: Final = r"(?!\.{1,2}(?:/|\Z))[\w.()-]+"
+_GROUP: Final = f"/subscriptions/{_NAME}/resourceGroups/{_NAME}"
+_ABOVE: Final = {
+    Scope.WORKSPACE: _GROUP,
+    Scope.TARGET: (
+        rf"{_GROUP}/providers/(?:Microsoft\.ContainerRegistry/registries|Microsoft\.Storage/storageAccounts)/{_NAME}"
+    ),
+}
+_METHODS: Final = {"write": "PUT", "delete": "DELETE", "action": "POST"}
+
+
+def _path(right: Right) -> re.Pattern[str]:
+    """Give what the path of a call is that needs a right: all of it, from the subscription to the last name."""
+    provider, *types = right.operation.rpartition("/")[0].split("/")
+    doing = f"/{types.pop()}" if right.operation.endswith("/action") else ""
+    named = "".join(f"/{kind}/{_NAME}" for kind in types)
+    return re.compile(f"{_ABOVE[right.scope]}/providers/{re.escape(provider)}{named}{doing}", re.IGNORECASE)
+
+
+def _calls(via: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    rights = (right for right in RIGHTS if right.via == via)
+    return tuple((_METHODS[right.operation.rpartition("/")[2]], _path(right)) for right in rights)
+
+
+_CALLS: Final = {via: _calls(via) for via in ("arm", "ml", "roles", "ask")}
 
 
 def is_write(call: Call) -> bool:
-    """Tell whether a call is one of the writes above, by the client that it names.
+    """Tell whether a call is one of the writes above, by the client that it names, on what its right is for."""
+    return any(call.method == method and path.fullmatch(call.path) for method, path in _CALLS[call.via])
 
-    A path with parts that a client would resolve is none: what then was sent would be another operation.
-    """
-    is_plain = call.method in _METHODS and not {"", ".", ".."} & set(call.path.removeprefix("/").split("/"))
-    return is_plain and (call.via, call.operation.lower()) in _WRITES
+
+def is_asked(path: str) -> bool:
+    """Tell whether a POST to a path is one of the reads above that are one."""
+    return any(asked.fullmatch(path) for _, asked in _CALLS["ask"])

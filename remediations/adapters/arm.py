@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from azure.core import PipelineClient
 from azure.core.credentials import AccessToken, TokenCredential
@@ -36,10 +36,10 @@ from remediations.errors import WriteInDryRun
 from remediations.messages import parse_redacted
 from remediations.model import Absent, Call, Caller, Found, Json, Reading, Unknown, operation_of
 from remediations.ports import Reply
+from remediations.rights import is_asked
 from remediations.settings import Settings, is_loopback
 from remediations.spec import MAX_SPEC_BYTES
 
-_ASKS = re.compile(r"/(getLogs|diagnose)\?", re.IGNORECASE)
 _DENIED = re.compile(r"perform action '([^']+)'")
 _STORAGE_SCOPE = "https://storage.azure.com/.default"
 _LONGEST_WAIT_S = 5.0
@@ -112,7 +112,7 @@ class ArmReads:
 
     def ask(self, url: str, body: Json) -> Reading[Json]:
         full = self._own_url(url)
-        if full is None or not _ASKS.search(full):
+        if full is None or not is_asked(unquote(urlsplit(full).path)):
             return Unknown("only getLogs and diagnose may be asked")
         request = HttpRequest("POST", full, json=body)
         asked_until = time.monotonic() + _LONGEST_ANSWER_S

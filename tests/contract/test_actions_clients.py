@@ -325,6 +325,33 @@ def test_an_operation_elsewhere_is_not_asked(bench, url):
     assert bench.asked == []
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"{WORKSPACE}/listKeys?api-version=1",
+        f"{WORKSPACE}/listKeys?x=/diagnose?",
+        f"{WORKSPACE}/listKeys?x={WORKSPACE}/diagnose",
+        f"{WORKSPACE}/listKeys#/diagnose?",
+        f"{WORKSPACE}/resyncKeys?api-version=1",
+        f"{WORKSPACE}%2FlistKeys%3F/diagnose?api-version=1",
+        f"https://evil.example{WORKSPACE}/diagnose?api-version=1",
+    ],
+)
+def test_a_post_that_is_no_declared_read_is_not_sent(bench, url):
+    for asked in (url, f"{bench.url}{url}"):
+        assert ArmReads(bench.settings, StaticToken(TOKEN)).ask(asked, {}) == Unknown(
+            "only getLogs and diagnose may be asked"
+        )
+    assert bench.asked == []
+
+
+def test_a_diagnosis_is_asked_for(bench):
+    bench.answers[f"POST {WORKSPACE}/diagnose"] = Answer(body=b'{"value":{}}')
+    reads = ArmReads(bench.settings, StaticToken(TOKEN))
+    for url in (f"{WORKSPACE}/diagnose?api-version=1", f"{bench.url}{WORKSPACE}/diagnose?api-version=1"):
+        assert reads.ask(url, {}) == Found({"value": {}})
+
+
 def test_a_long_list_is_not_read_to_its_end(bench):
     page = json.dumps({"value": [1, 2, 3], "nextLink": f"{bench.url}/list"}).encode()
     bench.answers["GET /list"] = Answer(body=page)

@@ -14,7 +14,7 @@ import pytest
 from remediations.actions import ACTIONS
 from remediations.model import Call
 from remediations.ports import Reads
-from remediations.rights import LISTED_AS, RIGHTS, Role, Scope, is_write
+from remediations.rights import LISTED_AS, RIGHTS, Role, Scope, is_asked, is_write
 from tests.test_docs import plans
 
 ROOT = Path(__file__).parents[2]
@@ -173,6 +173,7 @@ def test_every_write_that_an_action_plans_is_declared_for_it_and_every_one_decla
 W = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/w"
 D = f"{W}/onlineEndpoints/e/deployments/d"
 R = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.ContainerRegistry/registries/r"
+S = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/s"
 A = f"{R}/providers/Microsoft.Authorization/roleAssignments/a"
 
 
@@ -184,7 +185,9 @@ A = f"{R}/providers/Microsoft.Authorization/roleAssignments/a"
         pytest.param("DELETE", D, "arm", id="delete a deployment"),
         pytest.param("PUT", f"{W}/onlineEndpoints/e", "arm", id="create an endpoint"),
         pytest.param("POST", f"{W}/resyncKeys", "ml", id="sync keys"),
-        pytest.param("PUT", A, "roles", id="grant"),
+        pytest.param("PUT", A, "roles", id="grant on a registry"),
+        pytest.param("PUT", A.replace(R, S), "roles", id="grant on a storage account"),
+        pytest.param("PUT", D.replace("/rg/", "/_r.(g)-1/"), "arm", id="a group of every character that may be in one"),
         pytest.param("DELETE", A, "roles", id="take a grant back"),
     ],
 )
@@ -219,10 +222,45 @@ def test_a_write_that_is_declared_is_one(method, path, via):
         pytest.param("PUT", f"/{D}", "arm", id="two slashes, which would name another host"),
         pytest.param("PUT", "/", "arm", id="nothing"),
         pytest.param("PUT", "", "arm", id="not even that"),
+        pytest.param("PUT", f".evil.com{D}", "arm", id="an end of another host's name"),
+        pytest.param("PUT", f"@evil.com{D}", "arm", id="another host, and ours for a user"),
+        pytest.param("PUT", D.removeprefix("/"), "arm", id="no slash"),
+        pytest.param("PUT", f"{W}/onlineEndpoints/e?x=/deployments/d", "arm", id="a query"),
+        pytest.param("PUT", f"{W}/onlineEndpoints/e#/deployments/d", "arm", id="a fragment"),
+        pytest.param("DELETE", f"{W}/onlineEndpoints/e/deployments/%2e%2e", "arm", id="dots that are escaped"),
+        pytest.param("DELETE", f"{W}/onlineEndpoints/e/deployments/a%2fb", "arm", id="a slash that is escaped"),
+        pytest.param("DELETE", f"{W}/onlineEndpoints/e/deployments/a\\b", "arm", id="a slash that leans back"),
+        pytest.param("PUT", f"{D}\n", "arm", id="a new line"),
+        pytest.param("PUT", D.replace("/resourceGroups/rg", ""), "arm", id="a path without its group"),
+        pytest.param("PUT", f"{R}{D.partition('/rg')[2]}", "arm", id="a deployment of a registry"),
+        pytest.param("PUT", A.removeprefix(R), "roles", id="a grant on the tenant"),
+        pytest.param("PUT", A.replace(R, "/subscriptions/s"), "roles", id="a grant on a subscription"),
+        pytest.param("PUT", A.replace(R, "/subscriptions/s/resourceGroups/rg"), "roles", id="a grant on a group"),
+        pytest.param("PUT", A.replace(R, W), "roles", id="a grant on a workspace"),
+        pytest.param("PUT", A.replace(R, f"{S}/blobServices/default"), "roles", id="a grant inside an account"),
+        pytest.param("DELETE", A.replace(R, "/subscriptions/s"), "roles", id="taking back one on a subscription"),
     ],
 )
 def test_no_other_write_is_one(method, path, via):
     assert not is_write(Call(method=method, path=path, api_version="1", via=via))
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        pytest.param(f"{D}/getLogs", True, id="logs"),
+        pytest.param(f"{W}/diagnose", True, id="a diagnosis"),
+        pytest.param(f"{W}/DIAGNOSE", True, id="in another casing"),
+        pytest.param(f"{W}/listKeys", False, id="keys"),
+        pytest.param(f"{W}/listKeys/diagnose", False, id="keys of another name"),
+        pytest.param(f"{W}/onlineEndpoints/e/getLogs", False, id="logs of an endpoint"),
+        pytest.param(f"{W}/diagnose/", False, id="something below it"),
+        pytest.param(f"{W}/../diagnose", False, id="dots"),
+        pytest.param(f"{W}/resyncKeys", False, id="a write"),
+    ],
+)
+def test_a_read_that_is_a_post_is_one_that_is_declared(path, answer):
+    assert is_asked(path) is answer
 
 
 def test_a_right_says_what_it_is_for_in_a_few_words():
