@@ -54,7 +54,6 @@ def seen(azurite: Azurite) -> dict[str, list[Asked]]:
     with ContainerClient(azurite.endpoint, container, credential=azurite.credential) as made:
         made.create_container()
     retries = ExponentialRetry(initial_backoff=0, increment_base=0, retry_total=4, random_jitter_range=0)
-    asked: list[Asked] = []
     found: dict[str, list[Asked]] = {}
     with FaultyProxy(azurite.endpoint) as proxy:
         store = BlobStore(
@@ -70,8 +69,13 @@ def seen(azurite: Azurite) -> dict[str, list[Asked]]:
 
         def drive(method: str, *args: object, faults: tuple[str, ...] = ()) -> None:
             script = scripted(*((kind, LOST) for kind in faults))
-            asked.clear()
-            proxy.choose = lambda one: asked.append(one) or script(one)
+            asked: list[Asked] = []
+
+            def choose(one: Asked) -> Fault | None:
+                asked.append(one)
+                return script(one)
+
+            proxy.choose = choose
             with suppress(AlreadyExists, AppendConflict, NotFound):
                 list(getattr(store, method)(*args) or ())
             assert sum(proxy.done.values()) == len(faults)
