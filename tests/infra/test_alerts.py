@@ -6,18 +6,40 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from pycep import BicepParser
 
+from tests.infra.deployment import HOME, Deployment, Scope, deploy
 from tests.infra.page import PAGE, names, table
 from tests.infra.queries import ROOT, Workspace, texts
 
-BICEP: Any = BicepParser().parse(text=(ROOT / "infra/modules/alerts.bicep").read_text("utf-8"))
-RULES = {rule["name"]: rule for rule in BICEP["variables"]["rules"]["value"]}
-METRICS = {
-    resource["config"]["config"]["name"].removeprefix("${prefix}-").partition("-${")[0]: resource["config"]["config"]
-    for resource in BICEP["resources"].values()
-    if resource["type"] == "Microsoft.Insights/metricAlerts"
-}
+TOPIC, ELSEWHERE = (
+    f"/subscriptions/{one}/resourceGroups/rg/providers/Microsoft.EventGrid/systemTopics/topic"
+    for one in (HOME, "00000000-0000-0000-0000-00000000000b")
+)
+LOG, METRIC = "Microsoft.Insights/scheduledQueryRules", "Microsoft.Insights/metricAlerts"
+
+
+def deployed(email: str) -> Deployment:
+    given: Any = {
+        "location": "westeurope",
+        "tags": {},
+        "workspaceId": "/workspace",
+        "topicIds": [TOPIC, ELSEWHERE],
+        "alertEmail": email,
+    }
+    return deploy(ROOT / "infra", "modules/alerts.bicep", given, Scope(HOME, "rg-medic"))
+
+
+def alerts(made: Deployment, kind: str) -> dict[str, Any]:
+    """Give the properties of each alert of a kind, by its name without prefix and topic."""
+    return {
+        one.body["name"].removeprefix("medic-").removesuffix("-topic"): one.properties
+        for one in made.resources
+        if one.type == kind
+    }
+
+
+MAILED, UNMAILED = deployed("operators@example.com"), deployed("")
+RULES, METRICS = alerts(MAILED, LOG), alerts(MAILED, METRIC)
 QUERIES = texts()
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 ENDED = ("incident.ended", {"end": "repaired", "escalated": False, "incident_id": "inc-1"})
@@ -72,7 +94,7 @@ def rows(name, lines):
     """What an alert's query gives of these lines, as far as its window reaches."""
     with Workspace() as workspace:
         for ago, event, keys in lines:
-            if ago < span(RULES[name]["within"]):
+            if ago < span(RULES[name]["windowSize"]):
                 workspace.tell(event, ago=ago, **keys)
         return workspace.rows(QUERIES[name])
 
@@ -110,37 +132,56 @@ def test_the_query_says_which_permission_and_how_often():
 
 @pytest.mark.parametrize("name", RULES)
 def test_a_log_alert_runs_the_query_of_its_name(name):
-    assert RULES[name]["query"]["function"]["parameters"]["file_path"] == f"../kql/{name}.kql"
+    (criterion,) = RULES[name]["criteria"]["allOf"]
+    assert criterion["query"] == QUERIES[name]
+    assert RULES[name]["scopes"] == ["/workspace"]
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_a_log_alert_looks_at_all_that_was_logged_since_it_last_looked(name):
-    every, within = span(RULES[name]["every"]), span(RULES[name]["within"])
+    every, within = span(RULES[name]["evaluationFrequency"]), span(RULES[name]["windowSize"])
     assert timedelta(minutes=15) <= every <= within  # more often is dearer
 
 
 def test_any_row_fires_and_the_alert_resolves_by_itself():
-    (rule,) = [one["config"]["config"] for one in BICEP["resources"].values() if "scheduledQuery" in one["type"]]
-    (criterion,) = rule["properties"]["criteria"]["allOf"]
-    assert (criterion["timeAggregation"], criterion["operator"], criterion["threshold"]) == ("Count", "GreaterThan", 0)
-    for properties in (rule["properties"], *(metric["properties"] for metric in METRICS.values())):
+    for properties in RULES.values():
+        (criterion,) = properties["criteria"]["allOf"]
+        fires = (criterion["timeAggregation"], criterion["operator"], criterion["threshold"])
+        assert fires == ("Count", "GreaterThan", 0)
+    for properties in (*RULES.values(), *METRICS.values()):
         assert (properties["enabled"], properties["autoMitigate"]) == (True, True)
 
 
+def test_every_alert_is_mailed_to_whom_the_deployment_names():
+    (group,) = MAILED.of("Microsoft.Insights/actionGroups")
+    assert group.properties["enabled"] is True
+    assert [one["emailAddress"] for one in group.properties["emailReceivers"]] == ["operators@example.com"]
+    assert [name for name, one in RULES.items() if one["actions"] != {"actionGroups": [group.id]}] == []
+    assert [name for name, one in METRICS.items() if one["actions"] != [{"actionGroupId": group.id}]] == []
+
+
+def test_without_an_address_every_alert_is_there_and_none_is_mailed():
+    assert UNMAILED.of("Microsoft.Insights/actionGroups") == []
+    assert alerts(UNMAILED, LOG) == {name: {**one, "actions": {"actionGroups": []}} for name, one in RULES.items()}
+    assert alerts(UNMAILED, METRIC) == {name: {**one, "actions": []} for name, one in METRICS.items()}
+
+
+def test_a_metric_alert_watches_each_topic_of_its_own_subscription():
+    assert [one["scopes"] for one in METRICS.values()] == [[TOPIC]] * len(METRICS)
+    assert len(MAILED.of(METRIC)) == len(METRICS)
+
+
 def test_event_grid_s_metrics_are_those_of_lost_events():
-    told = {
-        name: [one["metricName"] for one in alert["properties"]["criteria"]["allOf"]] for name, alert in METRICS.items()
-    }
+    told = {name: [one["metricName"] for one in alert["criteria"]["allOf"]] for name, alert in METRICS.items()}
     assert told == {"dead-letters": ["DeadLetteredCount"], "dropped-events": ["DroppedEventCount"]}
 
 
 def test_the_page_tells_every_alert_as_it_is():
-    deployed = {name: [str(rule["severity"]), rule["every"], rule["within"]] for name, rule in RULES.items()}
-    for name, alert in METRICS.items():
-        properties = alert["properties"]
-        deployed[name] = [str(properties["severity"]), properties["evaluationFrequency"], properties["windowSize"]]
     told = {row[0].strip("`"): row[1:4] for row in table("Alerts")}
-    assert told == deployed
+    assert told == {
+        name: [str(one["severity"]), one["evaluationFrequency"], one["windowSize"]]
+        for name, one in {**RULES, **METRICS}.items()
+    }
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -158,7 +199,7 @@ def test_the_page_says_what_they_cost():
 
 @pytest.mark.parametrize("name", [*RULES, *METRICS])
 def test_a_description_says_what_to_do_and_where_it_is_told_in_full(name):
-    description = (RULES.get(name) or METRICS[name]["properties"])["description"]
+    description = {**RULES, **METRICS}[name]["description"]
     assert description.endswith(f'docs/runbook.md, "Alert: {name}".')
     assert 80 < len(description) < 400
 

@@ -6,15 +6,14 @@ import re
 from typing import Any
 
 import pytest
-from pycep import BicepParser
 
+from tests.infra.deployment import HOME, Scope, deploy
 from tests.infra.queries import ROOT, complaints, texts
 
 FILE = ROOT / "infra/workbook/endpoint-medic.workbook.json"
 TEXT = FILE.read_text("utf-8")
 BOOK = json.loads(TEXT)
 QUERIES = texts()
-BICEP: Any = BicepParser().parse(text=(ROOT / "infra/modules/workbook.bicep").read_text("utf-8"))
 
 # The numbers by which a workbook knows its items.
 MARKDOWN, QUERY, PARAMETERS, METRICS = 1, 3, 9, 10
@@ -153,20 +152,20 @@ def test_a_mistake_is_found(path, value, found):
     assert [words for words in wrong(change(path, value)) if words.startswith(found)]
 
 
-def test_bicep_fills_in_every_place_that_is_left_open():
-    replaced = [
-        variable["value"]["function"]["parameters"]["old_string"]
-        for variable in BICEP["variables"].values()
-        if variable["value"]["function"]["type"] == "replace"
-    ]
-    assert sorted(re.findall(r"<[a-z-]+>", "".join(replaced))) == sorted(set(re.findall(r"<[a-z-]+>", TEXT)))
-    assert '["<topic-ids>"]' in TEXT  # as Bicep looks for it, to put a list in its place
-
-
-def test_it_is_still_json_once_bicep_has_filled_it_in():
-    topics = ["/subscriptions/0/a", "/subscriptions/0/b"]
-    filled = TEXT.replace("<workspace-id>", "/w").replace("<function-app-id>", "/f")
-    book = json.loads(filled.replace('["<topic-ids>"]', json.dumps(topics)))
-    assert (
-        next(item for item in items(book, METRICS) if item["name"] == "event-grid")["content"]["resourceIds"] == topics
-    )
+def test_what_is_deployed_is_the_workbook_with_every_place_filled_in():
+    topics = ["/subscriptions/0/topics/a", "/subscriptions/0/topics/b"]
+    given: Any = {
+        "location": "westeurope",
+        "tags": {},
+        "workspaceId": "/workspace",
+        "applicationInsightsId": "/insights",
+        "functionAppId": "/app",
+        "topicIds": topics,
+    }
+    made = deploy(ROOT / "infra", "modules/workbook.bicep", given, Scope(HOME, "rg-medic"))
+    (workbook,) = made.of("Microsoft.Insights/workbooks")
+    text = workbook.properties["serializedData"]
+    assert re.findall(r"<[a-z-]+>", text) == []
+    filled = TEXT.replace("<workspace-id>", "/workspace").replace("<function-app-id>", "/app")
+    assert json.loads(text) == json.loads(filled.replace('["<topic-ids>"]', json.dumps(topics)))
+    assert workbook.properties["sourceId"] == "/insights"
