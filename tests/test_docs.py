@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,10 @@ from tests.builders import (
     make_workspace,
 )
 from tests.notices import plan_for
+from tests.pages import page, quoted, section
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "actions.md").read_text(encoding="utf-8")
+PAGE = page("docs/actions.md")
 WORKSPACES = "Microsoft.MachineLearningServices/workspaces"  # the page writes W
 NAMES = sorted(ACTIONS)
 COMMON_RIGHTS = tuple(right for right in RIGHTS if not right.actions and right.via not in {"store", "topic"})
@@ -51,19 +52,8 @@ def settings_in(content: bytes) -> dict[str, Any]:
     return found
 
 
+part = partial(section, PAGE)
 SHIPPED = settings_in((ROOT / "policy.yaml").read_bytes())
-
-
-def part(heading: str) -> str:
-    """Give what stands below a heading of the page."""
-    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
-    assert found is not None, f"docs/actions.md has no section {heading!r}"
-    return found[1]
-
-
-def quoted(text: str) -> set[str]:
-    """Give what stands in backticks, outside of blocks of code."""
-    return set(re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)))
 
 
 def blocks(text: str) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +26,17 @@ from remediations.proof.checkpoint import Head, Page
 from remediations.settings import DESCRIPTIONS
 from remediations.trail import Trail, Vote
 from tests.builders import NOON, make_incident, make_journal
+from tests.pages import page, quoted, section, table
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+PAGE = page("docs/audit.md")
+part = partial(section, PAGE)
 PERSON = Caller(oid="00000000-0000-4000-8000-000000000001", tid="00000000-0000-4000-9000-000000000000")
 
 
-def part(heading: str) -> str:
-    found = re.search(rf"^##+ {re.escape(heading)}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
-    assert found is not None, f"docs/audit.md has no section {heading!r}"
-    return found[1]
-
-
-def first_column(text: str) -> set[str]:
-    rows = re.findall(r"^\| (`[^|]+`) \|", text, re.MULTILINE)
-    return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+def first_column(title: str) -> set[str]:
+    """Give what the first column names of the table in which it has this title."""
+    return {name for row in table(PAGE, title) for name in quoted(row[0])}
 
 
 def block(language: str, text: str) -> str:
@@ -128,17 +125,11 @@ def test_the_program_finds_what_was_changed(damage, words, trail, tmp_path):
 
 
 def test_every_field_of_a_record_is_told():
-    told = first_column(part("A record").partition("| stage |")[0])
-    assert told == {field.name for field in fields(AuditRecord)}
+    assert first_column("field") == {field.name for field in fields(AuditRecord)}
 
 
 def test_every_stage_is_told_with_each_fact_that_it_adds():
-    rows = re.findall(r"^\| (`[^|]+`) \|[^|]+\| ([^|]+) \|$", part("A record").partition("| stage |")[2], re.MULTILINE)
-    told = {
-        stage: set(re.findall(r"`([^`]+)`", facts))
-        for stages, facts in rows
-        for stage in re.findall(r"`([^`]+)`", stages)
-    }
+    told = {stage: quoted(facts) for names, _, facts in table(PAGE, "stage") for stage in quoted(names)}
     assert set(told) == set(STAGES)
     source = ast.parse(Path(audit.__file__).read_text(encoding="utf-8"))
     for call in ast.walk(source):
@@ -165,7 +156,7 @@ def test_the_printed_checkpoint_is_that_of_its_heads_as_the_page_says():
 
 
 def test_every_finding_is_told():
-    assert first_column(part("Verify").partition("| finding |")[2]) == {str(kind) for kind in Kind}
+    assert first_column("finding") == {str(kind) for kind in Kind}
 
 
 def commands() -> dict[str, Any]:
@@ -180,7 +171,7 @@ def commands() -> dict[str, Any]:
 def test_the_filters_and_the_columns_are_those_of_the_command():
     command = commands()["export"]
     options = {option for parameter in command.params for option in parameter.opts}
-    filters = first_column(part("List and export"))
+    filters = first_column("filter")
     assert filters <= options
     assert options - filters >= {"--format", "--output"}
     assert ",".join(f'"{name}"' for name in COLUMNS) in PAGE

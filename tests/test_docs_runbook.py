@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,12 @@ from local.cli import app
 from local.commands import causes
 from local.host import Schedule
 from remediations.settings import DESCRIPTIONS
+from tests.pages import page, table, tables
 
 ROOT = Path(__file__).parent.parent
 INFRA = ROOT / "infra"
-PAGE = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+PAGE = page("docs/runbook.md")
 TIMES = "\u00d7"
-COSTS = PAGE.partition("## What it costs\n")[2].partition("\n## ")[0]
 
 
 def commands() -> list[str]:
@@ -149,12 +148,6 @@ def test_every_secret_container_and_role_that_is_named_exists() -> None:
     assert set(re.findall(r"Medic\.[A-Z]\w+", PAGE)) == {signin.READER, signin.APPROVER, signin.SUBMIT}
 
 
-def test_every_alert_has_its_section_and_no_other() -> None:
-    alerts = (INFRA / "modules" / "alerts.bicep").read_text("utf-8")
-    told = re.findall(r"^### Alert: ([\w-]+)$", PAGE, re.MULTILINE)
-    assert sorted(told) == sorted(set(re.findall(r'docs/runbook\.md, "Alert: ([\w-]+)"', alerts)))
-
-
 def test_the_periods_are_those_of_the_template() -> None:
     records = (INFRA / "modules" / "records.bicep").read_text("utf-8")
     days = dict(re.findall(r"^param (\w+)Days int = (\d+)", records, re.MULTILINE))
@@ -175,14 +168,6 @@ def test_every_link_leads_somewhere() -> None:
 # ------------------------------------------------------------------------------------------------------- costs
 
 
-def tables(columns: int) -> Iterator[list[list[str]]]:
-    """Give the tables of the costs that have so many columns, without their heads."""
-    for block in re.findall(r"(?:^\|.*\n)+", COSTS, re.MULTILINE):
-        rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in block.splitlines()]
-        if len(rows[0]) == columns:
-            yield rows[2:]
-
-
 def number(text: str) -> float:
     """Give a number, or what a product or sum of some comes to."""
     plain = text.strip("* ").replace(",", "").replace(TIMES, "*")
@@ -192,12 +177,12 @@ def number(text: str) -> float:
 
 def used() -> dict[str, list[int]]:
     """Give what each kind of incident uses, by row of the first table."""
-    (rows,) = (table for table in tables(4) if table[0][0].startswith("deliveries"))
+    rows = table(PAGE, "what one incident uses")
     return {row[0]: [int(number(cell)) for cell in row[1:]] for row in rows}
 
 
 def sums() -> list[list[list[str]]]:
-    return list(tables(5))
+    return tables(PAGE, "what", "quantity")
 
 
 def test_executions_are_all_that_is_counted_above_them() -> None:
@@ -216,10 +201,9 @@ def test_each_row_is_its_product_and_the_sum_is_that_of_the_rows(which: int) -> 
 
 
 def test_prices_are_those_of_the_table_of_prices() -> None:
-    (rows,) = (table for table in tables(4) if table[0][0].startswith("executions on"))
-    listed = {(float(row[1]), number(row[2].split()[0])) for row in rows}
-    for table in sums():
-        for what, _, price, per, _ in table[:-1]:
+    listed = {(float(row[1]), number(row[2].split()[0])) for row in table(PAGE, "what", "USD")}
+    for rows in sums():
+        for what, _, price, per, _ in rows[:-1]:
             unit = 1.0 if number(per) == 1_000_000_000 else number(per)
             assert (float(price), unit) in listed, what
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.infra.deployment import HOME, Deployment, Scope, deploy
-from tests.infra.page import PAGE, names, table
 from tests.infra.queries import ROOT, Workspace, texts
+from tests.pages import page, quoted, table
 
 TOPIC, ELSEWHERE = (
     f"/subscriptions/{one}/resourceGroups/rg/providers/Microsoft.EventGrid/systemTopics/topic"
@@ -41,6 +41,7 @@ def alerts(made: Deployment, kind: str) -> dict[str, Any]:
 MAILED, UNMAILED = deployed("operators@example.com"), deployed("")
 RULES, METRICS = alerts(MAILED, LOG), alerts(MAILED, METRIC)
 QUERIES = texts()
+PAGE = page("docs/monitoring.md")
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 ENDED = ("incident.ended", {"end": "repaired", "escalated": False, "incident_id": "inc-1"})
 SIGNED = ("checkpoint.written", {"number": 1})
@@ -177,7 +178,7 @@ def test_event_grid_s_metrics_are_those_of_lost_events():
 
 
 def test_the_page_tells_every_alert_as_it_is():
-    told = {row[0].strip("`"): row[1:4] for row in table("Alerts")}
+    told = {row[0].strip("`"): row[1:4] for row in table(PAGE, "alert")}
     assert told == {
         name: [str(one["severity"]), one["evaluationFrequency"], one["windowSize"]]
         for name, one in {**RULES, **METRICS}.items()
@@ -186,9 +187,9 @@ def test_the_page_tells_every_alert_as_it_is():
 
 @pytest.mark.parametrize("name", RULES)
 def test_the_page_names_the_events_on_which_an_alert_fires(name):
-    (fires,) = [row[4] for row in table("Alerts") if row[0] == f"`{name}`"]
+    (fires,) = [row[4] for row in table(PAGE, "alert") if row[0] == f"`{name}`"]
     asked = set(re.findall(r'"([a-z]+\.[a-z]+)"', QUERIES[name])) - {"sweep.done", "sweep.incomplete"}
-    assert asked - {"incident.ended", "checkpoint.written"} <= names(fires)
+    assert asked - {"incident.ended", "checkpoint.written"} <= quoted(fires)
 
 
 def test_the_page_says_what_they_cost():

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 import pytest
 
 from tests.infra.lines import ALWAYS, BOUND, logged
-from tests.infra.page import names, table
 from tests.infra.queries import texts
+from tests.pages import page, quoted, table
 
 QUERIES = texts()
 OURS = {name: text for name, text in QUERIES.items() if "AppTraces" in text}
 LOGGED = logged()
+PAGE = page("docs/monitoring.md")
 
 
 def wrong(query: str, known: Mapping[str, frozenset[str]]) -> list[str]:
@@ -65,7 +66,8 @@ def test_all_that_can_be_unreadable_is_asked_for_by_its_ending():
 
 def test_the_page_tells_every_event_with_its_levels_and_keys():
     told = {
-        event.strip("`"): (set(levels.split(", ")), names(keys), when) for event, levels, keys, when in table("Events")
+        event.strip("`"): (set(levels.split(", ")), quoted(keys), when)
+        for event, levels, keys, when in table(PAGE, "event")
     }
     assert {event: (levels, keys) for event, (levels, keys, _) in told.items()} == {
         event: (set(line.levels), set(line.keys) | ({"incident_id"} if event in BY_CONTEXT else set()))
@@ -84,7 +86,7 @@ def test_no_key_of_a_line_is_written_over_by_what_every_line_has():
 
 
 def test_the_page_lists_every_query_with_its_question():
-    listed = {re.sub(r".*\((.*)\)", r"\1", file): answer for file, answer in table("Queries")}
+    listed = {re.sub(r".*\((.*)\)", r"\1", file): answer for file, answer in table(PAGE, "file")}
     questions = {}
     for name, text in QUERIES.items():
         head = text[: text.index("\n", text.rindex("\n//") + 1 if "\n//" in text else 0)]

@@ -12,6 +12,7 @@ from tests.conftest import ROOT
 from tests.infra.bicep.project import Context, read_folder
 from tests.infra.bicep.project import load as load_bicep
 from tests.infra.bicep.syntax import Call, Expression, Object, Output, Parameter, Resource, Text
+from tests.pages import page, table
 
 INFRA = ROOT / "infra"
 HUB = "MEDIC_TASK_HUB"  # host.json reads it, not our code
@@ -81,22 +82,6 @@ def variables() -> dict[str, tuple[str, str | None]]:
     return {name: (match[1], match[2]) for name, match in found.items() if match is not None}
 
 
-def table(path: str, first: str) -> list[list[str]]:
-    """The rows of the table in a page whose first column has this title."""
-    lines = iter((ROOT / path).read_text().splitlines())
-    for line in lines:
-        if line.startswith("|") and line.split("|")[1].strip() == first:
-            break
-    next(lines)
-    rows = []
-    for line in lines:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    assert rows, f"{path} has no table that begins with {first!r}"
-    return rows
-
-
 # ------------------------------------------------------------------------------------------------------ settings
 
 
@@ -121,7 +106,7 @@ def test_the_example_has_every_setting_and_no_other():
 
 
 def test_the_readme_tells_every_setting_in_its_own_words_and_no_other():
-    rows = {name.strip("`"): words for name, words in table("README.md", "setting")}
+    rows = {name.strip("`"): words for name, words in table(page("README.md"), "setting")}
     hub = rows.pop(HUB)
     assert "host.json" in hub
     assert rows == DESCRIPTIONS
@@ -157,7 +142,7 @@ def test_no_setting_that_a_shell_may_have_for_the_app_reaches_a_deployment():
 def test_the_page_of_the_infrastructure_tells_every_variable_and_no_other():
     told = {
         row[0].strip("`"): (row[1].strip("`"), row[2].strip("`") or None)
-        for row in table("infra/README.md", "parameter")
+        for row in table(page("infra/README.md"), "parameter")
     }
     assert told == variables()
 
