@@ -23,7 +23,6 @@ from remediations.model import AuditRecord, Caller, End
 from remediations.proof import anchoring, chain, checkpoint, merkle
 from remediations.proof.checking import Kind
 from remediations.proof.checkpoint import Head, Page
-from remediations.settings import DESCRIPTIONS
 from remediations.trail import Trail, Vote
 from tests.builders import NOON, make_incident, make_journal
 from tests.pages import page, quoted, section, table
@@ -186,8 +185,7 @@ def test_every_command_of_the_page_is_one_with_such_options():
         assert set(re.findall(r"--[a-z]+", rest)) <= known, name
 
 
-def test_the_limits_and_the_settings_are_those_of_the_code():
+def test_the_limits_are_those_of_the_code():
     assert f"A file of {rolls.MOST_LINES:,} lines is full" in PAGE
     assert f"at most {checkpoint.MOST_LINES:,} a file" in PAGE
     assert f"at most {anchoring._MOST_HEADS:,}:" in PAGE
-    assert set(re.findall(r"MEDIC_[A-Z_]+", PAGE)) <= set(DESCRIPTIONS)

@@ -1,6 +1,5 @@
-"""docs/runbook.md: commands that parse, names that are there, a section for every alert, sums that add up."""
+"""docs/runbook.md: commands that parse, variables that are there, sums that add up."""
 
-import json
 import os
 import re
 import shlex
@@ -14,11 +13,8 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from functions import signin
 from local.cli import app
-from local.commands import causes
 from local.host import Schedule
-from remediations.settings import DESCRIPTIONS
 from tests.pages import page, table, tables
 
 ROOT = Path(__file__).parent.parent
@@ -68,7 +64,6 @@ def variables() -> set[str]:
 def test_every_variable_that_is_named_exists() -> None:
     named = set(re.findall(r"\b(?:ENDPOINT_MEDIC|SERVICE_MEDIC|AZURE)_[A-Z_]+\b", PAGE))
     assert named <= variables()
-    assert set(re.findall(r"(?<![A-Z_])MEDIC_[A-Z_]+", PAGE)) <= set(DESCRIPTIONS)
 
 
 def exports(file: Path) -> str:
@@ -138,14 +133,10 @@ def test_a_wrong_setting_ends_the_start_and_the_runbook_says_so() -> None:
     assert "(`SettingsError`)" in steps
 
 
-def test_every_secret_container_and_role_that_is_named_exists() -> None:
+def test_every_container_that_is_named_exists() -> None:
     modules = "\n".join(file.read_text("utf-8") for file in sorted((INFRA / "modules").glob("*.bicep")))
-    assert set(re.findall(r"\bmedic-[a-z]+-(?:keys?|url)\b", PAGE)) <= set(re.findall(r"SecretName=([\w-]+)", modules))
     for container in ("trail", "evidence", "deadletters"):
         assert f"name: '{container}'" in modules
-    names = {json.loads(file.read_text("utf-8"))["roleName"] for file in (INFRA / "rbac").glob("*.role.json")}
-    assert set(re.findall(r"Endpoint Medic (?:[A-Z]\w+ )?(?:Reader|Operator|Granter|Undo|Store)\b", PAGE)) <= names
-    assert set(re.findall(r"Medic\.[A-Z]\w+", PAGE)) == {signin.READER, signin.APPROVER, signin.SUBMIT}
 
 
 def test_the_periods_are_those_of_the_template() -> None:
@@ -154,15 +145,6 @@ def test_the_periods_are_those_of_the_template() -> None:
     assert days == {"trail": "365", "evidence": "90", "deadLetter": "30"}
     assert "for 30 days" in PAGE.partition("## Dead letters")[2]
     assert "younger than 365 days" in PAGE
-
-
-def test_every_link_leads_somewhere() -> None:
-    for file, anchor in re.findall(r"\]\((?!https:)([^)#]*)(?:#([^)]+))?\)", PAGE):
-        target = ROOT / "docs" / (file or "runbook.md")
-        assert target.exists(), file
-        if anchor:
-            headings = re.findall(r"^##+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
-            assert anchor in {causes.anchor(heading) for heading in headings}, anchor
 
 
 # ------------------------------------------------------------------------------------------------------- costs
