@@ -32,7 +32,7 @@ def deployed(email: str) -> Deployment:
 def alerts(made: Deployment, kind: str) -> dict[str, Any]:
     """Give the properties of each alert of a kind, by its name without prefix and topic."""
     return {
-        one.body["name"].removeprefix("medic-").removesuffix("-topic"): one.properties
+        one.body["name"].removeprefix("medic-").partition("-topic-")[0]: one.properties
         for one in made.resources
         if one.type == kind
     }
