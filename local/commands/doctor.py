@@ -383,17 +383,17 @@ def _role_fix(own: Services, signed_in: SignedIn, subscription: str, found: held
     if found.role is Role.SUBSCRIPTION_READER:
         return _assign(signed_in, found.role, shlex.quote(f"/subscriptions/{subscription}"))
     if found.role is Role.UNDO:
-        fix = "azd env set ENDPOINT_MEDIC_UNDO_PRINCIPALS '<object ids>'\nazd provision"
+        fix = "azd env set ENDPOINT_MEDIC_UNDO_PRINCIPALS '<object ids>'\nazd provision --no-state"
         return f"List the identities whose granted roles may be taken back, and no others:\n{fix}"
     if found.role is Role.GRANTER:
         groups = _groups(place for lack in found.lacks for place in lack.looked)
-        fix = f"azd env set ENDPOINT_MEDIC_GRANT_SCOPES {shlex.quote(','.join(groups))}\nazd provision"
+        fix = f"azd env set ENDPOINT_MEDIC_GRANT_SCOPES {shlex.quote(','.join(groups))}\nazd provision --no-state"
         return f"List the groups where roles may be granted, and no others:\n{fix}"
     groups = _groups(place for lack in found.lacks for place in lack.missing)
     by_hand = _assign(signed_in, found.role, *map(shlex.quote, groups))
     if found.role is Role.READER:
         return by_hand
-    deployed = f"azd env set ENDPOINT_MEDIC_MODE {own.settings.mode}, then azd provision"
+    deployed = f"azd env set ENDPOINT_MEDIC_MODE {own.settings.mode}, then azd provision --no-state"
     return f"Deploy it ({deployed}), or assign it by hand:\n{by_hand}"
 
 
@@ -477,7 +477,7 @@ def _app(settings: Settings, transport: httpx.BaseTransport | None = None) -> Ch
         return Check(name="app", state="fail", words=f"{url} does not answer: {type(error).__name__}", fix=fix)
     if stranger is not None and stranger.status_code == 200:
         words = f"{url} shows its incidents to everybody: nobody is asked to sign in"
-        return Check(name="app", state="fail", words=words, fix="Deploy the sign-in again: azd provision")
+        return Check(name="app", state="fail", words=words, fix="Deploy the sign-in again: azd provision --no-state")
     if health.status_code in _SIGN_IN:
         return Check(name="app", state="ok", words=f"{url} answers, and asks for a sign-in before it says anything")
     if health.status_code != 200:
@@ -581,7 +581,7 @@ def _channel(setting: str, url: str, trusted: ssl.SSLContext | None = None) -> C
 
 def _channel_fix(setting: str) -> str:
     if setting not in _IN_VAULT:
-        return "If it is another topic now, deploy again:\nazd provision"
+        return "If it is another topic now, deploy again:\nazd provision --no-state"
     secret = f"--vault-name <vault> --name {_IN_VAULT[setting]} --file <file with the URL>"
     site = "$(az functionapp show --name <app> --resource-group <group> --query id --output tsv)"
     return (

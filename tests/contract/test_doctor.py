@@ -245,7 +245,8 @@ def test_a_right_to_write_that_is_missing_is_told_where(stage):
             f"{ML}/workspaces/resynckeys/action is missing on mlw-b, 1 of 2, to sync a workspace's keys"
         ]
         first, command = check["fix"].splitlines()
-        assert first == "Deploy it (azd env set ENDPOINT_MEDIC_MODE auto, then azd provision), or assign it by hand:"
+        deployed = "azd env set ENDPOINT_MEDIC_MODE auto, then azd provision --no-state"
+        assert first == f"Deploy it ({deployed}), or assign it by hand:"
         assert command.endswith(f"--scope '{TOP}/resourceGroups/rg-z(2)'")
         assert "Endpoint Medic Operator" in command
 
@@ -257,7 +258,7 @@ def test_a_role_that_grants_is_never_assigned_by_hand(stage):
         assert check["fix"].splitlines() == [
             "List the groups where roles may be granted, and no others:",
             f"azd env set ENDPOINT_MEDIC_GRANT_SCOPES '{TOP}/resourceGroups/rg-ml-prod,{TOP}/resourceGroups/rg-z(2)'",
-            "azd provision",
+            "azd provision --no-state",
         ]
 
 

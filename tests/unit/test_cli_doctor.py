@@ -668,7 +668,7 @@ def test_the_app_on_this_machine_is_not_taken_for_the_one_of_a_store_in_azure(an
 
 def test_an_app_that_shows_its_incidents_to_everybody_fails() -> None:
     check, _ = looked_at({**PAGES, "/api/incidents": httpx.Response(200)})
-    assert (check.state, check.fix) == ("fail", "Deploy the sign-in again: azd provision")
+    assert (check.state, check.fix) == ("fail", "Deploy the sign-in again: azd provision --no-state")
 
 
 @pytest.mark.parametrize("status", [302, 401, 403])
@@ -790,5 +790,8 @@ def test_a_channel_that_is_not_there_fails_with_what_to_do() -> None:
     assert unknown.state == "fail"
     assert unknown.words.startswith("MEDIC_TEAMS_URL: two..dots cannot be reached: ")
     refused = _channel("MEDIC_OUTCOME_TOPIC", f"http://127.0.0.1:{free_port()}/api/events")
-    assert (refused.state, refused.fix) == ("fail", "If it is another topic now, deploy again:\nazd provision")
+    assert (refused.state, refused.fix) == (
+        "fail",
+        "If it is another topic now, deploy again:\nazd provision --no-state",
+    )
     assert refused.words == "MEDIC_OUTCOME_TOPIC: 127.0.0.1 cannot be reached: Connection refused"
