@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +120,10 @@ class Cli:
         """Read something with `az`; raises CommandFailed, and OddAnswer if the answer is not like that (fits)."""
         return self._read("az", (*arguments, "--output", "json"), like, timeout_s)
 
+    def text(self, *arguments: str) -> str:
+        """Give what `az` prints where that is no JSON; raises CommandFailed."""
+        return self._run("az", arguments, 180)
+
     def azd(self, *arguments: str, like: Any = object) -> Any:
         """Read something with `azd`; raises the same."""
         return self._read("azd", arguments, like, 60)
@@ -190,9 +194,10 @@ class Cli:
             "AZURE_EXTENSION_USE_DYNAMIC_INSTALL": "no",  # it would ask, and nobody could answer
             "AZD_SKIP_UPDATE_CHECK": "true",
         }
+        words = (self._paths[program], *arguments)
         try:
             started = subprocess.Popen(
-                [self._paths[program], *arguments],
+                windows_line(words) if sys.platform == "win32" else words,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -215,6 +220,16 @@ class Cli:
         if process.returncode != 0:
             raise CommandFailed(command, err)
         return out
+
+
+def windows_line(words: Iterable[str]) -> str:
+    """Give a command line in which every word is quoted; none has a quote in it.
+
+    Python itself quotes only what has a blank. az.cmd puts what it was given inside of an ``IF … (…)``, which a bare
+    ``)``, as in ``applications(uniqueName='x')``, would end.
+    """
+    doubled = (re.sub(r"(\\+)$", r"\1\1", word) for word in words)  # one backslash would take the quote for its own
+    return " ".join(f'"{word}"' for word in doubled)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -279,7 +294,7 @@ def listed(text: str) -> tuple[str, ...]:
 def needed(environ: Mapping[str, str], *names: str) -> None:
     """Raise Refused for values of the azd environment that an earlier step should have left there."""
     problems = [
-        Problem(f"{name} is not in the azd environment", "azd provision     (its outputs hold the value)")
+        Problem(f"{name} is not in the azd environment", "azd provision --no-state     (its outputs hold the value)")
         for name in names
         if not environ.get(name)
     ]

@@ -10,6 +10,7 @@ https://learn.microsoft.com/graph/api/serviceprincipal-post-approleassignedto.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -29,6 +30,9 @@ NEEDED = (
     "ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID",
     "ENDPOINT_MEDIC_SYSTEM_TOPICS",
 )
+TOPIC = re.compile(
+    r"/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/Microsoft\.EventGrid/systemTopics/([^/]+)", re.IGNORECASE
+)
 # Event Grid says so while a function that is listed has not its key yet.
 _NOT_READY = ("Endpoint validation", "Destination endpoint not found", "Supplied URL is invalid")
 # What no waiting mends: a sign-in or a right that is missing, and a command that this `az` does not have or take.
@@ -46,9 +50,21 @@ _FOR_GOOD = (
 
 def run(cli: Cli) -> None:
     needed(cli.environ, *NEEDED)
-    wait_for_function(cli)
     failures = listed(cli.environ["ENDPOINT_MEDIC_SYSTEM_TOPICS"])
     models = listed(cli.environ.get("ENDPOINT_MEDIC_WORKSPACE_TOPICS", ""))
+    given = {"ENDPOINT_MEDIC_SYSTEM_TOPICS": failures, "ENDPOINT_MEDIC_WORKSPACE_TOPICS": models}
+    problems = [
+        Problem(
+            f"{name} names {topic!r}: not the id of a system topic",
+            "azd provision --no-state     (its outputs hold the value)",
+        )
+        for name, topics in given.items()
+        for topic in topics
+        if not TOPIC.fullmatch(topic)
+    ]
+    if problems:
+        raise Refused(*problems)
+    wait_for_function(cli)
     for topic in failures:
         subscribe(cli, topic, EVENTS / "failures.bicep")
     for topic in models:
@@ -103,7 +119,7 @@ def _missing_settings(cli: Cli) -> list[Problem]:
 
 def subscribe(cli: Cli, topic: str, template: Path) -> None:
     """Deploy the event subscription of one topic, in the topic's own resource group and subscription."""
-    _, _, subscription, _, group, _, _, _, name = topic.split("/")
+    _, _, subscription, _, group, _, _, _, name = topic.split("/")  # as TOPIC is
     values = {
         "topicName": name,
         "functionAppId": app_id(cli.environ),

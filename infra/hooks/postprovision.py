@@ -17,7 +17,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any, Callable
 
 from az import Cli, CommandFailed, OddAnswer, Problem, Refused, TookTooLong, main, needed, private_file, say
-from registration import NotAllowed, Registration, cloud_of
+from registration import NotAllowed, Registration, cloud_of, tenant_problems
 
 NEEDED = (
     "AZURE_ENV_NAME",
@@ -143,10 +143,14 @@ def _permitted(cli: Cli, call: Callable[[], Any]) -> Any:
 
 
 def registration_of(cli: Cli) -> Registration:
-    """Give the app registration of this environment, not read yet."""
+    """Give the app registration of this environment, not read yet; raises Refused if another tenant would be asked."""
     environ = cli.environ
     subscription = environ["AZURE_SUBSCRIPTION_ID"]
-    account = cli.az("account", "show", "--subscription", subscription, like={"environmentName": str})
+    form = {"environmentName": str, "tenantId": str}
+    account = cli.az("account", "show", "--subscription", subscription, like=form)
+    elsewhere = tenant_problems(cli, subscription, account["tenantId"])
+    if elsewhere:
+        raise Refused(*elsewhere)
     client_id = environ["ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID"]
     return Registration(
         cli, cloud_of(cli, account["environmentName"]), environ["AZURE_ENV_NAME"], subscription, client_id

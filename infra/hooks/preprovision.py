@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from az import Cli, CommandFailed, Problem, Refused, listed, main, say
 from postprovision import SECRET_IDS, TOLD, names_of, told_problems
-from registration import NotAllowed, Registration, cloud_of
+from registration import NotAllowed, Registration, cloud_of, tenant_problems
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = "3.13"
@@ -67,6 +67,7 @@ _SUBSCRIPTION = rf"/subscriptions/({_GUID})"
 _GROUP = rf"{_SUBSCRIPTION}/(?i:resourceGroups)/[\w().-]{{1,90}}(?<!\.)"
 _WORKSPACE = rf"{_GROUP}/(?i:providers/Microsoft\.MachineLearningServices/workspaces)/[A-Za-z0-9][A-Za-z0-9_-]{{2,32}}"
 _EMPTY_SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000000"
+_NOT_THERE = ("ResourceGroupNotFound", "ResourceNotFound", "ContainerNotFound")
 _RESOURCE = re.compile(r"(?:/[^/]+){8}")  # /subscriptions/…/resourceGroups/…/providers/…/<type>/<name>
 
 
@@ -121,6 +122,11 @@ class Wanted:
     grantable: tuple[str, ...]
 
     @property
+    def group(self) -> str:
+        """The name of each resource group that the template makes."""
+        return f"{ABBREVIATIONS['resourceGroup']}medic-{self.environment}"
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """What a system topic is needed for."""
         return (*self.watched, *self.workspaces)
@@ -152,11 +158,18 @@ def run(cli: Cli) -> None:
     readable = [one for one in wanted.subscriptions if one == wanted.subscription or one not in unreadable]
     unregistered, trouble = _providers(cli, wanted, readable)
     problems += trouble
-    standing, trouble = _standing_topics(cli, wanted, readable)
+    # Where a provider is not registered nothing of its kind is, and asking for it fails.
+    searchable = [one for one in readable if ("Microsoft.EventGrid", one) not in unregistered]
+    standing, trouble = _standing_topics(cli, wanted, searchable)
     problems += trouble
     problems += _permission_problems(cli, wanted, readable, standing)
-    problems += _vault_problems(cli, wanted)
+    problems += _group_problems(cli, wanted, readable, standing)
+    if ("Microsoft.KeyVault", wanted.subscription) not in unregistered:
+        problems += _vault_problems(cli, wanted)
     problems += _secret_problems(cli, wanted)
+    problems += _trail_problems(cli)
+    problems += _bicep_problems(cli)
+    problems += _principal_problems(cli, account["user"])
     registration, trouble = _registration(cli, wanted, account["environmentName"])
     problems += trouble
     if problems:
@@ -172,8 +185,9 @@ def run(cli: Cli) -> None:
         words = f"register {namespace} in {subscription}"
         call = ("provider", "register", "--namespace", namespace, "--subscription", subscription, "--wait")
         cli.change(words, *call, "--output", "none", timeout_s=900)
-    if account["user"]["type"] == "servicePrincipal":
-        cli.keep("AZURE_PRINCIPAL_TYPE", "ServicePrincipal")
+    kind = "ServicePrincipal" if account["user"]["type"] == "servicePrincipal" else "User"
+    if kind != (cli.environ.get("AZURE_PRINCIPAL_TYPE") or "User"):
+        cli.keep("AZURE_PRINCIPAL_TYPE", kind)
     cli.keep("ENDPOINT_MEDIC_TOPICS", ",".join(f"{source}={topic}" for source, topic in standing.items()))
     say("Nothing stands in the way of provisioning.")
     say(what_comes(cli.environ, wanted))
@@ -226,7 +240,7 @@ def _value_problems(environ: Mapping[str, str]) -> Iterable[Problem]:
     principal = environ.get("AZURE_PRINCIPAL_ID", "")
     if principal and not re.fullmatch(_GUID, principal):
         what = f"AZURE_PRINCIPAL_ID is {principal!r}: not the object id of whoever deploys"
-        yield Problem(what, "azd env set AZURE_PRINCIPAL_ID ''     (then nobody is given the vault's secrets)")
+        yield Problem(what, "azd env unset AZURE_PRINCIPAL_ID     (azd fills in whoever is signed in to it)")
     client_id = environ.get("ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID", "")
     if client_id and not re.fullmatch(_GUID, client_id):
         what = f"ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID is {client_id!r}: not the client id of an app registration"
@@ -303,7 +317,10 @@ def _overlaps(environ: Mapping[str, str], watched: tuple[str, ...]) -> Iterable[
 
 
 def _sign_in_problems(cli: Cli) -> list[Problem]:
-    answer = cli.azd("auth", "login", "--check-status", "--output", "json", like={"status": str})
+    try:
+        answer = cli.azd("auth", "login", "--check-status", "--output", "json", like={"status": str})
+    except CommandFailed as error:  # not every version says so in JSON
+        return [Problem(f"azd is not signed in, or does not tell: {error.words}", "azd auth login")]
     if answer["status"] != "success":
         return [Problem("azd is not signed in", "azd auth login")]
     return []
@@ -313,13 +330,16 @@ def _account(cli: Cli, wanted: Wanted) -> tuple[dict[str, Any] | None, list[Prob
     """Give how `az` is signed in, proved by a call; None if it is not, or not to this subscription."""
     tenant = cli.environ.get("AZURE_TENANT_ID", "")
     login = f"az login --tenant {tenant or '<tenant>'}"
-    form = {"state": str, "tenantId": str, "environmentName": str, "user": {"type": str}}
+    form = {"state": str, "tenantId": str, "environmentName": str, "user": {"type": str, "name": str}}
     try:
         account: dict[str, Any] = cli.az("account", "show", "--subscription", wanted.subscription, like=form)
+        elsewhere = tenant_problems(cli, wanted.subscription, account["tenantId"])
         cli.az("rest", "--method", "get", "--url", f"/subscriptions/{wanted.subscription}?api-version=2022-12-01")
     except CommandFailed as error:
         what = f"`az` cannot use the subscription {wanted.subscription}: {error.words}"
         return None, [Problem(what, f"{login}     (that of azd is another)")]
+    if elsewhere:
+        return None, elsewhere
     problems = []
     if account["state"] != "Enabled":
         what = f"the subscription {wanted.subscription} is {account['state']}"
@@ -407,7 +427,7 @@ def _permission_problems(
     cli: Cli, wanted: Wanted, subscriptions: Iterable[str], standing: Mapping[str, str]
 ) -> Iterable[Problem]:
     """Tell what whoever is signed in may not do. Conditions of roles are not looked into: Azure may still refuse."""
-    makes = (wanted.subscription, *_subscriptions(source for source in wanted.sources if source not in standing))
+    makes = _making(wanted, standing)
     for subscription in subscriptions:
         wants = (*OPERATIONS, MAKING) if subscription in makes else OPERATIONS
         url = f"/subscriptions/{subscription}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
@@ -419,6 +439,80 @@ def _permission_problems(
             scope = f"--scope /subscriptions/{subscription}"
             fix = f"Ask an owner: az role assignment create --assignee <you> --role Owner {scope}"
             yield Problem(what, f"{fix}     (or Contributor and User Access Administrator)")
+
+
+def _making(wanted: Wanted, standing: Mapping[str, str]) -> tuple[str, ...]:
+    """Give the subscriptions in which the template makes a resource group: the app's, and those of its own topics."""
+    return wanted.subscription, *_subscriptions(source for source in wanted.sources if source not in standing)
+
+
+def _group_problems(
+    cli: Cli, wanted: Wanted, subscriptions: Iterable[str], standing: Mapping[str, str]
+) -> Iterable[Problem]:
+    """Tell of a resource group of this environment in another region: a group stays where it was made."""
+    makes = _making(wanted, standing)
+    for subscription in (one for one in subscriptions if one in makes):
+        id_ = f"/subscriptions/{subscription}/resourceGroups/{wanted.group}"
+        found, trouble = _there(cli, id_, "2022-09-01", {"location": str})
+        yield from trouble
+        region = wanted.location if found is None else found["location"].replace(" ", "").lower()
+        if region != wanted.location:
+            what = f"the resource group {id_} is in {region}, and AZURE_LOCATION is {wanted.location}"
+            yield Problem(what, f"azd env set AZURE_LOCATION {region}     (or another environment: azd env new <name>)")
+
+
+def _trail_problems(cli: Cli) -> Iterable[Problem]:
+    """Tell of a trail that is locked and not said to be: Azure would refuse the template halfway."""
+    name = "ENDPOINT_MEDIC_TRAIL_LOCKED"
+    records = cli.environ.get("ENDPOINT_MEDIC_RECORDS_ID")
+    if not records or cli.environ.get(name) == "true":
+        return
+    policy = f"{records}/blobServices/default/containers/trail/immutabilityPolicies/default"
+    found, trouble = _there(cli, policy, "2023-05-01", {"properties": {"state": (str, None)}})
+    yield from trouble
+    if found is not None and found["properties"].get("state") == "Locked":
+        what = f"the trail's immutability policy is locked, and {name} is not true: Azure lets nobody deploy it again"
+        yield Problem(what, f"azd env set {name} true")
+
+
+def _there(cli: Cli, id_: str, version: str, like: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """Give a resource, None if it is not there; tell if that cannot be known."""
+    try:
+        return cli.az("rest", "--method", "get", "--url", f"{id_}?api-version={version}", like=like), []
+    except CommandFailed as error:
+        if any(sign in error.words for sign in _NOT_THERE):
+            return None, []
+        what = f"whether there is {id_} cannot be read: {error.words}"
+        return None, [Problem(what, "Try again, or ask an owner for the role Reader on it")]
+
+
+def _bicep_problems(cli: Cli) -> list[Problem]:
+    """Tell if `az` has no Bicep, which is not that of azd: it would have to fetch it when everything else is there."""
+    try:
+        cli.text("bicep", "version")
+    except CommandFailed as error:
+        what = f"`az` has no Bicep, with which the postdeploy hook subscribes to events: {error.words}"
+        return [Problem(what, "az bicep install")]
+    return []
+
+
+def _principal_problems(cli: Cli, user: Mapping[str, str]) -> list[Problem]:
+    """Tell if `az`, with which hooks set secrets, is not who is given the right to, as far as the directory tells."""
+    known = cli.environ.get("AZURE_PRINCIPAL_ID", "")
+    if not re.fullmatch(_GUID, known):
+        return []  # azd fills it in later, or it is told already
+    is_program = user["type"] == "servicePrincipal"
+    call = ("sp", "show", "--id", user["name"]) if is_program else ("signed-in-user", "show")
+    try:
+        found: str = cli.az("ad", *call, like={"id": str})["id"]
+    except CommandFailed as error:
+        say(f"Note: whether `az` is signed in as AZURE_PRINCIPAL_ID is not known: {error.words}")
+        return []
+    if found.lower() == known.lower():
+        return []
+    what = f"`az` is signed in as {found}, and AZURE_PRINCIPAL_ID, who may set the vault's secrets, is {known}"
+    fix = "az login\n   and: azd auth login     (as the same)"
+    return [Problem(what, f"{fix}\n   and: azd env unset AZURE_PRINCIPAL_ID     (azd fills it in)")]
 
 
 def _permits(permission: Mapping[str, Any], operation: str) -> bool:
@@ -458,7 +552,7 @@ def is_ours(wanted: Wanted, kind: str, id_: str, tags: Mapping[str, str] | None)
     """
     group, name = id_.split("/")[4], id_.split("/")[8]
     return (
-        group.lower() == f"{ABBREVIATIONS['resourceGroup']}medic-{wanted.environment}".lower()
+        group.lower() == wanted.group.lower()
         and name.lower().startswith(f"{ABBREVIATIONS[kind]}medic-")
         and (tags or {}).get("azd-env-name") == wanted.environment
     )
@@ -482,7 +576,8 @@ def _vault_problems(cli: Cli, wanted: Wanted) -> Iterable[Problem]:
         where = f"--name {deleted['name']} --location {wanted.location}"
         fix = (
             f"az group create --name {group} --location {wanted.location} --tags azd-env-name={wanted.environment}\n"
-            f"   and: az keyvault recover {where}     (with its keys)"
+            f"   and: az keyvault recover {where}     (with its keys)\n"
+            "   then: azd provision --no-state && azd deploy     (azd alone does not see what is gone)"
         )
         yield Problem(what, fix)
 

@@ -105,6 +105,15 @@ def cloud_of(cli: Cli, name: str) -> Cloud:
     return Cloud(name, found["microsoftGraphResourceId"].rstrip("/"), found["activeDirectory"].rstrip("/"))
 
 
+def tenant_problems(cli: Cli, subscription: str, tenant: str) -> list[Problem]:
+    """Tell if Graph would be asked about another tenant: `az rest` goes to that of the active subscription."""
+    active: str = cli.az("account", "show", like={"tenantId": str})["tenantId"]
+    if active.lower() == tenant.lower():
+        return []
+    what = f"the active subscription of `az` is of the tenant {active}, and the subscription {subscription} of {tenant}"
+    return [Problem(what, f"az account set --subscription {subscription}     (the app would be registered there)")]
+
+
 class Registration:
     """One app registration. Each method reads first and changes only what differs.
 

@@ -15,12 +15,15 @@ FAKE = Path(__file__).parent / "fake_azure.py"
 HOME = "00000000-0000-0000-0000-000000000001"
 ELSEWHERE = "00000000-0000-0000-0000-000000000002"
 TENANT = "00000000-0000-0000-0000-000000000009"
+ANOTHER_TENANT = "00000000-0000-0000-0000-000000000008"
+DEPLOYER = "00000000-0000-0000-0000-0000000000d1"
 IDENTITY = "00000000-0000-0000-0000-0000000000f1"
 CLIENT_ID = "00000000-0000-4000-8000-0000000000a1"  # of the first application that the fake makes
 VAULT = "kv-medic-abc"
 APP = "func-medic-abc"
 GROUP = f"/subscriptions/{HOME}/resourceGroups/rg-medic-dev"
 RECORDS = f"{GROUP}/providers/Microsoft.Storage/storageAccounts/strecabc"
+TRAIL_POLICY = f"{RECORDS}/blobServices/default/containers/trail/immutabilityPolicies/default"
 TOPIC = f"{GROUP}/providers/Microsoft.EventGrid/systemTopics/evgst-medic-abc"
 NAMESPACES = (
     "Microsoft.EventGrid",
@@ -42,6 +45,18 @@ def subscription() -> dict[str, Any]:
     }
 
 
+def directory() -> dict[str, Any]:
+    return {
+        "allowed": "everything",
+        "consents": True,
+        "lag": 0,
+        "lag_after_making": 0,
+        "applications": [],
+        "principals": [],
+        "grants": [],
+    }
+
+
 def nothing_in_the_way() -> dict[str, Any]:
     """Give the world before the first `azd up` of an environment `dev`."""
     return {
@@ -49,22 +64,19 @@ def nothing_in_the_way() -> dict[str, Any]:
         "tenant": TENANT,
         "signed_in": True,
         "azd_signed_in": True,
+        "azd_fails_when_signed_out": False,
         "user_type": "user",
+        "principal": DEPLOYER,
+        "has_bicep": True,
         "subscriptions": {HOME: subscription(), ELSEWHERE: subscription()},
+        "active": HOME,
         "resources": {},
         "regions": {"westeurope": ["3.12", "3.13"], "northeurope": ["3.13"], "oldregion": ["3.12"]},
         "deleted_vaults": [],
         "vaults": {},
         "vaults_of_others": [],
-        "graph": {
-            "allowed": "everything",
-            "consents": True,
-            "lag": 0,
-            "lag_after_making": 0,
-            "applications": [],
-            "principals": [],
-            "grants": [],
-        },
+        "graph": directory(),
+        "graph_of_another_tenant": directory(),
         "site": {},
         "event_subscriptions": {},
         "env": {"AZURE_ENV_NAME": "dev", "AZURE_SUBSCRIPTION_ID": HOME, "AZURE_LOCATION": "westeurope"},
@@ -77,6 +89,8 @@ def nothing_in_the_way() -> dict[str, Any]:
 
 def provision(world: dict[str, Any]) -> None:
     """Do what the template does, as far as a hook sees it."""
+    world["resources"][GROUP.lower()] = {"location": "westeurope"}
+    world["resources"][TRAIL_POLICY.lower()] = {"properties": {"state": "Unlocked"}}
     world["vaults"][VAULT] = {"secrets": {}, "deleted": [], "denied": 0}
     world["site"] = {
         "functions": [],

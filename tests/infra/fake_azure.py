@@ -96,18 +96,33 @@ class Az:
     # ------------------------------------------------------------------------------------------------ accounts
 
     def account_show(self, one: dict[str, str]) -> Any:
-        found = self.world["subscriptions"].get(one["--name"])
+        name = one.get("--name", self.world["active"])
+        found = self.world["subscriptions"].get(name)
         if found is None:
-            raise Failed(
-                f"ERROR: Subscription '{one['--name']}' not found. Check the spelling and casing and try again."
-            )
+            raise Failed(f"ERROR: Subscription '{name}' not found. Check the spelling and casing and try again.")
         return {
-            "id": one["--name"],
+            "id": name,
             "state": found["state"],
-            "tenantId": self.world["tenant"],
+            "tenantId": found.get("tenant", self.world["tenant"]),
             "environmentName": self.world["cloud"],
             "user": {"name": "whoever", "type": self.world["user_type"]},
         }
+
+    def ad_signed_in_user_show(self, one: dict[str, str]) -> Any:
+        if self.world["user_type"] != "user":
+            raise Failed("ERROR: /me request is only valid with delegated authentication flow.")
+        return {"id": self.world["principal"]}
+
+    def ad_sp_show(self, one: dict[str, str]) -> Any:
+        if self._graph()["allowed"] == "nothing":
+            raise Failed("ERROR: Insufficient privileges to complete the operation.")
+        assert one["--id"] == "whoever"
+        return {"id": self.world["principal"]}
+
+    def bicep_version(self, one: dict[str, str]) -> Any:
+        if not self.world["has_bicep"]:
+            raise Failed('ERROR: Bicep CLI not found. Install it now by running "az bicep install".')
+        return "Bicep CLI version 0.40.2"
 
     def cloud_show(self, one: dict[str, str]) -> Any:
         endpoints = {
@@ -134,7 +149,13 @@ class Az:
 
     # --------------------------------------------------------------------------------------- topics and functions
 
+    def _registered(self, namespace: str, subscription: str) -> None:
+        """Fail as Azure does where a namespace is not registered."""
+        if self.world["subscriptions"][subscription]["providers"].get(namespace) != "Registered":
+            raise Failed(f"ERROR: (MissingSubscriptionRegistration) not registered to use namespace '{namespace}'")
+
     def eventgrid_system_topic_list(self, one: dict[str, str]) -> Any:
+        self._registered("Microsoft.EventGrid", one["--subscription"])
         return self.world["subscriptions"][one["--subscription"]]["topics"]
 
     def functionapp_function_list(self, one: dict[str, str]) -> Any:
@@ -157,6 +178,7 @@ class Az:
     # -------------------------------------------------------------------------------------------------- the vault
 
     def keyvault_list_deleted(self, one: dict[str, str]) -> Any:
+        self._registered("Microsoft.KeyVault", one["--subscription"])
         return self.world["deleted_vaults"]
 
     def keyvault_list(self, one: dict[str, str]) -> Any:
@@ -203,7 +225,13 @@ class Az:
         graph = {"AzureCloud": GRAPH, "AzureUSGovernment": "https://graph.microsoft.us/v1.0/"}[self.world["cloud"]]
         if not url.startswith(graph):
             raise Failed(f"ERROR: no such host: {url}")
-        return Graph(self.world).call(method, url.removeprefix(graph), body, one.get("--headers", ""))
+        return Graph(self._graph()).call(method, url.removeprefix(graph), body, one.get("--headers", ""))
+
+    def _graph(self) -> dict[str, Any]:
+        """Give the directory of the tenant that the active subscription is of."""
+        active = self.world["subscriptions"].get(self.world["active"], {})
+        found: dict[str, Any] = self.world["graph" if "tenant" not in active else "graph_of_another_tenant"]
+        return found
 
     def _manager(self, method: str, path: str) -> Any:
         site = self.world["site"]
@@ -221,7 +249,8 @@ class Az:
             return {"id": path}
         found = self.world["resources"].get(path.lower())
         if found is None:
-            raise http("Not Found", "ResourceNotFound", f"{path} was not found")
+            kind = "ResourceNotFound" if "/providers/" in path else "ResourceGroupNotFound"
+            raise http("Not Found", kind, f"{path} was not found")
         return found
 
     def _reference(self, name: str, secret: str) -> Any:
@@ -237,9 +266,8 @@ class Az:
 class Graph:
     """Applications, service principals and consent, with the rules that a hook could run into."""
 
-    def __init__(self, world: dict[str, Any]) -> None:
-        self.world = world
-        self.graph = world["graph"]
+    def __init__(self, graph: dict[str, Any]) -> None:
+        self.graph = graph
 
     def call(self, method: str, path: str, body: Any, headers: str) -> Any:
         allowed = self.graph["allowed"]
@@ -359,6 +387,8 @@ def azd(world: dict[str, Any], arguments: list[str]) -> Any:
     """What the hooks use of azd."""
     world["calls"].append(["azd", *arguments])
     if arguments == ["auth", "login", "--check-status", "--output", "json"]:
+        if world["azd_fails_when_signed_out"] and not world["azd_signed_in"]:
+            raise Failed("ERROR: not logged in, run `azd auth login` to login")
         return {"status": "success" if world["azd_signed_in"] else "unauthenticated"}
     if arguments == ["env", "get-values", "--output", "json"]:
         return world["env"]

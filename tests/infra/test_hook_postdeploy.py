@@ -1,5 +1,6 @@
 """postdeploy: the function hears of events once it is there, and a person is told what comes next."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import postdeploy
 import pytest
 
 from tests.infra.azure_world import (
+    ANOTHER_TENANT,
     APP,
     CLIENT_ID,
     ELSEWHERE,
@@ -73,6 +75,26 @@ def test_a_dry_run_changes_nothing_and_prints_what_would(machine):
     command = f"az deployment group create --subscription {ELSEWHERE} --resource-group rg-theirs"
     assert "is set up" not in out
     assert f"Would subscribe on_deployment_failure to theirs (failures): {command}" in out
+
+
+@pytest.mark.parametrize("name", ["ENDPOINT_MEDIC_SYSTEM_TOPICS", "ENDPOINT_MEDIC_WORKSPACE_TOPICS"])
+def test_what_is_no_topic_is_refused_before_anything_is_waited_for(machine, name):
+    machine.world["env"][name] = f"{TOPIC},evgst-medic-abc"
+    code, _, err = machine.run(postdeploy)
+    assert (code, machine.time, machine.world["writes"]) == (1, 0, [])
+    assert f"{name} names 'evgst-medic-abc': not the id of a system topic" in err
+    assert "azd provision --no-state" in err
+
+
+def test_the_directory_of_another_tenant_is_not_touched(machine):
+    machine.world["active"] = ELSEWHERE
+    machine.world["subscriptions"][ELSEWHERE]["tenant"] = ANOTHER_TENANT
+    theirs = copy.deepcopy(machine.world["graph"])
+    machine.world["graph_of_another_tenant"] = copy.deepcopy(theirs)
+    code, _, err = machine.run(postdeploy)
+    assert code == 1
+    assert f"az account set --subscription {HOME}" in err
+    assert machine.world["graph_of_another_tenant"] == theirs
 
 
 def test_the_function_is_waited_for_with_a_word_now_and_then(machine):

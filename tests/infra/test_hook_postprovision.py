@@ -1,6 +1,7 @@
 """postprovision: keys are made once and shown to nobody, sign-in trusts the app, and its settings are fetched."""
 
 import base64
+import copy
 import json
 from pathlib import Path
 
@@ -9,7 +10,20 @@ import preprovision
 import pytest
 
 from remediations import settings
-from tests.infra.azure_world import APP, CLIENT_ID, HOME, IDENTITY, TENANT, VAULT, Machine, project, provision
+from tests.infra.azure_world import (
+    ANOTHER_TENANT,
+    APP,
+    CLIENT_ID,
+    ELSEWHERE,
+    HOME,
+    IDENTITY,
+    TENANT,
+    VAULT,
+    Machine,
+    directory,
+    project,
+    provision,
+)
 
 CALLBACK = f"https://{APP}.azurewebsites.net/.auth/login/aad/callback"
 REFRESH = (
@@ -178,7 +192,7 @@ def test_what_the_template_should_have_told_and_did_not_is_named(machine):
     assert code == 1
     assert "2 things have to be put right first" in err
     assert "ENDPOINT_MEDIC_VAULT is not in the azd environment" in err
-    assert "azd provision" in err
+    assert "azd provision --no-state" in err
     assert machine.world["calls"] == []
 
 
@@ -225,6 +239,19 @@ def test_another_cloud_has_another_issuer_and_audience(machine):
     (credential,) = app["credentials"]
     assert credential["issuer"] == f"https://login.microsoftonline.us/{TENANT}/v2.0"
     assert credential["audiences"] == ["api://AzureADTokenExchangeUSGov"]
+
+
+def test_the_directory_of_another_tenant_is_not_touched(machine):
+    machine.world["active"] = ELSEWHERE
+    machine.world["subscriptions"][ELSEWHERE]["tenant"] = ANOTHER_TENANT
+    theirs = directory()
+    theirs["applications"] = copy.deepcopy(machine.world["graph"]["applications"])
+    machine.world["graph_of_another_tenant"] = copy.deepcopy(theirs)
+    code, _, err = machine.run(postprovision)
+    assert code == 1
+    assert f"the active subscription of `az` is of the tenant {ANOTHER_TENANT}" in err
+    assert f"az account set --subscription {HOME}" in err
+    assert machine.world["graph_of_another_tenant"] == theirs
 
 
 def test_ci_without_rights_in_the_directory_goes_on_and_says_so(machine):

@@ -8,7 +8,22 @@ from typing import Any
 import preprovision
 import pytest
 
-from tests.infra.azure_world import CLIENT_ID, ELSEWHERE, HOME, TENANT, TOPIC, VAULT, Machine, project, provision
+from tests.infra.azure_world import (
+    ANOTHER_TENANT,
+    CLIENT_ID,
+    DEPLOYER,
+    ELSEWHERE,
+    HOME,
+    TENANT,
+    TOPIC,
+    TRAIL_POLICY,
+    VAULT,
+    Machine,
+    directory,
+    project,
+    provision,
+)
+from tests.infra.azure_world import GROUP as OWN_GROUP
 from tests.infra.deployment import deploy
 
 ROLES = json.loads((Path(preprovision.__file__).parents[1] / "entra" / "app-roles.json").read_text())
@@ -155,7 +170,7 @@ VALUES = {
     "a name for whoever deploys": (
         {"AZURE_PRINCIPAL_ID": "nope"},
         "AZURE_PRINCIPAL_ID is 'nope': not the object id of whoever deploys",
-        "azd env set AZURE_PRINCIPAL_ID ''",
+        "azd env unset AZURE_PRINCIPAL_ID     (azd fills in whoever is signed in to it)",
     ),
     "a name for the tenant": (
         {"AZURE_TENANT_ID": "example.com"},
@@ -312,6 +327,33 @@ def azd_signed_out(world):
     world["azd_signed_in"] = False
 
 
+def azd_fails_when_signed_out(world):
+    world.update(azd_signed_in=False, azd_fails_when_signed_out=True)
+
+
+def active_in_another_tenant(world):
+    world["active"] = ELSEWHERE
+    world["subscriptions"][ELSEWHERE]["tenant"] = ANOTHER_TENANT
+
+
+def group_in_another_region(world):
+    world["resources"][OWN_GROUP.lower()] = {"location": "northeurope"}
+
+
+def locked_trail(world):
+    provision(world)
+    del world["env"]["ENDPOINT_MEDIC_VAULT"]
+    world["resources"][TRAIL_POLICY.lower()] = {"properties": {"state": "Locked"}}
+
+
+def no_bicep(world):
+    world["has_bicep"] = False
+
+
+def az_as_another(world):
+    world["env"]["AZURE_PRINCIPAL_ID"] = PRINCIPAL
+
+
 def expired(world):
     world["faults"] = [{"at": "2022-12-01", "times": 1, "words": "AADSTS70043: The refresh token has expired."}]
 
@@ -359,6 +401,24 @@ CLOUDS = {
     registering: ("Microsoft.Web is not registered", "ENDPOINT_MEDIC_REGISTER_PROVIDERS true"),
     signed_out: ("Please run 'az login' to setup account", "az login --tenant <tenant>"),
     azd_signed_out: ("azd is not signed in", "azd auth login"),
+    azd_fails_when_signed_out: ("azd is not signed in, or does not tell: ERROR: not logged in", "azd auth login"),
+    active_in_another_tenant: (
+        f"the active subscription of `az` is of the tenant {ANOTHER_TENANT}, and the subscription {HOME} of {TENANT}",
+        f"az account set --subscription {HOME}",
+    ),
+    group_in_another_region: (
+        f"the resource group {OWN_GROUP} is in northeurope, and AZURE_LOCATION is westeurope",
+        "azd env set AZURE_LOCATION northeurope     (or another environment: azd env new <name>)",
+    ),
+    locked_trail: (
+        "the trail's immutability policy is locked, and ENDPOINT_MEDIC_TRAIL_LOCKED is not true",
+        "azd env set ENDPOINT_MEDIC_TRAIL_LOCKED true",
+    ),
+    no_bicep: ("`az` has no Bicep, with which the postdeploy hook subscribes to events", "az bicep install"),
+    az_as_another: (
+        f"`az` is signed in as {DEPLOYER}, and AZURE_PRINCIPAL_ID, who may set the vault's secrets, is {PRINCIPAL}",
+        "azd env unset AZURE_PRINCIPAL_ID",
+    ),
     expired: ("The refresh token has expired", "az login"),
     disabled: (f"the subscription {HOME} is Disabled", "azd env set AZURE_SUBSCRIPTION_ID"),
     not_seen: (
@@ -371,7 +431,7 @@ CLOUDS = {
     ),
     deleted_vault: (
         f"the vault {VAULT} of this environment was deleted, and keeps its name till 2027-02-20",
-        f"az keyvault recover --name {VAULT} --location westeurope",
+        f"recover --name {VAULT} --location westeurope     (with its keys)\n   then: azd provision --no-state",
     ),
     topic_without_identity: (
         f"the system topic {THEIRS} of",
@@ -392,6 +452,7 @@ def test_an_azure_that_would_not_do_is_refused_before_anything_is_created(machin
     assert words in err
     assert fix in err
     assert "One thing has to be put right first." in err
+    assert machine.world["graph_of_another_tenant"] == directory()
     graph = machine.world["graph"]
     assert (graph["applications"], graph["principals"], machine.world["env"].get("ENDPOINT_MEDIC_TOPICS")) == (
         [],
@@ -631,10 +692,80 @@ def test_where_a_topic_stands_nobody_needs_to_make_a_resource_group(machine):
     assert machine.run(preprovision)[0] == 0
 
 
-def test_a_program_that_deploys_is_called_one(machine):
+def test_a_program_that_deploys_is_called_one_and_a_person_after_it_a_person(machine):
     machine.world["user_type"] = "servicePrincipal"
     assert machine.run(preprovision)[0] == 0
     assert machine.world["env"]["AZURE_PRINCIPAL_TYPE"] == "ServicePrincipal"
+    machine.world["user_type"] = "user"
+    assert machine.run(preprovision)[0] == 0
+    assert machine.world["env"]["AZURE_PRINCIPAL_TYPE"] == "User"
+    assert machine.run(preprovision)[0] == 0
+    assert machine.world["writes"] == []
+
+
+@pytest.mark.parametrize("user_type", ["user", "servicePrincipal"])
+def test_whoever_az_is_signed_in_as_may_be_the_one_that_azd_names(machine, user_type):
+    machine.world["user_type"] = user_type
+    machine.world["env"]["AZURE_PRINCIPAL_ID"] = DEPLOYER.upper()
+    code, out, err = machine.run(preprovision)
+    assert (code, err) == (0, "")
+    assert "Note: whether `az`" not in out
+
+
+def test_a_directory_that_does_not_tell_who_az_is_signed_in_as_hinders_nothing(machine):
+    machine.world["user_type"] = "servicePrincipal"
+    machine.world["graph"]["allowed"] = "nothing"
+    machine.world["env"].update(AZURE_PRINCIPAL_ID=PRINCIPAL, ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID=CLIENT_ID)
+    code, out, _ = machine.run(preprovision)
+    assert code == 0
+    assert "Note: whether `az` is signed in as AZURE_PRINCIPAL_ID is not known: ERROR: Insufficient privileges" in out
+
+
+def test_a_trail_that_is_locked_and_said_to_be_is_left_alone(machine):
+    locked_trail(machine.world)
+    machine.world["env"]["ENDPOINT_MEDIC_TRAIL_LOCKED"] = "true"
+    assert machine.run(preprovision)[0] == 0
+
+
+def test_nor_is_a_records_account_missed_that_is_gone(machine):
+    locked_trail(machine.world)
+    machine.world["resources"] = {}
+    assert machine.run(preprovision)[0] == 0
+
+
+def test_but_a_trail_that_cannot_be_looked_at_is_not_taken_for_one_that_is_not_locked(machine):
+    locked_trail(machine.world)
+    machine.world["faults"] = [{"at": "immutabilityPolicies", "times": 1, "words": "AuthorizationFailed"}]
+    code, _, err = machine.run(preprovision)
+    assert code == 1
+    assert f"whether there is {TRAIL_POLICY} cannot be read: ERROR: AuthorizationFailed" in err
+    assert machine.world["writes"] == []
+
+
+def test_nor_is_a_group_that_cannot_be_looked_at_and_the_rest_is_told_too(machine):
+    contributor(machine.world)
+    machine.world["faults"] = [{"at": "resourceGroups/rg-medic-dev?", "times": 1, "words": "AuthorizationFailed"}]
+    code, _, err = machine.run(preprovision)
+    assert code == 1
+    assert f"whether there is {OWN_GROUP} cannot be read: ERROR: AuthorizationFailed" in err
+    assert "you may not do Microsoft.Authorization/roleAssignments/write" in err
+
+
+def test_a_group_for_topics_in_another_subscription_has_to_be_in_the_region_as_well(machine):
+    machine.world["env"]["ENDPOINT_MEDIC_WATCH"] = f"/subscriptions/{ELSEWHERE}"
+    group = OWN_GROUP.replace(HOME, ELSEWHERE)
+    machine.world["resources"][group.lower()] = {"location": "northeurope"}
+    code, _, err = machine.run(preprovision)
+    assert code == 1
+    assert f"the resource group {group} is in northeurope" in err
+
+
+def test_nothing_is_looked_for_where_its_provider_is_not_registered(machine):
+    machine.world["subscriptions"][HOME]["providers"] = {}
+    machine.world["env"]["ENDPOINT_MEDIC_REGISTER_PROVIDERS"] = "true"
+    code, _, err = machine.run(preprovision)
+    assert (code, err) == (0, "")
+    assert machine.world["writes"].count("provider register") == 7
 
 
 # --------------------------------------------------------------------------------------------------- the registration

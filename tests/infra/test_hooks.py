@@ -22,7 +22,7 @@ import registration
 
 from functions import signin
 from tests.infra import fake_azure
-from tests.infra.azure_world import HOME, VAULT, deploy, nothing_in_the_way, project, provision
+from tests.infra.azure_world import DEPLOYER, HOME, VAULT, deploy, nothing_in_the_way, project, provision
 from tests.infra.fake_azure import COMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +79,14 @@ def cli(folder: Path, program: str, **environ: str) -> az.Cli:
 def test_what_a_windows_shell_would_act_on_is_never_an_argument(tmp_path, bad):
     with pytest.raises(az.CommandFailed, match="has a character that no argument may have"):
         cli(tmp_path, "print('{}')").az("rest", "--url", bad)
+
+
+def test_on_windows_each_word_of_a_command_is_quoted():
+    """az.cmd hands its arguments on from inside of an IF (…), which a bare `)` would end."""
+    words = ("C:\\Program Files\\az.cmd", "rest", "--url", "https://x/applications(uniqueName='e')", "", "C:\\a b\\")
+    assert az.windows_line(words) == (
+        '"C:\\Program Files\\az.cmd" "rest" "--url" "https://x/applications(uniqueName=\'e\')" "" "C:\\a b\\\\"'
+    )
 
 
 def test_a_command_that_hangs_is_ended(tmp_path):
@@ -199,6 +207,7 @@ def before_everything() -> dict[str, Any]:
     del world["env"]["ENDPOINT_MEDIC_VAULT"]
     world["vaults"][VAULT]["secrets"]["medic-teams-url"] = "https://example.com/hook"
     world["env"].update(
+        AZURE_PRINCIPAL_ID=DEPLOYER,
         ENDPOINT_MEDIC_TEAMS="true",
         ENDPOINT_MEDIC_GRANT_SCOPES=group,
         ENDPOINT_MEDIC_MODEL_EVENTS=f"westeurope={workspace}",
@@ -244,7 +253,8 @@ def test_an_odd_answer_to_any_command_is_no_traceback_and_names_the_command(hook
             except (az.Refused, az.CommandFailed, az.TookTooLong):
                 continue  # an answer of the right form, of something that is not there
     assert [re.sub(r"@\S+", "", words) for words, _ in told] == [re.sub(r"@\S+", "", words) for _, words in told]
-    unread = "--output none|azd env set|api-version=2022-12-01|--method patch.*appId=|--method post|configreferences"
+    unread = "--output none|azd env set|az bicep version|api-version=2022-12-01|configreferences"
+    unread += "|--method patch.*appId=|--method post"
     assert named == {command for command in usual.commands if not re.search(unread, command)}
 
 
@@ -299,7 +309,9 @@ def texts() -> Iterator[str]:
 
 def told() -> list[str]:
     """Commands that a person is told to type: up to the remark or the next line."""
-    found = re.findall(r"(?:^|[\s(:`])(az [a-z][^\n`]*?)(?=\)|`|\s{3,}|\n|$)", "\n".join(texts()))
+    found = re.findall(
+        r"(?:^|[\s(:`])(az [a-z][^\n`]*?)(?=\)|`|\s{3,}|\n|$)", "\n".join(texts())
+    )
     return sorted(set(found))
 
 
@@ -389,7 +401,7 @@ def test_every_value_that_preprovision_judges_is_read_by_the_template():
     parameters = (ROOT / "infra" / "main.parameters.json").read_text()
     read = {*re.findall(r"\$\{(\w+)", parameters), *preprovision.HOOK_ONLY}
     judged = set(re.findall(r'"((?:ENDPOINT_)?MEDIC_\w+)"', (ROOT / "infra" / "hooks" / "preprovision.py").read_text()))
-    outputs = {"ENDPOINT_MEDIC_VAULT"}
+    outputs = {"ENDPOINT_MEDIC_VAULT", "ENDPOINT_MEDIC_RECORDS_ID"}
     assert judged - outputs <= read
 
 
