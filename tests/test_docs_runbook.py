@@ -55,10 +55,10 @@ def test_many_commands_are_looked_at() -> None:
 
 
 def variables() -> set[str]:
-    """Give what the azd environment may hold: what the template reads, and what it gives."""
+    """Give what the azd environment may hold: what the template reads, what it gives, and the subscription."""
     read = re.findall(r"\$\{(\w+)", (INFRA / "main.parameters.json").read_text("utf-8"))
     given = re.findall(r"^output (\w+)", (INFRA / "main.bicep").read_text("utf-8"), re.MULTILINE)
-    return {*read, *given}
+    return {*read, *given, "AZURE_SUBSCRIPTION_ID"}
 
 
 def test_every_variable_that_is_named_exists() -> None:

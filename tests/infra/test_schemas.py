@@ -132,6 +132,7 @@ class Hooks(Strict, rename="lower"):
     preprovision: Hook
     postprovision: Hook
     postdeploy: Hook
+    predown: Hook
 
 
 class Service(Strict):
@@ -366,6 +367,8 @@ def test_the_script_that_a_hook_runs_is_there():
         for system in plain("azure.yaml")["hooks"][hook].values():
             (script,) = re.findall(r"\./(infra/hooks/\w+\.py)$", system["run"])
             assert (ROOT / script).is_file(), script
+            assert script == f"infra/hooks/{hook}.py"
+            assert system["continueOnError"] is False
 
 
 @pytest.mark.parametrize("schema", ["vendor.github-workflows", "custom.github-workflows-require-timeout"])
