@@ -36,7 +36,7 @@ param grantScopes string = ''
 @description('Comma-separated object ids of identities whose granted roles may be taken back; empty: none.')
 param undoPrincipals string = ''
 
-@description('Client id of the app registration for sign-in; empty: nobody can sign in.')
+@description('Client id of the app registration for sign-in, which the preprovision hook always gives; empty: nobody can sign in.')
 param signInClientId string = ''
 
 @description('Which of the keys in the secret medic-approval-keys signs links; empty: the first.')

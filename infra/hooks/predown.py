@@ -49,11 +49,12 @@ def commands(environ: Mapping[str, str]) -> list[str]:
     environment = environ.get("AZURE_ENV_NAME") or "<AZURE_ENV_NAME>"
     named = re.findall(r"/subscriptions/([\w-]+)", ",".join(environ.get(name, "") for name in _SCOPES))
     subscriptions = [shlex.quote(one) for one in dict.fromkeys([home, *(one.lower() for one in named)])]
-    ours = environ.get("AZURE_RESOURCE_GROUP", "")
+    ours = environ.get("AZURE_RESOURCE_GROUP", "").lower()
+    own = {ours, f"{ours}-{environ.get('SERVICE_MEDIC_NAME', '').rpartition('-')[2]}"}  # elsewhere, for topics
     names = ("ENDPOINT_MEDIC_SYSTEM_TOPICS", "ENDPOINT_MEDIC_WORKSPACE_TOPICS")
     topics = [found for name in names for each in listed(environ.get(name, "")) if (found := TOPIC.fullmatch(each))]
-    theirs = [topic for topic in topics if topic[2].lower() != ours.lower()]
-    groups = dict.fromkeys([home, *(topic[1].lower() for topic in topics if topic[2].lower() == ours.lower())])
+    theirs = [topic for topic in topics if topic[2].lower() not in own]
+    groups = dict.fromkeys((topic[1].lower(), topic[2]) for topic in topics if topic[2].lower() in own - {ours})
     assignee = value("ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID")
     roles = f"starts_with(roleName, 'Endpoint Medic') && contains(roleName, '({environment} ')"
     return [
@@ -68,10 +69,8 @@ def commands(environ: Mapping[str, str]) -> list[str]:
             f" --subscription {shlex.quote(topic[1])}"
             for topic in theirs
         ),
-        *(
-            f"az group delete --name {value('AZURE_RESOURCE_GROUP')} --subscription {shlex.quote(one)}"
-            for one in groups
-        ),
+        f"az group delete --name {value('AZURE_RESOURCE_GROUP')} --subscription {shlex.quote(home)}",
+        *(f"az group delete --name {shlex.quote(name)} --subscription {shlex.quote(one)}" for one, name in groups),
         *(
             f"az role definition list --custom-role-only true --subscription {one} --output tsv"
             f' --query "[?{roles}].name" | xargs -r -n 1 az role definition delete --subscription {one} --name'

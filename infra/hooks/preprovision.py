@@ -112,6 +112,7 @@ class Wanted:
         watched: Ids of subscriptions and resource groups.
         workspaces: Location by id of each workspace whose ModelDeployed events are wanted.
         grantable: Ids of resource groups.
+        token: What the template ends names in; empty before it was deployed.
     """
 
     environment: str
@@ -120,11 +121,18 @@ class Wanted:
     watched: tuple[str, ...]
     workspaces: Mapping[str, str]
     grantable: tuple[str, ...]
+    token: str
 
     @property
     def group(self) -> str:
-        """The name of each resource group that the template makes."""
+        """The name of the app's resource group."""
         return f"{ABBREVIATIONS['resourceGroup']}medic-{self.environment}"
+
+    def makes_group(self, subscription: str, name: str) -> bool:
+        """Tell whether the template makes a resource group of this name; elsewhere than at home for topics alone."""
+        if subscription.lower() == self.subscription:
+            return name.lower() == self.group.lower()
+        return bool(self.token) and name.lower() == f"{self.group}-{self.token}".lower()
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -163,7 +171,7 @@ def run(cli: Cli) -> None:
     standing, trouble = _standing_topics(cli, wanted, searchable)
     problems += trouble
     problems += _permission_problems(cli, wanted, readable, standing)
-    problems += _group_problems(cli, wanted, readable, standing)
+    problems += _group_problems(cli, wanted)
     if ("Microsoft.KeyVault", wanted.subscription) not in unregistered:
         problems += _vault_problems(cli, wanted)
     problems += _secret_problems(cli, wanted)
@@ -228,7 +236,8 @@ def read(environ: Mapping[str, str]) -> tuple[Wanted | None, list[Problem]]:
     if broken:
         return None, problems
     watched = watched or (f"/subscriptions/{subscription}",)
-    return Wanted(environment, subscription.lower(), location, watched, workspaces, grantable), problems
+    token = environ.get("SERVICE_MEDIC_NAME", "").rpartition("-")[2]
+    return Wanted(environment, subscription.lower(), location, watched, workspaces, grantable, token), problems
 
 
 def _value_problems(environ: Mapping[str, str]) -> Iterable[Problem]:
@@ -446,19 +455,18 @@ def _making(wanted: Wanted, standing: Mapping[str, str]) -> tuple[str, ...]:
     return wanted.subscription, *_subscriptions(source for source in wanted.sources if source not in standing)
 
 
-def _group_problems(
-    cli: Cli, wanted: Wanted, subscriptions: Iterable[str], standing: Mapping[str, str]
-) -> Iterable[Problem]:
-    """Tell of a resource group of this environment in another region: a group stays where it was made."""
-    makes = _making(wanted, standing)
-    for subscription in (one for one in subscriptions if one in makes):
-        id_ = f"/subscriptions/{subscription}/resourceGroups/{wanted.group}"
-        found, trouble = _there(cli, id_, "2022-09-01", {"location": str})
-        yield from trouble
-        region = wanted.location if found is None else found["location"].replace(" ", "").lower()
-        if region != wanted.location:
-            what = f"the resource group {id_} is in {region}, and AZURE_LOCATION is {wanted.location}"
-            yield Problem(what, f"azd env set AZURE_LOCATION {region}     (or another environment: azd env new <name>)")
+def _group_problems(cli: Cli, wanted: Wanted) -> Iterable[Problem]:
+    """Tell of the app's resource group in another region: a group stays where it was made.
+
+    The name of each other group that the template makes derives from the region as well.
+    """
+    id_ = f"/subscriptions/{wanted.subscription}/resourceGroups/{wanted.group}"
+    found, trouble = _there(cli, id_, "2022-09-01", {"location": str})
+    yield from trouble
+    region = wanted.location if found is None else found["location"].replace(" ", "").lower()
+    if region != wanted.location:
+        what = f"the resource group {id_} is in {region}, and AZURE_LOCATION is {wanted.location}"
+        yield Problem(what, f"azd env set AZURE_LOCATION {region}     (or another environment: azd env new <name>)")
 
 
 def _trail_problems(cli: Cli) -> Iterable[Problem]:
@@ -550,9 +558,9 @@ def is_ours(wanted: Wanted, kind: str, id_: str, tags: Mapping[str, str] | None)
 
     The tag alone does not tell: every template for azd sets it.
     """
-    group, name = id_.split("/")[4], id_.split("/")[8]
+    subscription, group, name = (id_.split("/")[place] for place in (2, 4, 8))
     return (
-        group.lower() == wanted.group.lower()
+        wanted.makes_group(subscription, group)
         and name.lower().startswith(f"{ABBREVIATIONS[kind]}medic-")
         and (tags or {}).get("azd-env-name") == wanted.environment
     )

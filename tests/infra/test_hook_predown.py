@@ -11,7 +11,9 @@ from tests.infra.azure_world import APP, CLIENT_ID, ELSEWHERE, HOME, IDENTITY, T
 ROOT = Path(__file__).parents[2]
 GRANTABLE = f"/subscriptions/{HOME}/resourceGroups/rg-ml-prod"
 THEIRS = f"/subscriptions/{ELSEWHERE}/resourceGroups/rg-theirs/providers/Microsoft.EventGrid/systemTopics/theirs"
-OURS_THERE = f"/subscriptions/{ELSEWHERE}/resourceGroups/rg-medic-dev/providers/Microsoft.EventGrid/systemTopics/evgst"
+OURS_THERE = (
+    f"/subscriptions/{ELSEWHERE}/resourceGroups/rg-medic-dev-abc/providers/Microsoft.EventGrid/systemTopics/evgst"
+)
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_the_commands_remove_what_is_ours_in_each_subscription_and_no_group_of_o
         listing(ELSEWHERE),
         leaving,
         f"az group delete --name rg-medic-dev --subscription {HOME}",
-        f"az group delete --name rg-medic-dev --subscription {ELSEWHERE}",
+        f"az group delete --name rg-medic-dev-abc --subscription {ELSEWHERE}",
         definitions(HOME),
         definitions(ELSEWHERE),
         f"az ad app delete --id {CLIENT_ID}",
