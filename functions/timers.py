@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import partial
 
 import azure.durable_functions as df
 import structlog
@@ -150,15 +149,12 @@ def _untold(own: Services) -> Iterator[tuple[Reception, admission.Admission]]:
     """Give the failures of the watched subscriptions that no event told of, old enough for one to have come."""
     reads, now = own.reads(), own.clock()
     for subscription in own.policy.subscriptions:
-        workspaces = tuple(_listed(lambda: discovery.workspaces(reads, subscription)))  # noqa: B023 - called at once
-        refused: list[str] = []
-        for workspace in workspaces:
-            failed = partial(discovery.failed, reads, workspace, source="sweep", now=now)
-            for incident, age in _listed(failed, refused):
+        listed = _listed(lambda: discovery.workspaces(reads, subscription))  # noqa: B023 - called at once
+        for workspace in filter(own.settings.watches, listed):
+            for incident, age in _listed(lambda: discovery.failed(reads, workspace, source="sweep", now=now)):  # noqa: B023
                 if discovery.is_due(age, own.settings.time_scale):
                     with _unreadable_is_told("trail.unreadable", incident.resource.key):
                         yield _admitted(own, incident)
-        _tell_refused(refused, len(workspaces))
 
 
 def _unheard(own: Services) -> Iterator[tuple[str, str]]:
@@ -208,31 +204,12 @@ def _unclear(own: Services, intent: Intent, outcome: Outcome) -> dict[str, Json]
     return {**order, "since": outcome.words}
 
 
-def _listed[T](items: Callable[[], Iterable[T]], refused: list[str] | None = None) -> Iterator[T]:
-    """Give the items up to where a list cannot be read; what that one would have shown, another sweep will.
-
-    Why we may not read it is added to `refused`, if given; anything else is told at once.
-    """
+def _listed[T](items: Callable[[], Iterable[T]]) -> Iterator[T]:
+    """Give the items up to where a list cannot be read; what that one would have shown, another sweep will."""
     try:
         yield from items()
     except discovery.NotListed as error:
-        why = str(error)
-        if refused is not None and "our identity lacks" in why:
-            refused.append(why)
-        else:
-            log.warning("sweep.incomplete", why=why)
-
-
-def _tell_refused(refused: list[str], workspaces: int) -> None:
-    """Tell of the workspaces of a subscription that we may not read.
-
-    Where we may read others, these lie beside the resource group that is watched: nobody need be woken.
-    """
-    for why in refused:
-        if len(refused) < workspaces:
-            log.info("sweep.beside", why=why)
-        else:
-            log.warning("sweep.incomplete", why=why)
+        log.warning("sweep.incomplete", why=str(error))
 
 
 def _admitted(own: Services, incident: Incident) -> tuple[Reception, admission.Admission]:

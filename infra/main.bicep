@@ -252,6 +252,7 @@ module functionApp 'modules/function_app.bicep' = {
     insightsName: monitoring.outputs.insightsName
     vaultName: vault.outputs.name
     store: records.outputs.blobEndpoint
+    watched: join(watched, ',')
     mode: mode
     approvalActiveKid: approvalActiveKid
     tellTeams: tellTeams == 'true'
@@ -513,6 +514,9 @@ output ENDPOINT_MEDIC_VAULT string = vault.outputs.name
 
 @description('Object id of the app\'s identity, which the app registration is to trust.')
 output ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID string = identity.outputs.principalId
+
+@description('Comma-separated ids of what is watched.')
+output ENDPOINT_MEDIC_WATCHED string = join(watched, ',')
 
 @description('Blob endpoint of the records: what `medic audit verify --store` takes.')
 output ENDPOINT_MEDIC_STORE string = records.outputs.blobEndpoint

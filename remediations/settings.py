@@ -29,11 +29,13 @@ _REFERRED = re.compile(
     r"@Microsoft\.KeyVault\(VaultName=(?P<vault>[\w-]+);SecretName=(?P<secret>[\w-]+)\)", re.IGNORECASE
 )
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_WATCHABLE = re.compile(rf"/subscriptions/{_GUID.pattern}(/resourceGroups/[\w.()-]+)?", re.IGNORECASE)
 
 DESCRIPTIONS: dict[str, str] = {
     "MEDIC_MODE": "The most that is permitted at all: off, dry-run (default), ask or auto",
     "MEDIC_STORE": "Where the trail and the evidence lie: a folder (default .medic) or an account's blob endpoint",
     "MEDIC_POLICY": "The policy file (default: policy.yaml beside the app)",
+    "MEDIC_WATCH": "Ids of subscriptions and groups, with commas: no sweep looks beside them (default: anywhere)",
     "MEDIC_ARM_URL": "Azure Resource Manager (default https://management.azure.com); for sovereign clouds",
     "MEDIC_ARM_SCOPE": "The token scope for it (default: its URL and /.default)",
     "MEDIC_ARM_TOKEN": "A fixed token, for a simulator on loopback only; refused in Azure",
@@ -66,6 +68,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How this app runs.
 
     Attributes:
+        watch: Ids in lower case, of what the sweep keeps to; none: it looks wherever it may read.
         anchor_key: A secret: the private key of checkpoints (Ed25519), base64; None: none are written.
         teams_url, webhook_url: Secrets: whoever has one can post there.
         notices: The folder that is set; `notices_folder` is the one that is used.
@@ -76,6 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     mode: Mode = Mode.DRY_RUN
     store: str = ".medic"
     policy: str = str(_ROOT / "policy.yaml")
+    watch: tuple[str, ...] = ()
     arm_url: str = "https://management.azure.com"
     arm_scope: str = "https://management.azure.com/.default"
     arm_token: str | None = None
@@ -98,6 +102,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     def arm_is_loopback(self) -> bool:
         """Whether Azure Resource Manager is a simulator on this machine."""
         return is_loopback(self.arm_url)
+
+    def watches(self, resource: str) -> bool:
+        """Tell whether a resource lies in what is watched, by its id."""
+        return not self.watch or any(f"{resource.lower()}/".startswith(f"{each}/") for each in self.watch)
 
     @property
     def notices_folder(self) -> Path | None:
@@ -122,6 +130,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         mode=_mode(environment),
         store=_store(environment, is_azure=is_azure),
         policy=environment.get("MEDIC_POLICY") or str(_ROOT / "policy.yaml"),
+        watch=_watch(environment),
         arm_url=arm_url,
         arm_scope=environment.get("MEDIC_ARM_SCOPE") or f"{arm_url}/.default",
         arm_token=environment.get("MEDIC_ARM_TOKEN") or None,
@@ -205,6 +214,15 @@ def _mode(environment: Mapping[str, str]) -> Mode:
     except ValueError as error:
         fix = "Use one of off, dry-run, ask, auto."
         raise SettingsError("MEDIC_MODE", text, "no such mode", fix) from error
+
+
+def _watch(environment: Mapping[str, str]) -> tuple[str, ...]:
+    listed = [each.strip() for each in environment.get("MEDIC_WATCH", "").split(",") if each.strip()]
+    for each in listed:
+        if not _WATCHABLE.fullmatch(each):
+            fix = "Give /subscriptions/<id> or /subscriptions/<id>/resourceGroups/<name>, several with commas between."
+            raise SettingsError("MEDIC_WATCH", each, "it is no id of a subscription or a resource group", fix)
+    return tuple(each.lower() for each in listed)
 
 
 def _store(environment: Mapping[str, str], *, is_azure: bool) -> str:

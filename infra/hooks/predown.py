@@ -31,10 +31,13 @@ _SCOPES = (
 
 
 def run(cli: Cli) -> None:
+    group = cli.environ.get("AZURE_RESOURCE_GROUP") or "<AZURE_RESOURCE_GROUP>"
+    token = cli.environ.get("SERVICE_MEDIC_NAME", "").rpartition("-")[2] or "<token>"
     lines = "\n     ".join(commands(cli.environ))
     fix = f"Remove only what is ours, in this order (docs/runbook.md tells what stays):\n     {lines}"
     earlier = (
-        "A subscription in which something was watched or granted on earlier, and is not now, has roles of ours too"
+        "A subscription in which something was watched or granted on earlier, and is not now, has roles of ours too, "
+        f"and perhaps a group {group}-{token} with a topic"
     )
     raise Refused(Problem(WHY, f"{fix}\n   {earlier}."))
 
@@ -49,14 +52,18 @@ def commands(environ: Mapping[str, str]) -> list[str]:
     environment = environ.get("AZURE_ENV_NAME") or "<AZURE_ENV_NAME>"
     named = re.findall(r"/subscriptions/([\w-]+)", ",".join(environ.get(name, "") for name in _SCOPES))
     subscriptions = [shlex.quote(one) for one in dict.fromkeys([home, *(one.lower() for one in named)])]
+    token = environ.get("SERVICE_MEDIC_NAME", "").rpartition("-")[2]
     ours = environ.get("AZURE_RESOURCE_GROUP", "").lower()
-    own = {ours, f"{ours}-{environ.get('SERVICE_MEDIC_NAME', '').rpartition('-')[2]}"}  # elsewhere, for topics
+
+    def is_ours(topic: re.Match[str]) -> bool:
+        return topic[2].lower() == (ours if topic[1].lower() == home else f"{ours}-{token}")
+
     names = ("ENDPOINT_MEDIC_SYSTEM_TOPICS", "ENDPOINT_MEDIC_WORKSPACE_TOPICS")
     topics = [found for name in names for each in listed(environ.get(name, "")) if (found := TOPIC.fullmatch(each))]
-    theirs = [topic for topic in topics if topic[2].lower() not in own]
-    groups = dict.fromkeys((topic[1].lower(), topic[2]) for topic in topics if topic[2].lower() in own - {ours})
+    theirs = [topic for topic in topics if not is_ours(topic)]
+    groups = dict.fromkeys((each[1].lower(), each[2]) for each in topics if is_ours(each) and each[1].lower() != home)
     assignee = value("ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID")
-    roles = f"starts_with(roleName, 'Endpoint Medic') && contains(roleName, '({environment} ')"
+    roles = f"starts_with(roleName, 'Endpoint Medic') && contains(roleName, '({environment} {token or '<token>'}')"
     return [
         *(
             f'az role assignment list --all --assignee {assignee} --subscription {one} --query "[].id" --output tsv'
@@ -76,7 +83,7 @@ def commands(environ: Mapping[str, str]) -> list[str]:
             f' --query "[?{roles}].name" | xargs -r -n 1 az role definition delete --subscription {one} --name'
             for one in subscriptions
         ),
-        f"az ad app delete --id {value('ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID')}",
+        f"az ad app delete --id {value('ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID')}     # if nothing else uses it",
     ]
 
 

@@ -177,13 +177,12 @@ def run(cli: Cli) -> None:
     problems += _secret_problems(cli, wanted)
     problems += _trail_problems(cli)
     problems += _bicep_problems(cli)
-    problems += _principal_problems(cli, account["user"])
     registration, trouble = _registration(cli, wanted, account["environmentName"])
     problems += trouble
     if problems:
         raise Refused(*problems)
 
-    for warning in policy_warnings(ROOT / "policy.yaml", wanted):
+    for warning in (*policy_warnings(ROOT / "policy.yaml", wanted), *_principal_warnings(cli, account["user"])):
         say(f"Note: {warning}")
     if registration is not None:
         registration.ensure()
@@ -249,7 +248,7 @@ def _value_problems(environ: Mapping[str, str]) -> Iterable[Problem]:
     principal = environ.get("AZURE_PRINCIPAL_ID", "")
     if principal and not re.fullmatch(_GUID, principal):
         what = f"AZURE_PRINCIPAL_ID is {principal!r}: not the object id of whoever deploys"
-        yield Problem(what, "azd env unset AZURE_PRINCIPAL_ID     (azd fills in whoever is signed in to it)")
+        yield Problem(what, "azd env set AZURE_PRINCIPAL_ID ''     (azd fills in whoever is signed in to it)")
     client_id = environ.get("ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID", "")
     if client_id and not re.fullmatch(_GUID, client_id):
         what = f"ENDPOINT_MEDIC_SIGN_IN_CLIENT_ID is {client_id!r}: not the client id of an app registration"
@@ -270,10 +269,10 @@ def unknown_names(environ: Mapping[str, str]) -> Iterable[Problem]:
     given = re.findall(r"^output (\w+)", (ROOT / "infra" / "main.bicep").read_text(encoding="utf-8"), re.MULTILINE)
     known = {*read_by_template, *given, *HOOK_ONLY}
     for name in sorted(environ):
-        if name.startswith("ENDPOINT_MEDIC_") and name not in known:
+        if name.startswith("ENDPOINT_MEDIC_") and environ[name] and name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
             fix = f"azd env set {near[0]} <value>, and then: " if near else ""
-            yield Problem(f"nothing reads {name}", f"{fix}azd env unset {name}     (or remove its line from the .env)")
+            yield Problem(f"nothing reads {name}", f"{fix}azd env set {name} ''")
 
 
 def _parts(environ: Mapping[str, str], name: str, problems: list[Problem]) -> tuple[str, ...]:
@@ -504,23 +503,26 @@ def _bicep_problems(cli: Cli) -> list[Problem]:
     return []
 
 
-def _principal_problems(cli: Cli, user: Mapping[str, str]) -> list[Problem]:
-    """Tell if `az`, with which hooks set secrets, is not who is given the right to, as far as the directory tells."""
+def _principal_warnings(cli: Cli, user: Mapping[str, str]) -> Iterable[str]:
+    """Tell if `az`, with which hooks set secrets, may not be who is given the right to.
+
+    That is whoever azd is signed in as: it puts that one's id in place of the value here, which may be an older one.
+    """
     known = cli.environ.get("AZURE_PRINCIPAL_ID", "")
-    if not re.fullmatch(_GUID, known):
-        return []  # azd fills it in later, or it is told already
+    if not known:
+        return
     is_program = user["type"] == "servicePrincipal"
     call = ("sp", "show", "--id", user["name"]) if is_program else ("signed-in-user", "show")
     try:
         found: str = cli.az("ad", *call, like={"id": str})["id"]
     except CommandFailed as error:
-        say(f"Note: whether `az` is signed in as AZURE_PRINCIPAL_ID is not known: {error.words}")
-        return []
-    if found.lower() == known.lower():
-        return []
-    what = f"`az` is signed in as {found}, and AZURE_PRINCIPAL_ID, who may set the vault's secrets, is {known}"
-    fix = "az login\n   and: azd auth login     (as the same)"
-    return [Problem(what, f"{fix}\n   and: azd env unset AZURE_PRINCIPAL_ID     (azd fills it in)")]
+        yield f"whether `az` is signed in as AZURE_PRINCIPAL_ID is not known: {error.words}"
+        return
+    if found.lower() != known.lower():
+        yield (
+            f"`az` is signed in as {found}, and AZURE_PRINCIPAL_ID is {known}. Who `azd` is signed in as may set the "
+            "vault's secrets: if that is another than `az` says, sign in to both as the same"
+        )
 
 
 def _permits(permission: Mapping[str, Any], operation: str) -> bool:

@@ -35,6 +35,9 @@ param vaultName string
 @description('Blob endpoint of the account that holds the records.')
 param store string
 
+@description('Comma-separated ids of what is watched: the sweep looks at nothing else.')
+param watched string
+
 @description('The most that the app may do at all.')
 @allowed(['off', 'dry-run', 'ask', 'auto'])
 param mode string
@@ -135,6 +138,7 @@ resource settings 'Microsoft.Web/sites/config@2024-11-01' = {
     MEDIC_STORE: store
     // Empty is as good as absent: the default, which README.md names.
     MEDIC_POLICY: ''
+    MEDIC_WATCH: watched
     MEDIC_ARM_URL: environment().resourceManager
     MEDIC_ARM_SCOPE: ''
     MEDIC_CLIENT_ID: identityClientId

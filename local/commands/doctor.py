@@ -52,6 +52,7 @@ _COMMANDS = ("az ", "azd ", "curl ", "export ", "medic ")
 _SUBSCRIPTION = re.compile(r"/subscriptions/[^/']+")
 _PRINCIPAL = "azd env get-value ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID"
 _TRY_AGAIN = "Check the network and the sign-in, then try again:\naz account show"
+_IN_THE_APP = "what the app has from its vault is not looked at from here: its log tells"
 _IN_VAULT = {"MEDIC_TEAMS_URL": "medic-teams-url", "MEDIC_WEBHOOK_URL": "medic-webhook-url"}
 
 
@@ -328,7 +329,7 @@ def _of_policy(own: Services, look: Look) -> Iterator[Check]:
 def _watched(own: Services, look: Look, subscription: str) -> Check:
     reads = own.reads()
     try:
-        found = len(workspaces(reads, subscription))
+        found = len([each for each in workspaces(reads, subscription) if own.settings.watches(each)])
     except NotListed as error:
         fix = _unread_fix(own, look(), subscription, str(error))
         return Check(name="watched", state="fail", words=_said(str(error)), fix=fix)
@@ -339,9 +340,8 @@ def _watched(own: Services, look: Look, subscription: str) -> Check:
 def _rights(own: Services, look: Look, subscription: str, rights: tuple[Right, ...]) -> list[Check]:
     signed_in = look()
     other = None if signed_in.is_app else signed_in.app
-    return [
-        _held(own, signed_in, subscription, found) for found in held.findings(own.reads(), subscription, rights, other)
-    ]
+    found = held.findings(own.reads(), subscription, rights, other, watches=own.settings.watches)
+    return [_held(own, signed_in, subscription, each) for each in found]
 
 
 def _held(own: Services, signed_in: SignedIn, subscription: str, found: held.Finding) -> Check:
@@ -386,9 +386,12 @@ def _role_fix(own: Services, signed_in: SignedIn, subscription: str, found: held
         fix = "azd env set ENDPOINT_MEDIC_UNDO_PRINCIPALS '<object ids>'\nazd provision --no-state"
         return f"List the identities whose granted roles may be taken back, and no others:\n{fix}"
     if found.role is Role.GRANTER:
-        groups = _groups(place for lack in found.lacks for place in lack.looked)
-        fix = f"azd env set ENDPOINT_MEDIC_GRANT_SCOPES {shlex.quote(','.join(groups))}\nazd provision --no-state"
-        return f"List the groups where roles may be granted, and no others:\n{fix}"
+        seen = [
+            place for place in _groups(place for lack in found.lacks for place in lack.looked) if place.count("/") > 2
+        ]
+        among = f" Those of the registries and storage accounts: {', '.join(seen)}." if seen else ""
+        fix = "azd env set ENDPOINT_MEDIC_GRANT_SCOPES '<all of them, with commas between>'\nazd provision --no-state"
+        return f"List the groups where roles may be granted, those of before too, and no others.{among}\n{fix}"
     groups = _groups(place for lack in found.lacks for place in lack.missing)
     by_hand = _assign(signed_in, found.role, *map(shlex.quote, groups))
     if found.role is Role.READER:
@@ -517,6 +520,11 @@ def _mode_of(health: httpx.Response) -> Mode | None:
         return None
 
 
+def _is_away(settings: Settings) -> bool:
+    """Tell whether the app whose records these are runs elsewhere: what its vault gives it is not set here."""
+    return settings.store.startswith("https://") and not settings.is_azure
+
+
 def _keys(own: Services) -> Check:
     settings = own.settings
     if settings.approval_keys:
@@ -524,6 +532,8 @@ def _keys(own: Services) -> Check:
         return Check(name="approvals", state="ok", words=words)
     if settings.mode.rank < Mode.ASK.rank:
         return Check(name="approvals", state="ok", words=f"no keys; none are needed while the mode is {settings.mode}")
+    if _is_away(settings):
+        return Check(name="approvals", state="ok", words=f"no keys here; {_IN_THE_APP}")
     fix = 'Set MEDIC_APPROVAL_KEYS to {"k1": "<32 random bytes, base64url>"}, or nobody can answer a question.'
     return Check(name="approvals", state="warn", words="there is no key to sign approval links", fix=fix)
 
@@ -533,6 +543,8 @@ def _checkpoints(own: Services) -> Check:
     if key is not None:
         words = f"the trail is signed with the key whose public part is {checkpoint.public_of(key)}"
         return Check(name="signing", state="ok", words=words)
+    if _is_away(own.settings):
+        return Check(name="signing", state="ok", words=f"no key here; {_IN_THE_APP}")
     fix = (
         "Set MEDIC_ANCHOR_KEY to what `medic audit key --new` makes, or a trail that was rewritten whole is not found."
     )
@@ -555,6 +567,8 @@ def _channels(own: Services) -> Iterator[Check]:
     if settings.notices_folder is not None:
         words = f"messages go to folder {settings.notices_folder}; links to {settings.app_url}"
         yield Check(name="channels", state="ok", words=words)
+    elif not told and _is_away(settings):
+        yield Check(name="channels", state="ok", words=f"none is set here; {_IN_THE_APP}")
     elif not told:
         fix = "Set MEDIC_TEAMS_URL, MEDIC_WEBHOOK_URL or MEDIC_OUTCOME_TOPIC, or nobody is told of anything."
         yield Check(name="channels", state="warn", words="there is no channel to people", fix=fix)

@@ -67,18 +67,24 @@ def needed(policy: Policy, ceiling: Mode) -> tuple[Right, ...]:
 
 
 def findings(
-    reads: Reads, subscription: str, rights: tuple[Right, ...], principal: str | None = None
+    reads: Reads,
+    subscription: str,
+    rights: tuple[Right, ...],
+    principal: str | None = None,
+    *,
+    watches: Callable[[str], bool] = lambda _: True,
 ) -> Iterator[Finding]:
     """Give what each role has of some rights, or the one thing that keeps it from being told.
 
     Args:
         principal: Whose rights, if they are not those of who reads.
+        watches: Whether a workspace is watched; the others need no rights.
 
     Raises:
         NotListed: the workspaces cannot be listed.
     """
     top = f"/subscriptions/{subscription}"
-    places = _places(reads, subscription)
+    places = _places(reads, subscription, watches)
     given = cache(partial(preflight.given, reads=reads) if principal is None else _assigned(reads, principal))
     if not isinstance(given(top), Found):
         yield Finding(role=Role.SUBSCRIPTION_READER, needed=rights, unknown=_unknown(top, given(top), principal))
@@ -149,9 +155,9 @@ def _is_held(shown: Reading[tuple[Json, ...]], right: Right) -> bool:
     return isinstance(shown, Found) and preflight.permits(shown.value, right.operation, is_data=right.is_data)
 
 
-def _places(reads: Reads, subscription: str) -> dict[Scope, tuple[str, ...]]:
+def _places(reads: Reads, subscription: str, watches: Callable[[str], bool]) -> dict[Scope, tuple[str, ...]]:
     """Give what lies below a subscription, by the scope of the rights that may be given there alone."""
-    listed = discovery.workspaces_listed(reads, subscription)
+    listed = [each for each in discovery.workspaces_listed(reads, subscription) if watches(str(each["id"]))]
     uses = [codec.mapping(item.get("properties")) for item in listed]
     registries = _distinct(used.get("containerRegistry") for used in uses)
     accounts = _distinct(used.get("storageAccount") for used in uses)

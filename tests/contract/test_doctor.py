@@ -252,12 +252,14 @@ def test_a_right_to_write_that_is_missing_is_told_where(stage):
 
 
 def test_a_role_that_grants_is_never_assigned_by_hand(stage):
+    groups = f"{TOP}/resourceGroups/rg-ml-prod, {TOP}/resourceGroups/rg-z(2)"
+    seen = f"Those of the registries and storage accounts: {groups}."
     with stage(denied=[denial("*/roleAssignments/write")]) as bench:
         check = bench.checks("rights")[4]
         assert check["state"] == "fail"
         assert check["fix"].splitlines() == [
-            "List the groups where roles may be granted, and no others:",
-            f"azd env set ENDPOINT_MEDIC_GRANT_SCOPES '{TOP}/resourceGroups/rg-ml-prod,{TOP}/resourceGroups/rg-z(2)'",
+            f"List the groups where roles may be granted, those of before too, and no others. {seen}",
+            "azd env set ENDPOINT_MEDIC_GRANT_SCOPES '<all of them, with commas between>'",
             "azd provision --no-state",
         ]
 

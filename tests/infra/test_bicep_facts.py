@@ -305,6 +305,7 @@ def test_no_output_gives_a_secret_or_what_one_could_be_made_of():
         "ENDPOINT_MEDIC_VAULT",
         "ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID",
         "ENDPOINT_MEDIC_STORE",
+        "ENDPOINT_MEDIC_WATCHED",
         "ENDPOINT_MEDIC_RECORDS_ID",
         "ENDPOINT_MEDIC_SYSTEM_TOPICS",
         "ENDPOINT_MEDIC_WORKSPACE_TOPICS",
@@ -520,6 +521,11 @@ def topics(deployment: Deployment) -> list[tuple[str, str, str]]:
 
 def test_as_shipped_the_apps_own_subscription_is_watched():
     assert topics(made()) == [(HOME, "Subscriptions", HERE)]
+
+
+def test_the_sweep_is_told_to_keep_to_what_is_watched():
+    assert app_settings(made())["MEDIC_WATCH"] == HERE
+    assert app_settings(made(watch=f" {ML}, {HERE}"))["MEDIC_WATCH"] == f"{ML},{HERE}"
 
 
 def test_each_source_has_a_topic_in_its_own_subscription():

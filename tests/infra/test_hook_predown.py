@@ -55,7 +55,7 @@ def listing(subscription: str) -> str:
 
 
 def definitions(subscription: str) -> str:
-    query = "[?starts_with(roleName, 'Endpoint Medic') && contains(roleName, '(dev ')].name"
+    query = "[?starts_with(roleName, 'Endpoint Medic') && contains(roleName, '(dev abc')].name"
     return (
         f"az role definition list --custom-role-only true --subscription {subscription} --output tsv"
         f' --query "{query}" | xargs -r -n 1 az role definition delete --subscription {subscription} --name'
@@ -80,7 +80,7 @@ def test_the_commands_remove_what_is_ours_in_each_subscription_and_no_group_of_o
         f"az group delete --name rg-medic-dev-abc --subscription {ELSEWHERE}",
         definitions(HOME),
         definitions(ELSEWHERE),
-        f"az ad app delete --id {CLIENT_ID}",
+        f"az ad app delete --id {CLIENT_ID}     # if nothing else uses it",
     ]
 
 
@@ -96,6 +96,7 @@ def test_the_runbook_has_the_same_commands(machine):
         '"$GROUP"': "rg-medic-dev",
         '"$CLIENT"': CLIENT_ID,
         "$NAME": "dev",
+        "${APP##*-}": "abc",
         "<group>": "rg-theirs",
         "<topic>": "theirs",
         "<subscription>": HOME,

@@ -170,7 +170,7 @@ VALUES = {
     "a name for whoever deploys": (
         {"AZURE_PRINCIPAL_ID": "nope"},
         "AZURE_PRINCIPAL_ID is 'nope': not the object id of whoever deploys",
-        "azd env unset AZURE_PRINCIPAL_ID     (azd fills in whoever is signed in to it)",
+        "azd env set AZURE_PRINCIPAL_ID ''     (azd fills in whoever is signed in to it)",
     ),
     "a name for the tenant": (
         {"AZURE_TENANT_ID": "example.com"},
@@ -237,7 +237,7 @@ VALUES = {
     "a name that nothing reads": (
         {"ENDPOINT_MEDIC_WACTH": "x"},
         "nothing reads ENDPOINT_MEDIC_WACTH",
-        "azd env set ENDPOINT_MEDIC_WATCH <value>, and then: azd env unset ENDPOINT_MEDIC_WACTH",
+        "azd env set ENDPOINT_MEDIC_WATCH <value>, and then: azd env set ENDPOINT_MEDIC_WACTH ''",
     ),
     "a secret URL before there is a vault": (
         {"ENDPOINT_MEDIC_TEAMS": "true"},
@@ -415,10 +415,6 @@ CLOUDS = {
         "azd env set ENDPOINT_MEDIC_TRAIL_LOCKED true",
     ),
     no_bicep: ("`az` has no Bicep, with which the postdeploy hook subscribes to events", "az bicep install"),
-    az_as_another: (
-        f"`az` is signed in as {DEPLOYER}, and AZURE_PRINCIPAL_ID, who may set the vault's secrets, is {PRINCIPAL}",
-        "azd env unset AZURE_PRINCIPAL_ID",
-    ),
     expired: ("The refresh token has expired", "az login"),
     disabled: (f"the subscription {HOME} is Disabled", "azd env set AZURE_SUBSCRIPTION_ID"),
     not_seen: (
@@ -714,6 +710,13 @@ def test_whoever_az_is_signed_in_as_may_be_the_one_that_azd_names(machine, user_
     code, out, err = machine.run(preprovision)
     assert (code, err) == (0, "")
     assert "Note: whether `az`" not in out
+
+
+def test_another_principal_than_az_is_signed_in_as_is_told_and_refused_nothing(machine):
+    az_as_another(machine.world)
+    code, out, err = machine.run(preprovision)
+    assert (code, err) == (0, "")
+    assert f"Note: `az` is signed in as {DEPLOYER}, and AZURE_PRINCIPAL_ID is {PRINCIPAL}. Who `azd` is signed" in out
 
 
 def test_a_directory_that_does_not_tell_who_az_is_signed_in_as_hinders_nothing(machine):

@@ -31,9 +31,12 @@ from local.commands.doctor import (
     _assign,
     _bounded,
     _channel,
+    _channels,
+    _checkpoints,
     _compared,
     _held,
     _identified,
+    _keys,
     _looking,
     _refused_fix,
     _signed_in,
@@ -145,6 +148,13 @@ def test_a_bad_policy_fails_alone(nobody_listens, monkeypatch, tmp_path) -> None
     code, states, words = checks()
     assert (code, states["policy"], states["store"]) == (1, "fail", "ok")
     assert words["policy"].endswith(f"\nmedic policy check {tmp_path / 'policy.yaml'}")
+
+
+def test_what_the_app_has_from_its_vault_is_not_missed_elsewhere() -> None:
+    away = Services(Settings(store="https://strecords.blob.core.windows.net", mode=Mode.ASK))
+    told = [_keys(away), _checkpoints(away), *_channels(away)]
+    words = "what the app has from its vault is not looked at from here: its log tells"
+    assert [(check.state, check.words.partition("; ")[2]) for check in told] == [("ok", words)] * 3
 
 
 def test_a_mode_that_asks_needs_keys(nobody_listens, monkeypatch) -> None:
@@ -500,6 +510,13 @@ def test_whoever_may_do_everything_on_the_subscription_is_asked_about_nothing_el
 def test_a_right_may_be_held_on_every_workspace_instead() -> None:
     reads = azure(top=role("*", but=(SYNC,), data=("*",)), one=role(SYNC), two=role(SYNC.upper()))
     assert lacking(found(reads)[Role.OPERATOR]) == {}
+
+
+def test_a_workspace_that_is_not_watched_needs_no_right() -> None:
+    reads = azure(top=role("*", but=(SYNC,)), one=role(SYNC))
+    rights = held.needed(SHIPPED, Mode.AUTO)
+    found = {each.role: each for each in held.findings(reads, SUBSCRIPTION, rights, watches=lambda id_: id_ == ONE)}
+    assert lacking(found[Role.OPERATOR]) == {}
 
 
 def test_a_right_that_is_excluded_is_missing_where_nothing_else_gives_it() -> None:

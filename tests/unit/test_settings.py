@@ -323,3 +323,27 @@ def test_azure_refuses_these_settings_and_no_others():
 
 def test_every_setting_is_described():
     assert all(name.startswith("MEDIC_") and words for name, words in DESCRIPTIONS.items())
+
+
+GROUP = "/subscriptions/00000000-1111-2222-3333-444444444444/resourceGroups/rg-ml"
+
+
+@pytest.mark.parametrize(
+    ("watch", "resource", "is_watched"),
+    [
+        pytest.param("", f"{GROUP}/providers/x", True, id="nothing is set"),
+        pytest.param(GROUP, f"{GROUP.upper()}/providers/x", True, id="in the group, in other letters"),
+        pytest.param(GROUP, f"{GROUP}-2/providers/x", False, id="in a group whose name goes on"),
+        pytest.param(f" {GROUP}-2 , {GROUP}", f"{GROUP}/providers/x", True, id="in one of two"),
+        pytest.param(GROUP.rpartition("/resourceGroups")[0], f"{GROUP}/providers/x", True, id="in the subscription"),
+        pytest.param(GROUP, GROUP.rpartition("/resourceGroups")[0], False, id="the subscription of a group"),
+    ],
+)
+def test_what_lies_in_a_watched_subscription_or_group_is_watched(watch, resource, is_watched):
+    assert load({"MEDIC_WATCH": watch}).watches(resource) is is_watched
+
+
+@pytest.mark.parametrize("watch", ["rg-ml", "/subscriptions/me", f"{GROUP}/providers/x", f"{GROUP};{GROUP}"])
+def test_what_cannot_be_watched_is_refused(watch):
+    with pytest.raises(SettingsError, match="no id of a subscription or a resource group"):
+        load({"MEDIC_WATCH": watch})
