@@ -270,11 +270,10 @@ def _opened(path: str) -> Iterator[int]:
 
 def _content(descriptor: int) -> bytes:
     """Return what is in a file."""
-    content = part = os.read(descriptor, _PART)
-    while len(part) == _PART:
-        part = os.read(descriptor, _PART)
-        content += part
-    return content
+    parts = [os.read(descriptor, _PART)]
+    while len(parts[-1]) == _PART:
+        parts.append(os.read(descriptor, _PART))
+    return b"".join(parts)
 
 
 def _read_length(length_file: str) -> int | None:

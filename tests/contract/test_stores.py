@@ -302,6 +302,18 @@ class TestFolder:
         append_somewhere(store, "audit/log", b"the log goes on")
         assert store.read("audit/log").endswith(b"the log goes on")
 
+    def test_a_long_record_is_read_nearly_as_fast_as_any_file(self, tmp_path: Path):
+        store = FolderStore(tmp_path)
+        store.create("long", bytes(64_000_000))
+
+        def took(read: Callable[[], bytes]) -> float:
+            begun = time.process_time()
+            assert len(read()) == 64_000_000
+            return time.process_time() - begun
+
+        bare = min(took((tmp_path / "long").read_bytes) for _ in range(3))
+        assert took(lambda: store.read("long")) < 20 * bare  # 200 times, if each part copied all those before it
+
     def test_a_torn_append_is_neither_read_nor_kept(self, tmp_path: Path):
         store = FolderStore(tmp_path)
         store.append("log", b"whole", 0)
