@@ -291,6 +291,11 @@ def listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def token_of(environ: Mapping[str, str]) -> str:
+    """Give what the template ends names in, as it told by the app's name; empty before it was deployed."""
+    return environ.get("SERVICE_MEDIC_NAME", "").rpartition("-")[2]
+
+
 def needed(environ: Mapping[str, str], *names: str) -> None:
     """Raise Refused for values of the azd environment that an earlier step should have left there."""
     problems = [

@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 
-from az import Cli, Problem, Refused, listed, main
+from az import Cli, Problem, Refused, listed, main, token_of
 from postdeploy import TOPIC
 
 WHY = (
@@ -32,7 +32,7 @@ _SCOPES = (
 
 def run(cli: Cli) -> None:
     group = cli.environ.get("AZURE_RESOURCE_GROUP") or "<AZURE_RESOURCE_GROUP>"
-    token = cli.environ.get("SERVICE_MEDIC_NAME", "").rpartition("-")[2] or "<token>"
+    token = token_of(cli.environ) or "<token>"
     lines = "\n     ".join(commands(cli.environ))
     fix = f"Remove only what is ours, in this order (docs/runbook.md tells what stays):\n     {lines}"
     earlier = (
@@ -52,7 +52,7 @@ def commands(environ: Mapping[str, str]) -> list[str]:
     environment = environ.get("AZURE_ENV_NAME") or "<AZURE_ENV_NAME>"
     named = re.findall(r"/subscriptions/([\w-]+)", ",".join(environ.get(name, "") for name in _SCOPES))
     subscriptions = [shlex.quote(one) for one in dict.fromkeys([home, *(one.lower() for one in named)])]
-    token = environ.get("SERVICE_MEDIC_NAME", "").rpartition("-")[2]
+    token = token_of(environ) or "<token>"
     ours = environ.get("AZURE_RESOURCE_GROUP", "").lower()
 
     def is_ours(topic: re.Match[str]) -> bool:
@@ -63,7 +63,7 @@ def commands(environ: Mapping[str, str]) -> list[str]:
     theirs = [topic for topic in topics if not is_ours(topic)]
     groups = dict.fromkeys((each[1].lower(), each[2]) for each in topics if is_ours(each) and each[1].lower() != home)
     assignee = value("ENDPOINT_MEDIC_IDENTITY_PRINCIPAL_ID")
-    roles = f"starts_with(roleName, 'Endpoint Medic') && contains(roleName, '({environment} {token or '<token>'}')"
+    roles = f"starts_with(roleName, 'Endpoint Medic') && contains(roleName, '({environment} {token}')"
     return [
         *(
             f'az role assignment list --all --assignee {assignee} --subscription {one} --query "[].id" --output tsv'

@@ -22,7 +22,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from az import Cli, CommandFailed, Problem, Refused, listed, main, say
+from az import Cli, CommandFailed, Problem, Refused, listed, main, say, token_of
 from postprovision import SECRET_IDS, TOLD, names_of, told_problems
 from registration import NotAllowed, Registration, cloud_of, tenant_problems
 
@@ -235,8 +235,8 @@ def read(environ: Mapping[str, str]) -> tuple[Wanted | None, list[Problem]]:
     if broken:
         return None, problems
     watched = watched or (f"/subscriptions/{subscription}",)
-    token = environ.get("SERVICE_MEDIC_NAME", "").rpartition("-")[2]
-    return Wanted(environment, subscription.lower(), location, watched, workspaces, grantable, token), problems
+    lists = (watched, workspaces, grantable)
+    return Wanted(environment, subscription.lower(), location, *lists, token_of(environ)), problems
 
 
 def _value_problems(environ: Mapping[str, str]) -> Iterable[Problem]:
@@ -435,7 +435,7 @@ def _permission_problems(
     cli: Cli, wanted: Wanted, subscriptions: Iterable[str], standing: Mapping[str, str]
 ) -> Iterable[Problem]:
     """Tell what whoever is signed in may not do. Conditions of roles are not looked into: Azure may still refuse."""
-    makes = _making(wanted, standing)
+    makes = {wanted.subscription, *_subscriptions(source for source in wanted.sources if source not in standing)}
     for subscription in subscriptions:
         wants = (*OPERATIONS, MAKING) if subscription in makes else OPERATIONS
         url = f"/subscriptions/{subscription}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
@@ -447,11 +447,6 @@ def _permission_problems(
             scope = f"--scope /subscriptions/{subscription}"
             fix = f"Ask an owner: az role assignment create --assignee <you> --role Owner {scope}"
             yield Problem(what, f"{fix}     (or Contributor and User Access Administrator)")
-
-
-def _making(wanted: Wanted, standing: Mapping[str, str]) -> tuple[str, ...]:
-    """Give the subscriptions in which the template makes a resource group: the app's, and those of its own topics."""
-    return wanted.subscription, *_subscriptions(source for source in wanted.sources if source not in standing)
 
 
 def _group_problems(cli: Cli, wanted: Wanted) -> Iterable[Problem]:

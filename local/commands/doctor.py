@@ -329,7 +329,7 @@ def _of_policy(own: Services, look: Look) -> Iterator[Check]:
 def _watched(own: Services, look: Look, subscription: str) -> Check:
     reads = own.reads()
     try:
-        found = len([each for each in workspaces(reads, subscription) if own.settings.watches(each)])
+        found = sum(map(own.settings.watches, workspaces(reads, subscription)))
     except NotListed as error:
         fix = _unread_fix(own, look(), subscription, str(error))
         return Check(name="watched", state="fail", words=_said(str(error)), fix=fix)
@@ -354,13 +354,12 @@ def _held(own: Services, signed_in: SignedIn, subscription: str, found: held.Fin
     words = f"{found.role}: {count} of {terminal.counted(len(found.needed), 'right')} held in {subscription}"
     if not is_of_app:
         words += " by who is signed in here, who may not be the app"
+    fix = ""
     if found.unseen:
         words += f"; {terminal.counted(found.unseen, 'place')} more were not looked at"
-    if found.unseen and not found.lacks:
         fix = "A role on the subscription, as `azd up` gives it where all of it is watched, would show for all of them."
-        return Check(name="rights", state="warn", words=words, fix=fix)
     if not found.lacks:
-        return Check(name="rights", state="ok", words=words)
+        return Check(name="rights", state="warn" if found.unseen else "ok", words=words, fix=fix)
     if all(lack.right.without for lack in found.lacks):
         return Check(name="rights", state="ok", words=f"{words}; without the rest, {found.lacks[0].right.without}")
     lines = [f"{lack.right.operation} is missing on {_names(lack)}, to {lack.right.what_for}" for lack in found.lacks]

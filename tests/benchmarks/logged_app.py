@@ -1,22 +1,12 @@
-"""The function app with its log as JSON lines, which is what Azure is billed for; `incident_cost` runs it."""
+"""The function app with the log that Azure is billed for, on standard error; `incident_cost` runs it."""
 
+import logging
 from typing import TextIO, cast
 
-import structlog
-
 from function_app import app
-from functions.logs import _Stderr
+from functions import logs
 
 __all__ = ["app"]
 
-structlog.configure(
-    processors=[
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(),
-    ],
-    logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
-    cache_logger_on_first_use=True,
-)
+logs.configure(in_azure=True)
+logging.getLogger("endpoint_medic").addHandler(logging.StreamHandler(cast("TextIO", logs._Stderr())))

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import azure.functions as func
 import pytest
@@ -53,21 +55,27 @@ CLOUD = {
 }
 
 
-@pytest.fixture(scope="module")
-def indexed(tmp_path_factory):
-    """What the worker library makes of the app, in a process of its own."""
-    store = tmp_path_factory.mktemp("store")
+def told_by(module: str, store: Path) -> Any:
+    """Give what a module beside this one tells of the app at its end, in a process of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MEDIC_")}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.contract.indexing", str(ROOT)],
+        [sys.executable, "-m", f"tests.contract.{module}", str(ROOT)],
         cwd=ROOT,
         env={**kept, "MEDIC_STORE": str(store)},
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory):
+    """What the worker library makes of the app, in a process of its own."""
+    store = tmp_path_factory.mktemp("store")
+    told = told_by("indexing", store)
     assert "failed" not in told, told["failed"]
     return told, Trail(FolderStore(store / "trail"))
 
@@ -117,18 +125,7 @@ def test_the_worker_library_indexes_every_function(indexed):
 def test_each_line_of_the_log_belongs_to_an_invocation_or_the_host_would_drop_it(tmp_path):
     broken = f"intake/{datetime.now(UTC):%Y-%m-%d}/0-broken"
     FolderStore(tmp_path / "trail").create(broken, b"{")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MEDIC_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.contract.logging_worker", str(ROOT)],
-        cwd=ROOT,
-        env={**kept, "MEDIC_STORE": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [
+    assert told_by("logging_worker", tmp_path) == [
         ["intake.unreadable", "sweep"],  # logged in a thread of the sweep
         ["sweep.done", "sweep"],
         ["incident.opened", "i-1"],  # logged in a thread of the worker

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from tests.infra.bicep.check import check
+from tests.infra.bicep.types import Types
+
 
 class Mutation(Struct, frozen=True):
     """One mistake.
@@ -41,6 +44,11 @@ class Mutation(Struct, frozen=True):
             if changed != text:
                 return {**texts, path: changed}
         raise LookupError(f"{self.name}: no file {self.path!r} has {self.find!r}")
+
+    def missed(self, texts: Mapping[str, str], types: Types | None) -> list[str] | None:
+        """Give what the checker says of the mistake instead of its words; None if it says these."""
+        said = [str(finding) for finding in check(self.seed(texts), types)]
+        return None if any(self.words in line for line in said) else said
 
 
 def _typed(name: str, path: str, find: str, put: str, words: str) -> Mutation:
