@@ -2,8 +2,12 @@
 
 import json
 import os
-import sys
+import shutil
+import socketserver
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +15,17 @@ from typing import Any
 import az
 import pytest
 
-FAKE = Path(__file__).parent / "fake_azure.py"
+from tests.infra import fake_azure
+
+# Forwards its arguments to the test's process: another Python for each call costs more than all that the hooks do.
+PROGRAM = r"""#!{bash}
+exec 3<>"/dev/tcp/127.0.0.1/$FAKE_AZURE_PORT"
+printf '%s\0' "$#" "${{0##*/}}" "$@" >&3
+IFS= read -rd '' code <&3 && IFS= read -rd '' out <&3 && IFS= read -rd '' err <&3 || exit 97
+printf %s "$out"
+printf %s "$err" >&2
+exit "$code"
+"""
 HOME = "00000000-0000-0000-0000-000000000001"
 ELSEWHERE = "00000000-0000-0000-0000-000000000002"
 TENANT = "00000000-0000-0000-0000-000000000009"
@@ -148,17 +162,13 @@ class Machine:
         self._folder = folder
         self._monkeypatch = monkeypatch
         self._capfd = capfd
-        self._file = folder / "azure.json"
         self._programs = folder / "bin"
         self._programs.mkdir()
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         for program in ("az", "azd"):
             path = self._programs / program
-            path.write_text(
-                f"#!{sys.executable} -IS\nimport sys\nsys.path.append({str(FAKE.parent)!r})\n"
-                f"from {FAKE.stem} import main\nsys.exit(main({program!r}, {str(self._file)!r}, sys.argv[1:]))\n"
-            )
+            path.write_text(PROGRAM.format(bash=shutil.which("bash")))
             path.chmod(0o755)
         self.world = nothing_in_the_way()
         self.time = 0.0
@@ -170,20 +180,47 @@ class Machine:
     def run(self, hook: ModuleType, *arguments: str) -> tuple[int, str, str]:
         """Run a hook as azd does; give its exit code, stdout and stderr. Then `world` is what has come of it."""
         self.world["writes"], self.world["calls"], self.world["files"] = [], [], []
-        self._file.write_text(json.dumps(self.world))
-        with self._monkeypatch.context() as patch:
+        self.world = json.loads(json.dumps(self.world))  # nothing that a test holds changes behind its back
+        with self._monkeypatch.context() as patch, answering(self.world) as port:
             for name in os.environ:
                 if name.startswith(("AZURE_", "MEDIC_", "ENDPOINT_MEDIC_", "SERVICE_")):
                     patch.delenv(name)
             given = self.world["env"] if self.is_run_by_azd else {}
-            for name, value in {**given, "PATH": str(self._programs)}.items():
+            for name, value in {**given, "PATH": str(self._programs), "FAKE_AZURE_PORT": str(port)}.items():
                 patch.setenv(name, value)
             patch.setattr(tempfile, "tempdir", str(self.temporary))
             clock = az.Clock(lambda: self.time, self._sleep)
             code = az.main(hook.__name__, hook.__doc__, hook.run, list(arguments), clock)
-        self.world = json.loads(self._file.read_text())
         out, err = self._capfd.readouterr()
         return code, out, err
 
     def _sleep(self, seconds: float) -> None:
         self.time += seconds
+
+
+@contextmanager
+def answering(world: dict[str, Any]) -> Iterator[int]:
+    """Answer the programs out of a world, on a port of the loopback interface."""
+
+    class Call(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            count = int(self._word())
+            program, *arguments = (self._word() for _ in range(count + 1))
+            for part in fake_azure.answer(world, program, arguments):
+                self.wfile.write(str(part).encode() + b"\0")
+
+        def _word(self) -> str:
+            read = bytearray()
+            while (one := self.rfile.read(1)) != b"\0":
+                assert one, "the call broke off"
+                read += one
+            return read.decode()
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Call) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,4 +1,4 @@
-"""An `az` and an `azd` that keep their Azure in a file: what the hooks use of them, and nothing else.
+"""What an `az` and an `azd` answer that have an Azure of their own: what the hooks use of them, and nothing else.
 
 Commands and options are those that Azure CLI 2.91.0 told of itself (az_commands.json; ! marks a required one), answers
 and rules those of the pages that the hooks name. What is not known is a failure, as with the real ones.
@@ -6,7 +6,6 @@ and rules those of the pages that the hooks name. What is not known is a failure
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -403,15 +402,10 @@ def azd(world: dict[str, Any], arguments: list[str]) -> Any:
     raise Failed(f'ERROR: unknown command "{" ".join(arguments)}"')
 
 
-def main(program: str, file: str, arguments: list[str]) -> int:
-    world = json.loads(Path(file).read_text())
-    code = 0
+def answer(world: dict[str, Any], program: str, arguments: list[str]) -> tuple[int, str, str]:
+    """Give exit code, stdout and stderr of one call."""
     try:
-        answer = Az(world).run(arguments) if program == "az" else azd(world, arguments)
-        if answer is not None:
-            sys.stdout.write(json.dumps(answer))
+        given = Az(world).run(arguments) if program == "az" else azd(world, arguments)
     except Failed as error:
-        sys.stderr.write(error.words)
-        code = error.code
-    Path(file).write_text(json.dumps(world))
-    return code
+        return error.code, "", error.words
+    return 0, "" if given is None else json.dumps(given), ""
