@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import (
     Browser,
+    BrowserContext,
     ConsoleMessage,
     Dialog,
     Page,
     Request,
     Route,
+    ViewportSize,
     WebSocket,
     expect,
     sync_playwright,
@@ -76,10 +78,54 @@ def foreign_requests() -> list[str]:
     return []
 
 
+@pytest.fixture(scope="session")
+def spare_contexts() -> list[BrowserContext]:
+    """Contexts that no test has at the moment. Each costs a window, and with it more than most pages that it shows."""
+    return []
+
+
 @pytest.fixture
-def new_page(chromium, foreign_requests) -> Iterator[Callable[..., Page]]:
-    """Open a page in a context of its own; its options are those of playwright's Browser.new_context."""
-    contexts = []
+def new_page(chromium, spare_contexts, foreign_requests) -> Iterator[Callable[..., Page]]:
+    """Open a page in a context that no other of this test has; options are those of playwright's Browser.new_context.
+
+    A context is used again by later tests, empty, if it has no options but these two.
+    """
+    lent: list[BrowserContext] = []
+    own: list[BrowserContext] = []
+    noting = listeners(foreign_requests)
+
+    def open_page(
+        *, viewport: ViewportSize | None = None, extra_http_headers: dict[str, str] | None = None, **others: Any
+    ) -> Page:
+        if others:
+            context = make_context(chromium, **others)
+            own.append(context)
+        else:
+            context = spare_contexts.pop() if spare_contexts else make_context(chromium)
+            lent.append(context)
+        listening: Any = context  # `on` is typed for each name of its own
+        for name, note in noting.items():
+            listening.on(name, note)
+        context.set_extra_http_headers(extra_http_headers or {})
+        page = context.new_page()
+        if viewport is not None:
+            page.set_viewport_size(viewport)
+        return page
+
+    yield open_page
+    for context in own:
+        context.close()
+    for context in lent:
+        for page in context.pages[1:]:
+            page.close()
+        context.clear_cookies()
+        for name, note in noting.items():
+            context.remove_listener(name, note)
+        spare_contexts.append(context)
+
+
+def listeners(foreign_requests: list[str]) -> dict[str, Callable[..., None]]:
+    """Give what keeps the record: the events, not the route, since where a redirect leads to no route is asked."""
 
     def note_request(request: Request) -> None:
         if not is_own(request.url):
@@ -93,21 +139,20 @@ def new_page(chromium, foreign_requests) -> Iterator[Callable[..., Page]]:
         if not is_own(socket.url):
             foreign_requests.append(f"CONNECT {socket.url}")
 
-    def open_page(**context_options) -> Page:
-        # A service worker's requests would pass by the route.
-        context = chromium.new_context(service_workers="block", **context_options)
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE_MS)
-        context.route(lambda url: not is_own(url), block)
-        # The events, not the route, keep the record: where a redirect leads to, no route is asked.
-        context.on("request", note_request)
-        context.on("requestfailed", forget_request)
-        context.on("page", lambda page: page.on("websocket", note_socket))
-        return context.new_page()
+    def note_page(page: Page) -> None:
+        page.on("websocket", note_socket)
 
-    yield open_page
-    for context in contexts:
-        context.close()
+    return {"request": note_request, "requestfailed": forget_request, "page": note_page}
+
+
+def make_context(browser: Browser, **options: Any) -> BrowserContext:
+    """Make a context that reaches this machine alone; its first page stays empty and keeps its window open."""
+    # A service worker's requests would pass by the route.
+    context = browser.new_context(service_workers="block", **options)
+    context.set_default_timeout(PATIENCE_MS)
+    context.route(lambda url: not is_own(url), block)
+    context.new_page()
+    return context
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_a_card_with_an_element_that_nobody_knows_fails(new_page):
         render_card(new_page(), card({"type": "TextBlok", "text": "x"}))
 
 
-def test_a_card_can_be_looked_at(new_page):
+def test_a_card_can_be_looked_at(new_page, tmp_path):
     page = new_page(viewport={"width": 520, "height": 300})
     render_card(
         page,
@@ -96,7 +96,8 @@ def test_a_card_can_be_looked_at(new_page):
         ),
     )
     assert violations(page) == []
-    assert save(page, "harness-card").read_bytes().startswith(b"\x89PNG")
+    save(page, "harness-card", tmp_path)
+    assert (tmp_path / "harness-card.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("headers", [None, STRICT], ids=["without a policy", "under a strict policy"])
