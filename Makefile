@@ -34,7 +34,7 @@ lint: setup ## Check style and types
 test: lint ## The whole gate: style, types, tests
 	@if [ -z "$$MEDIC_RESEARCH" ]; then \
 		echo "MEDIC_RESEARCH is not set: tests against the research folder are not collected"; fi
-	@$(PY) -m pytest -n 2
+	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 package: setup-demo ## Build dist/endpoint-medic.zip, what is deployed to Azure
 	@$(PY) scripts/package.py
