@@ -296,7 +296,7 @@ class Roles:
         if role is None:
             text = f"The specified role definition with ID '{definition['guid']}' does not exist."
             raise Refusal(400, "RoleDefinitionDoesNotExist", text)
-        return self._put(
+        assignment, created = self._put(
             Assignment(
                 name=name,
                 scope=scope,
@@ -309,6 +309,8 @@ class Roles:
                 condition=properties.get("condition"),
             )
         )
+        self._tell(assignment, assignment.body(), call.who, call.client_request_id)
+        return assignment, created
 
     def _put(self, new: Assignment) -> tuple[Assignment, bool]:
         here, same = self._by_name.get(new.name.lower()), self._by_content.get(new.content)
@@ -352,14 +354,18 @@ class Roles:
         self._by_content[new.content] = new
         self._by_principal.setdefault(new.principal.lower(), {})[new.name.lower()] = new
 
-    def delete(self, scope: str, name: str) -> Assignment | None:
-        """Remove an assignment; None if there is none."""
+    def delete(self, scope: str, name: str, who: str, request: str | None = None) -> Assignment | None:
+        """Remove an assignment, as somebody; None if there is none."""
         found = self.get(scope, name)
         if found is not None:
             del self._by_name[found.name.lower()]
             del self._by_content[found.content]
             del self._by_principal[found.principal.lower()][found.name.lower()]
+            self._tell(found, None, who, request)
         return found
+
+    def _tell(self, assignment: Assignment, body: Json | None, who: str | None, request: str | None) -> None:
+        self._world.witness.assigned(self._world.now(), assignment.id, body, who, request)
 
     def add_seed(self, seed: RoleAssignmentSeed, who: str) -> Assignment:
         """Assign what a world file says, whatever the limit."""
@@ -378,6 +384,7 @@ class Roles:
         )
         if assignment.content not in self._by_content:
             self._add(assignment)
+            self._tell(assignment, assignment.body(), who, None)
         return assignment
 
     def check(self, principal: str, role: str, scope: str) -> None:
@@ -396,7 +403,7 @@ class Roles:
         content = (self.principal(principal).lower(), self._guid(role), self._scope(scope).lower())
         found = self._by_content.get(content)
         if found is not None:
-            self.delete(found.scope, found.name)
+            self.delete(found.scope, found.name, who)
             self._world.did_elsewhere(who, "DELETE", Elsewhere(found.id), f"{ASSIGNMENTS}/delete")
 
     def _guid(self, role: str) -> str:
@@ -463,7 +470,7 @@ def _delete(ask: Ask) -> Answer:
     world, target, action = ask.world, Elsewhere(ask.request.path.rstrip("/")), ask.route.action
     with world.lock:
         world.authorize(ask.call, action, target.id)
-        assignment = world.roles.delete(_scope_of(ask), ask.names["name"])
+        assignment = world.roles.delete(_scope_of(ask), ask.names["name"], ask.call.who, ask.call.client_request_id)
         if assignment is None:
             return Answer(status=204)
         world.trace(ask.call, target, action, 200)
@@ -482,6 +489,7 @@ def _get(ask: Ask) -> Answer:
 def _list(ask: Ask) -> Answer:
     with ask.world.lock:
         found = ask.world.roles.listed(_scope_of(ask), ask.query("$filter"))
+        ask.world.witness.listed(_scope_of(ask))
         return page_of(ask, found, lambda each: each.id.lower(), Assignment.body)
 
 

@@ -54,6 +54,7 @@ from local.arm.resources import (
 )
 from local.arm.seeding import check, populate
 from local.arm.startup import ImageBuild, KeySync, Startup
+from local.arm.witness import Witness
 
 READ_ONLY = ("id", "name", "type", "systemData")
 DEFAULTED = (
@@ -117,6 +118,7 @@ class World:
         reads: How often each (method, route) was read.
         asked: Who asked for which operation, over HTTP: as RBAC calls it; no name for what needs no right.
         raised: Every event, delivered or not.
+        witness: What changed, and what was shown to whom.
         hazards, faults, conditions, denied: The live state; a runner may change them under way.
     """
 
@@ -132,6 +134,7 @@ class World:
         self.reads: Counter[tuple[str, str]] = Counter()
         self.asked: set[tuple[str, str]] = set()
         self.raised: list[Json] = []
+        self.witness = Witness()
         self.lock = threading.RLock()
         self.agenda = Agenda(clock, self.lock)
         self.log = ActivityLog(self.new_id, seed.tenant, seed.activity_log_delay)
@@ -305,7 +308,9 @@ class World:
         self.settle()
         with self.lock:
             versions = self._versions.get(target.key, [])
-            body = versions[-1 - versions_ago] if len(versions) > versions_ago else None
+            number = len(versions) - 1 - versions_ago
+            body = versions[number] if number >= 0 else None
+            self.witness.looked(target.key, None if body is None else number)
             if body is None:
                 raise not_found()
             return with_host(body, self.base_url)
@@ -454,7 +459,7 @@ class World:
             existing.state = "Deleting"
             self._accept(operation, "Accepted")
             existing.operation_path = operation_url(operation)
-            self.changed(existing)
+            self.changed(existing, call)
             return operation
 
     def act(self, call: Call, target: Target, name: str, *, running: bool) -> Operation:
@@ -677,7 +682,7 @@ class World:
         existing.modified_at, existing.modified_by = now, principal
         existing.operation_path = operation_url(operation)
         self._accept(operation, "Created" if operation.created else "OK")
-        self.changed(existing)
+        self.changed(existing, operation.call)
 
     def _accept(self, operation: Operation, code: str) -> None:
         """Let the operation run until its time is over."""
@@ -724,14 +729,14 @@ class World:
             inside = operation.target.key + "/"
             for key in [key for key in self.resources if key == operation.target.key or key.startswith(inside)]:
                 self.quota.freed(self.resources.pop(key))
-                self._versions[key].append(None)
+                self._show(key, None, operation.call)
             return
         resource.state = operation.status
         if operation.kind == "write":
             resource.ever_succeeded = resource.ever_succeeded or succeeded
             if not succeeded and operation.before is not None and self.seed.failed_update_shows == "old":
                 resource.spec = operation.before
-        self.changed(resource)
+        self.changed(resource, operation.call)
 
     def _leave_logs(self, operation: Operation, verdict: Verdict | None) -> None:
         resource = self.find(operation.target)
@@ -790,9 +795,14 @@ class World:
 
     # Bodies
 
-    def changed(self, resource: Resource) -> None:
-        """Show what a resource has become."""
-        self._versions.setdefault(resource.target.key, []).append(resource_body(resource, self.seed))
+    def changed(self, resource: Resource, call: Call | None = None) -> None:
+        """Show what a resource has become, by whose request; None for what was there from the beginning."""
+        self._show(resource.target.key, resource_body(resource, self.seed), call)
+
+    def _show(self, key: str, body: Json | None, call: Call | None) -> None:
+        versions = self._versions.setdefault(key, [])
+        versions.append(body)
+        self.witness.changed(self.now(), key, len(versions) - 1, body, call)
 
     # Inside
 

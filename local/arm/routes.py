@@ -57,16 +57,19 @@ class Simulator:
         fault, effect = self._fault(request), False
         answer = fault.before() if fault else None
         versions_ago = fault.versions if isinstance(fault, Stale) else 0
-        if answer is None:
-            try:
-                if refusal is not None and not (route and route.is_open):
-                    raise refusal
-                ask = self._admitted(request, route, names, call, versions_ago)
-                answer = ask.route.handler(ask)
-                effect = answer.status != HTTPStatus.NO_CONTENT
-            except Refusal as no:
-                answer = Answer(status=no.status, body=no.body())
+        with world.witness.looking() as looks:
+            if answer is None:
+                try:
+                    if refusal is not None and not (route and route.is_open):
+                        raise refusal
+                    ask = self._admitted(request, route, names, call, versions_ago)
+                    answer = ask.route.handler(ask)
+                    effect = answer.status != HTTPStatus.NO_CONTENT
+                except Refusal as no:
+                    answer = Answer(status=no.status, body=no.body())
+        whole = answer.body
         answer = fault.spoil(answer) if fault else answer
+        world.witness.show(world.now(), request, answer, whole, looks)
         answer = structs.replace(answer, headers=_common_headers(call) | answer.headers)
         name = route.name if route else "unknown"
         status = answer.status if answer.wire == "whole" else None
