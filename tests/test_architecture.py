@@ -103,6 +103,14 @@ def test_the_simulator_imports_nothing_of_ours():
     assert wrong(files("local/arm"), *OURS, but=("local.arm",)) == []
 
 
+def test_the_judge_of_a_round_shares_no_code_with_what_it_judges():
+    judge = [ROOT / f"local/chaos/{name}.py" for name in ("book", "checking", "laws", "leaks", "played", "rules")]
+    shared = [name for path in judge for name in imports_of(path) if starts(name, *OURS)]
+    assert [name for name in shared if not starts(name, "local.arm", "local.chaos")] == []
+    own = {name.split(".")[2] for name in shared if name.startswith("local.chaos.")}
+    assert own <= {path.stem for path in judge}
+
+
 def test_the_catalogue_and_the_guards_touch_no_port():
     paths = [*files("remediations/catalogue", "remediations/approval"), ROOT / "remediations/guards.py"]
     assert (

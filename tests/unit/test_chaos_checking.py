@@ -1,0 +1,972 @@
+"""The judge of a round: on one that is true it finds nothing, and every seeded breach it finds and names.
+
+The round is played: four stories on the real function app. Each breach is an edit of what they left behind.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import yaml
+from msgspec.structs import replace
+
+from local import rehearsal
+from local.answering import somebody
+from local.arm.events import webhook
+from local.arm.models import World
+from local.arm.witness import LISTED, Change
+from local.chaos import leaks, rules
+from local.chaos.checking import INVARIANTS, Delivery, Lease, Round, Violation, Watched, check, watched
+from local.rehearsal import Stage
+
+STORIES = ("02-canceled-by-lock-third-try", "11-answer-lost", "38-unlisted-identity-approved", "41-quota-asks")
+RETRIED, LOST, GRANTED, DELETED = range(4)
+READ = ("approvals", "audit", "budget", "effects", "incidents", "intake", "requests")  # of the trail, by the judge
+SECRET = 'Zq7/pWn3+xT9"vLk2'
+LATER = timedelta(minutes=1)
+
+
+# ------------------------------------------------------------------------------------------- the true round
+
+
+class RecordingStage(Stage):
+    """A stage that keeps what its worlds know, and what was delivered."""
+
+    def perform(self, name: str, deliveries: list[Delivery]) -> Watched:
+        scenario = rehearsal.load(rehearsal.SCENARIOS / f"{name}.yaml")
+        subscription = f"00000000-0000-4000-a000-{int(name[:2]):012d}"
+        world = World.from_dict({**scenario.world, "subscription": subscription})
+        post = webhook(
+            f"{self.host.url}/runtime/webhooks/eventgrid?functionName=on_deployment_failure", schema="event-grid"
+        )
+
+        def deliver(event: Any) -> None:
+            at = datetime.now(UTC)
+            post(event)
+            deliveries.append(Delivery(at=at, body=event, answer=202))
+
+        world.subscribe(deliver)
+        self.server.show(world)
+        try:
+            for step in scenario.steps:
+                self._do(step, subscription, {})
+            actual = self._outcome(scenario.expect, world, subscription)
+            assert rehearsal.differences(scenario.expect, actual) == ()
+            return watched(world)
+        finally:
+            world.close()
+
+
+@pytest.fixture(scope="module")
+def true_round(tmp_path_factory) -> Round:
+    deliveries: list[Delivery] = []
+    with RecordingStage("auto", tmp_path_factory.mktemp("round")) as stage:
+        worlds = tuple(stage.perform(name, deliveries) for name in STORIES)
+        return Round(
+            store=stage.store,
+            worlds=worlds,
+            deliveries=tuple(deliveries),
+            mode="auto",
+            policy=yaml.safe_load(stage.policy_file.read_text()),
+            now=datetime.now(UTC),
+            approvers=frozenset({somebody(1), somebody(2)}),
+            channels=("folder",),
+            secrets=(SECRET,),
+            texts={"worker.log": b"event.handled disposition=incident", "history": b"{}"},
+        )
+
+
+def test_a_true_round_has_no_violation_and_there_was_something_to_judge(true_round):
+    checked = check(true_round)
+
+    assert checked.violations == ()
+    figures = checked.figures
+    assert (figures["incidents"], figures["ended"], figures["deletions"], figures["grants"]) == (4, 4, 1, 1)
+    assert figures["sends"] == figures["intents"] >= 8
+    assert figures["deliveries"] == figures["intakes"] >= 6
+    assert figures["questions"] == 2
+    assert figures["shown"] > 50
+
+
+# ------------------------------------------------------------------------------------------- edits
+
+
+class Edited:
+    """A copy of the round, to be broken; files are shared with the original until they are written."""
+
+    def __init__(self, played: Round, folder: Path) -> None:
+        for part in ("evidence", *(f"trail/{name}" for name in READ)):
+            shutil.copytree(played.store / part, folder / part, copy_function=os.link)
+        self.played = replace(played, store=folder)
+        self.trail = folder / "trail"
+
+    def set(self, **changes: Any) -> None:
+        self.played = replace(self.played, **changes)
+
+    def world(self, number: int, **changes: Any) -> None:
+        worlds = list(self.played.worlds)
+        worlds[number] = replace(worlds[number], **changes)
+        self.set(worlds=tuple(worlds))
+
+    def entry(self, number: int, verb: str, **changes: Any) -> None:
+        """Change the app's first write of a method in a world's ledger."""
+        ledger = list(self.played.worlds[number].ledger)
+        place = next(at for at, one in enumerate(ledger) if (one.principal, one.method) == ("medic", verb))
+        ledger[place] = replace(ledger[place], **changes)
+        self.world(number, ledger=tuple(ledger))
+
+    def sent(self, number: int, method: str) -> Any:
+        ledger = self.played.worlds[number].ledger
+        return next(one for one in ledger if (one.principal, one.method) == ("medic", method))
+
+    def incident(self, number: int) -> str:
+        """Give the incident of a story."""
+        subscription = self.played.worlds[number].name
+        for file in self.trail.glob("incidents/*/opened"):
+            if json.loads(file.read_bytes())["incident"]["resource"]["subscription"] == subscription:
+                return file.parent.name
+        raise AssertionError("no such incident")
+
+    def find(self, pattern: str, number: int | None = None, **fields: Any) -> Path:
+        """Give the first file of a pattern, that is about a story's incident and has these fields."""
+        wanted = fields if number is None else {"incident_id": self.incident(number), **fields}
+        for file in sorted(self.trail.glob(pattern)):
+            plain = json.loads(file.read_bytes())
+            if all(plain.get(name) == value for name, value in wanted.items()):
+                return file
+        raise AssertionError(f"no {pattern} with {wanted}")
+
+    def write(self, file: Path, content: bytes) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        file.write_bytes(content)
+
+    def rewrite(self, file: Path, **changes: Any) -> None:
+        self.write(file, json.dumps({**json.loads(file.read_bytes()), **changes}).encode())
+
+    def roll(self, number: int) -> tuple[Path, list[dict[str, Any]]]:
+        file = self.trail / "audit" / self.incident(number) / "0000.jsonl"
+        return file, [json.loads(line) for line in file.read_bytes().splitlines()]
+
+    def reseal(self, number: int, change: Callable[[list[dict[str, Any]]], None]) -> None:
+        """Change an incident's records, and chain them anew, as who knows of the chain would."""
+        file, records = self.roll(number)
+        change(records)
+        previous, lines = "0" * 64, []
+        for seq, record in enumerate(records):
+            plain = {**record, "seq": seq, "previous": previous}
+            del plain["hash"]
+            body = json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+            previous = hashlib.sha256(body).hexdigest()
+            lines.append(body[:-1] + b',"hash":"%b"}\n' % previous.encode())
+        self.put_roll(file, b"".join(lines))
+
+    def put_roll(self, file: Path, content: bytes) -> None:
+        self.write(file, content)
+        self.write(file.with_name(".0000.jsonl.length"), b"%020d" % len(content))
+
+    def found(self) -> tuple[Violation, ...]:
+        return check(self.played).violations
+
+
+@pytest.fixture
+def edited(true_round, tmp_path) -> Edited:
+    return Edited(true_round, tmp_path / "store")
+
+
+def later(text: str, by: timedelta = LATER) -> str:
+    return (datetime.fromisoformat(text) + by).isoformat()
+
+
+def plan_of(edited: Edited, number: int) -> str:
+    return str(json.loads(edited.find("approvals/*/asked", number).read_bytes())["plan"])
+
+
+def votes_of(edited: Edited, number: int) -> list[Path]:
+    return sorted((edited.trail / "approvals" / plan_of(edited, number) / "votes").iterdir())
+
+
+# --- events
+
+
+def an_intake_is_gone(edited):
+    edited.find("intake/*/*", DELETED).unlink()
+
+
+def a_parked_one_was_never_judged(edited):
+    edited.rewrite(edited.find("intake/*/*", GRANTED), disposition="parked", incident_id="inc-0", incident=None)
+
+
+def a_failure_is_ignored(edited):
+    edited.rewrite(edited.find("intake/*/*", DELETED), disposition="ignored", words="not ours")
+
+
+def somebodys_failure_is_linked(edited):
+    edited.rewrite(edited.find("intake/*/*", GRANTED), disposition="linked")
+
+
+def our_own_failure_begins_an_incident(edited):
+    edited.rewrite(edited.find("intake/*/*", RETRIED, disposition="linked"), disposition="incident")
+
+
+def a_second_delivery_left_no_record(edited):
+    edited.set(deliveries=(*edited.played.deliveries, edited.played.deliveries[0]))
+
+
+def an_unknown_disposition(edited):
+    edited.rewrite(edited.find("intake/*/*", LOST), disposition="lost")
+
+
+def nothing_says_why_it_is_ignored(edited):
+    edited.rewrite(edited.find("intake/*/*", LOST), disposition="ignored", words="")
+
+
+# --- writes
+
+
+def an_intent_is_gone(edited):
+    edited.find("effects/*/0/1/intent", DELETED).unlink()
+
+
+def an_intent_is_dated_later(edited):
+    file = edited.find("effects/*/0/1/intent", DELETED)
+    edited.rewrite(file, at=later(json.loads(file.read_bytes())["at"]))
+
+
+def the_audit_of_an_intent_is_dated_later(edited):
+    def change(records):
+        record = next(one for one in records if one["stage"] == "intent")
+        record["at"] = later(record["at"])
+
+    edited.reseal(DELETED, change)
+
+
+def the_audit_has_no_intent(edited):
+    edited.reseal(GRANTED, lambda records: records.remove(next(one for one in records if one["stage"] == "intent")))
+
+
+def a_write_without_a_request_id(edited):
+    edited.entry(LOST, "PUT", client_request_id=None)
+
+
+def a_write_to_something_else(edited):
+    edited.entry(DELETED, "DELETE", path=edited.sent(DELETED, "DELETE").path.replace("/old", "/live"))
+
+
+def the_worlds_clock_is_not_the_one_that_was_said(edited):
+    edited.world(DELETED, offset=timedelta(minutes=10))
+
+
+def sent_twice(edited):
+    ledger = edited.played.worlds[LOST].ledger
+    edited.world(LOST, ledger=(*ledger, next(one for one in ledger if one.principal == "medic")))
+
+
+def begun_anew_after_it_was_taken(edited):
+    file = edited.find("effects/*/0/1/intent", DELETED)
+    intent = json.loads(file.read_bytes())
+    again = {**intent, "attempt": 2, "request_id": "medic-0", "at": later(intent["at"], timedelta(seconds=1))}
+    edited.write(file.parent.parent / "2" / "intent", json.dumps(again).encode())
+
+
+def said_to_be_not_done_and_begun_anew(edited):
+    begun_anew_after_it_was_taken(edited)
+    edited.rewrite(edited.find("effects/*/0/1/intent", DELETED).with_name("outcome"), status="not-done")
+
+
+def begun_anew_while_nothing_was_known(edited):
+    begun_anew_after_it_was_taken(edited)
+    edited.find("effects/*/0/1/intent", DELETED).with_name("outcome").unlink()
+
+
+# --- state
+
+
+def _victim(edited) -> str:
+    return str(edited.sent(DELETED, "DELETE").path).lower()
+
+
+def _unseen(edited, number: int, key: str) -> None:
+    shown = edited.played.worlds[number].shown
+    edited.world(number, shown=tuple(one for one in shown if one.key != key))
+
+
+def the_victim_was_never_shown(edited):
+    _unseen(edited, DELETED, _victim(edited))
+
+
+def the_victim_was_shown_to_somebody_else(edited):
+    shown = edited.played.worlds[DELETED].shown
+    edited.world(DELETED, shown=tuple(replace(one, to="person") for one in shown))
+
+
+def the_victim_was_shown_long_ago(edited):
+    shown, key = edited.played.worlds[DELETED].shown, _victim(edited)
+    old = tuple(replace(one, at=one.at - LATER) if one.key == key else one for one in shown)
+    edited.world(DELETED, shown=old)
+
+
+def the_victim_was_changed_and_that_was_seen(edited):
+    world, key = edited.played.worlds[DELETED], _victim(edited)
+    planned = edited.roll(DELETED)[1]
+    since = datetime.fromisoformat(next(one["at"] for one in planned if one["stage"] == "plan"))
+    own = next(one for one in world.changes if one.key == key and one.by == "medic")
+    body = {"properties": {"provisioningState": "Succeeded"}, "tags": {"medic-delete": "no"}}
+    changed = Change(
+        order=own.order, at=own.at, key=key, number=own.number, by="person", client_request_id=None, body=body
+    )
+    after = tuple(
+        replace(one, number=one.number + 1) if one.key == key and one.number >= own.number else one
+        for one in world.changes
+    )
+    shown = tuple(
+        replace(one, number=own.number) if one.key == key and one.at > since and one.order < own.order else one
+        for one in world.shown
+    )
+    edited.world(DELETED, changes=(*after, changed), shown=shown)
+
+
+def the_victim_was_last_shown_as_gone(edited):
+    world, key = edited.played.worlds[DELETED], _victim(edited)
+    own = next(one for one in world.changes if one.key == key and one.by == "medic")
+    place = max(at for at, one in enumerate(world.shown) if one.key == key and one.order < own.order)
+    shown = list(world.shown)
+    shown[place] = replace(shown[place], number=None)
+    edited.world(DELETED, shown=tuple(shown))
+
+
+def the_assignments_were_never_shown(edited):
+    _unseen(edited, GRANTED, edited.sent(GRANTED, "PUT").path.lower().partition(LISTED)[0] + LISTED)
+
+
+def the_role_was_shown_to_be_held(edited):
+    world, sent = edited.played.worlds[GRANTED], edited.sent(GRANTED, "PUT")
+    held = Change(
+        order=-1,
+        at=sent.at,
+        key=sent.path.lower()[:-1] + "x",
+        number=0,
+        by="person",
+        client_request_id=None,
+        body=sent.body,
+    )
+    shown = tuple(replace(one, number=one.number + 1) if one.key.endswith(LISTED) else one for one in world.shown)
+    edited.world(GRANTED, changes=(held, *world.changes), shown=shown)
+
+
+def the_endpoint_has_another_identity(edited):
+    world = edited.played.worlds[GRANTED]
+    edited.world(
+        GRANTED,
+        changes=tuple(
+            replace(one, body={**one.body, "identity": {"type": "None"}})
+            if one.body and one.key.endswith("/onlineendpoints/credit-scoring")
+            else one
+            for one in world.changes
+        ),
+    )
+
+
+def somebody_elses_assignment_is_deleted(edited):
+    world, sent = edited.played.worlds[GRANTED], edited.sent(GRANTED, "PUT")
+    key = sent.path.lower()
+    made = next(one for one in world.changes if one.key == key)
+    changes = tuple(replace(one, by="person", client_request_id=None) if one is made else one for one in world.changes)
+    order, listing = made.order + 0.5, key.partition(LISTED)[0] + LISTED
+    look = next(one for one in reversed(world.shown) if one.key == listing and one.order < made.order)
+    taken = replace(made, order=order, number=made.number + 1, body=None)
+    seen = replace(look, order=order - 0.25, number=made.number + 1, at=made.at)
+    edited.world(GRANTED, changes=(*changes, taken), shown=(*world.shown, seen))
+    edited.entry(GRANTED, "PUT", method="DELETE")
+
+
+# --- dry run
+
+
+def the_mode_was_dry_run(edited):
+    edited.set(mode="dry-run")
+
+
+def the_mode_was_off(edited):
+    edited.set(mode="off")
+
+
+def the_action_may_only_be_rehearsed(edited):
+    actions = {**edited.played.policy["actions"], "retry": {"mode": "dry-run"}}
+    edited.set(policy={**edited.played.policy, "actions": actions})
+
+
+def a_rule_turns_it_off(edited):
+    rule = {"scope": {"workspace": "mlw-*"}, "actions": ["delete-idle"], "mode": "off"}
+    edited.set(policy={**edited.played.policy, "rules": [rule]})
+
+
+# --- approvals
+
+
+def nobody_answered(edited):
+    (edited.trail / "approvals" / plan_of(edited, DELETED) / "decided").unlink()
+
+
+def nobody_was_asked(edited):
+    edited.find("approvals/*/asked", DELETED).unlink()
+
+
+def the_answer_was_no(edited):
+    edited.rewrite(edited.find("approvals/*/decided", plan=plan_of(edited, DELETED)), approved=False)
+
+
+def the_answer_came_late(edited):
+    file = edited.find("approvals/*/decided", plan=plan_of(edited, DELETED))
+    edited.rewrite(file, at=later(json.loads(file.read_bytes())["at"]))
+
+
+def the_question_had_expired(edited):
+    file = edited.find("approvals/*/asked", DELETED)
+    edited.rewrite(file, expires_at=json.loads(file.read_bytes())["at"])
+
+
+def the_caller_approved(edited):
+    file = edited.find("approvals/*/asked", GRANTED)
+    edited.rewrite(file, callers=[somebody(1)])
+
+
+def the_ledgers_caller_approved(edited):
+    oid = edited.played.worlds[GRANTED].principals["ci"].oid
+    vote = votes_of(edited, GRANTED)[0]
+    edited.rewrite(vote, by={"oid": oid.upper(), "tid": "t", "appid": None})
+
+
+def one_person_answered_twice(edited):
+    one, two = votes_of(edited, DELETED)
+    edited.rewrite(two, by={**json.loads(one.read_bytes())["by"], "tid": "another"})
+
+
+def somebody_approved_who_may_not(edited):
+    edited.set(approvers=frozenset({somebody(1)}))
+
+
+def the_answer_is_about_another_incident(edited):
+    edited.rewrite(edited.find("approvals/*/asked", DELETED), incident_id=edited.incident(GRANTED))
+
+
+def a_vote_is_missing(edited):
+    votes_of(edited, DELETED)[0].unlink()
+
+
+def somebody_had_rejected_it(edited):
+    vote = votes_of(edited, DELETED)[0]
+    asked = json.loads(edited.find("approvals/*/asked", DELETED).read_bytes())["at"]
+    edited.rewrite(vote, approves=False, at=later(asked, timedelta(milliseconds=1)))
+
+
+def the_plan_wanted_a_person(edited):
+    def change(records):
+        next(one for one in records if one["stage"] == "plan")["facts"]["needs_person"] = "somebody has to look"
+
+    edited.reseal(LOST, change)
+
+
+def asked_in_a_storm(edited, *, about: str | None = None) -> None:
+    """Make the question one about a storm: about several plans, under a digest of its own."""
+    plan, whole = plan_of(edited, DELETED), "e" * 64
+    folder = edited.trail / "approvals" / whole
+    (edited.trail / "approvals" / plan).rename(folder)
+    member = {"incident": edited.incident(DELETED), "plan": about or plan, "decision": "d"}
+    others = {"incident": "inc-x", "plan": "a" * 64, "decision": "d"}
+    edited.rewrite(folder / "asked", plan=whole, incident_id="inc-storm", members=[others, member])
+    for file in (folder / "decided", *(folder / "votes").iterdir()):
+        edited.rewrite(file, plan=whole)
+
+
+def the_storms_question_is_about_other_plans(edited):
+    asked_in_a_storm(edited, about="b" * 64)
+
+
+def one_of_a_storm_was_superseded(edited):
+    plan = plan_of(edited, DELETED)
+    asked_in_a_storm(edited)
+    answer = {"at": edited.played.now.isoformat(), "plan": plan, "approved": None, "words": "a newer failure"}
+    edited.write(edited.trail / "approvals" / plan / "decided", json.dumps(answer).encode())
+
+
+def policy_asks_now(edited):
+    actions = {**edited.played.policy["actions"], "retry": {"mode": "ask", "attempts": 3}}
+    edited.set(policy={**edited.played.policy, "actions": actions})
+
+
+# --- ends
+
+
+def an_end_is_gone(edited):
+    (edited.trail / "incidents" / edited.incident(LOST) / "ended").unlink()
+
+
+def an_end_that_is_none(edited):
+    edited.rewrite(edited.trail / "incidents" / edited.incident(LOST) / "ended", end="vanished")
+
+
+def a_repair_that_was_none(edited):
+    changes = edited.played.worlds[LOST].changes
+    edited.world(
+        LOST,
+        changes=tuple(
+            replace(one, body={"properties": {"provisioningState": "Failed"}}) if one.body and one.by else one
+            for one in changes
+        ),
+    )
+
+
+def an_outcome_is_gone(edited):
+    edited.find("effects/*/0/1/intent", LOST).with_name("outcome").unlink()
+
+
+def it_went_on_after_its_end(edited):
+    def change(records):
+        decided = next(one for one in records if one["stage"] == "decision")
+        records.append({**decided, "key": "decision:later"})
+
+    edited.reseal(LOST, change)
+
+
+def it_waits_for_ever(edited):
+    an_end_is_gone(edited)
+    edited.set(timers={edited.incident(LOST): edited.played.now + timedelta(days=30)})
+
+
+def a_question_that_has_expired_holds_nothing(edited):
+    (edited.trail / "incidents" / edited.incident(DELETED) / "ended").unlink()
+    nobody_answered(edited)
+    edited.set(now=edited.played.now + timedelta(days=1))
+
+
+def the_audit_does_not_know_of_the_end(edited):
+    edited.reseal(LOST, lambda records: records.remove(next(one for one in records if one["stage"] == "end")))
+
+
+# --- the trail
+
+
+def a_bit_is_flipped(edited):
+    file = edited.roll(DELETED)[0]
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    edited.put_roll(file, bytes(content))
+
+
+def a_record_is_gone(edited):
+    file = edited.roll(DELETED)[0]
+    lines = file.read_bytes().splitlines(keepends=True)
+    edited.put_roll(file, b"".join(lines[:5] + lines[6:]))
+
+
+def records_are_swapped(edited):
+    file = edited.roll(DELETED)[0]
+    lines = file.read_bytes().splitlines(keepends=True)
+    lines[3], lines[4] = lines[4], lines[3]
+    edited.put_roll(file, b"".join(lines))
+
+
+def a_record_is_there_twice(edited):
+    edited.reseal(DELETED, lambda records: records.insert(3, records[2]))
+
+
+def a_vote_was_changed(edited):
+    edited.rewrite(votes_of(edited, DELETED)[0], comment="I never said that")
+
+
+def a_claim_is_gone(edited):
+    edited.find("effects/*/0/1/intent", GRANTED).with_name("outcome").unlink()
+
+
+def evidence_was_changed(edited):
+    file = next((edited.trail.parent / "evidence").rglob("[0-9a-f]" * 64))
+    edited.write(file, file.read_bytes() + b" ")
+
+
+def evidence_is_gone(edited):
+    for record in edited.roll(DELETED)[1]:
+        if digest := record["facts"].get("evidence"):
+            (edited.trail.parent / "evidence" / digest[:2] / digest).unlink(missing_ok=True)
+
+
+def the_end_of_a_file_is_cut(edited):
+    file = edited.roll(DELETED)[0]
+    edited.write(file, file.read_bytes()[:-10])
+
+
+def nothing_proves_an_intent(edited):
+    file = edited.find("effects/*/0/1/intent", LOST)
+    intent = json.loads(file.read_bytes())
+    more = {**intent, "plan": "f" * 64, "request_id": "medic-1"}
+    edited.write(edited.trail / "effects" / ("f" * 64) / "0" / "1" / "intent", json.dumps(more).encode())
+
+
+# --- limits
+
+
+def a_slot_too_many(edited):
+    file = next(edited.trail.glob("budget/*/delete-idle/*/0000"))
+    for number in (1, 2):
+        edited.write(file.with_name(f"{number:04d}"), file.read_bytes())
+
+
+def no_slot_was_taken(edited):
+    next(edited.trail.glob("budget/*/grant-roles/*/0000")).unlink()
+
+
+def policy_permits_fewer(edited):
+    actions = {**edited.played.policy["actions"], "retry": {"mode": "auto", "attempts": 3, "budget_per_hour": 2}}
+    edited.set(policy={**edited.played.policy, "actions": actions})
+
+
+def the_slot_is_of_another_hour(edited):
+    file = next(edited.trail.glob("budget/*/delete-idle/*/0000"))
+    edited.write(file.parent.parent / "20200101T00" / "0000", file.read_bytes())
+    file.unlink()
+
+
+def _said(edited, name: str, content: bytes) -> None:
+    edited.set(texts={**edited.played.texts, name: content})
+
+
+def a_secret_in_a_log(edited):
+    _said(edited, "worker.log", f"PASSWORD={SECRET} was set".encode())
+
+
+def a_secret_in_base64(edited):
+    for shift in range(3):
+        _said(edited, f"history {shift}", b'"' + base64.b64encode(b"x" * shift + f"key={SECRET};".encode()) + b'"')
+
+
+def a_secret_in_a_link(edited):
+    _said(edited, "card", f"https://host/?sig={quote(SECRET, safe='')}".encode())
+
+
+def a_secret_in_json_in_json(edited):
+    _said(edited, "history", json.dumps(json.dumps({"message": SECRET})).encode())
+
+
+def a_secret_that_is_packed(edited):
+    _said(edited, "history", gzip.compress(json.dumps(SECRET).encode()))
+
+
+def a_secret_in_the_evidence(edited):
+    edited.write(edited.trail.parent / "evidence" / "00" / "x", json.dumps({"log": [SECRET]}).encode())
+
+
+def a_secret_on_the_trail(edited):
+    edited.rewrite(edited.find("intake/*/*", LOST), words=SECRET)
+
+
+def a_lease_of_one_that_has_ended(edited):
+    until = edited.played.now + LATER
+    edited.set(desks=(Lease(desk="d", owner=edited.incident(LOST), until=until),))
+
+
+def a_lease_of_nobody_known(edited):
+    edited.set(desks=(Lease(desk="d", owner="inc-0", until=edited.played.now + LATER),))
+
+
+def two_leases_one_of_them_over(edited):
+    now, owner = edited.played.now, edited.incident(DELETED)
+    edited.set(desks=(Lease(desk="a", owner=owner, until=now), Lease(desk="b", owner=owner, until=now + LATER)))
+
+
+def policy_permits_fewer_attempts(edited):
+    actions = {**edited.played.policy["actions"], "retry": {"mode": "auto", "attempts": 1}}
+    edited.set(policy={**edited.played.policy, "actions": actions})
+
+
+def a_call_was_sent_five_times(edited):
+    file = edited.find("effects/*/0/1/intent", LOST)
+    intent = json.loads(file.read_bytes())
+    for attempt in range(3, 7):
+        again = {**intent, "attempt": attempt, "request_id": f"medic-{attempt}"}
+        edited.write(file.parent.parent / str(attempt) / "intent", json.dumps(again).encode())
+
+
+def a_channel_was_never_told(edited):
+    edited.set(channels=("folder", "pager"))
+    edited.rewrite(edited.trail / "incidents" / edited.incident(LOST) / "ended", end="not-repaired")
+
+
+def an_escalation_nobody_heard_of(edited):
+    edited.rewrite(edited.trail / "incidents" / edited.incident(GRANTED) / "ended", end="inconclusive")
+
+
+BREACHES: dict[str, list[tuple[Callable[[Edited], None], str]]] = {
+    "events-accounted": [
+        (an_intake_is_gone, "was taken 1 times and the trail tells of 0 deliveries"),
+        (a_parked_one_was_never_judged, "ended as parked, but it was never judged: incident inc-0 was never opened"),
+        (a_failure_is_ignored, "a failure was left as ignored"),
+        (somebodys_failure_is_linked, "somebody else's write was taken for our own"),
+        (our_own_failure_begins_an_incident, "our own write began an incident"),
+        (a_second_delivery_left_no_record, "was taken 2 times and the trail tells of 1"),
+        (an_unknown_disposition, "ended as lost, but there is no such disposition"),
+        (nothing_says_why_it_is_ignored, "nothing says why"),
+    ],
+    "intent-first": [
+        (an_intent_is_gone, "DELETE .*/old was sent with request id medic-.*, of which no intent tells"),
+        (an_intent_is_dated_later, r"was sent 5\d\.\d+ s before its intent"),
+        (the_audit_of_an_intent_is_dated_later, r"was sent 5\d\.\d+ s before the audit record of its intent"),
+        (the_audit_has_no_intent, "no audit record tells of its intent"),
+        (a_write_without_a_request_id, "was sent with request id none"),
+        (a_write_to_something_else, "/live was sent, but its intent is for DELETE .*/old"),
+        (the_worlds_clock_is_not_the_one_that_was_said, "s before its intent"),
+    ],
+    "one-send": [
+        (sent_twice, "was sent 2 times for one intent"),
+        (begun_anew_after_it_was_taken, "attempt 2 of DELETE .* was begun, though the one before came to accepted"),
+        (said_to_be_not_done_and_begun_anew, "the one before took effect, and is not-done here"),
+        (begun_anew_while_nothing_was_known, "though the one before came to nothing"),
+    ],
+    "known-state": [
+        (the_victim_was_never_shown, "DELETE .*: old was never shown whole before it"),
+        (the_victim_was_shown_to_somebody_else, "the failed resource was never shown whole"),
+        (the_victim_was_shown_long_ago, r"old was last shown 60\.\d s before it"),
+        (the_victim_was_changed_and_that_was_seen, "old was changed by person since it was planned"),
+        (the_victim_was_last_shown_as_gone, "it was last shown as gone"),
+        (the_assignments_were_never_shown, "the role assignments of .* was never shown whole"),
+        (the_role_was_shown_to_be_held, "the role was shown to be held already"),
+        (the_endpoint_has_another_identity, "last shown without the identity that it is granted to"),
+        (somebody_elses_assignment_is_deleted, "was made by person, not by us"),
+    ],
+    "dry-run": [
+        (the_mode_was_dry_run, "DELETE .* was sent while MEDIC_MODE was dry-run"),
+        (the_mode_was_off, "was sent while MEDIC_MODE was off"),
+        (the_action_may_only_be_rehearsed, "was intended, and retry may be dry-run at most"),
+        (a_rule_turns_it_off, "was intended, and delete-idle may be off at most"),
+    ],
+    "approved": [
+        (nobody_answered, "delete-idle.* was begun: nobody has answered"),
+        (nobody_was_asked, "delete-idle.* was begun: nobody was asked about it"),
+        (the_answer_was_no, "the answer is False"),
+        (the_answer_came_late, r"the answer came 5\d\.\d+ s later"),
+        (the_question_had_expired, "s after the question had expired"),
+        (the_caller_approved, "one who approved had started the operation that failed"),
+        (the_ledgers_caller_approved, "one who approved had started the operation that failed"),
+        (one_person_answered_twice, "1 different people .* and 2 were needed"),
+        (somebody_approved_who_may_not, "000002 approved and is no approver"),
+        (the_answer_is_about_another_incident, "are about another plan or incident"),
+        (a_vote_is_missing, "1 different people .* and 2 were needed"),
+        (somebody_had_rejected_it, "somebody had rejected it before"),
+        (the_plan_wanted_a_person, "retry.* was begun: nobody was asked about it"),
+        (policy_asks_now, "retry.* was begun: nobody was asked about it"),
+        (the_storms_question_is_about_other_plans, "delete-idle.* was begun: nobody was asked about it"),
+        (one_of_a_storm_was_superseded, "delete-idle.* was begun: the answer is None: a newer failure"),
+    ],
+    "ends": [
+        (an_end_is_gone, "has no end, nobody is asked, and no timer will wake it: it is stuck"),
+        (an_end_that_is_none, "ended as vanished, which is no end"),
+        (a_repair_that_was_none, "ended as repaired, and its resource was never Succeeded meanwhile"),
+        (an_outcome_is_gone, "nobody looked after PUT"),
+        (it_went_on_after_its_end, "went on after its end: decision"),
+        (it_waits_for_ever, "its timer has no bound"),
+        (a_question_that_has_expired_holds_nothing, "it is stuck"),
+        (the_audit_does_not_know_of_the_end, "no audit record says so"),
+    ],
+    "trail-verifies": [
+        (a_bit_is_flipped, "is not what its hash says"),
+        (a_record_is_gone, "#5 does not follow the record before it"),
+        (records_are_swapped, "#3 says that it is number 4"),
+        (a_record_is_there_twice, "is there twice, by its key"),
+        (a_vote_was_changed, "votes/.*, which lay beside it, was changed"),
+        (a_claim_is_gone, "outcome, which lay beside it, is gone"),
+        (evidence_was_changed, "has another digest"),
+        (evidence_is_gone, "the evidence that it names .* is not in the evidence store"),
+        (the_end_of_a_file_is_cut, "is shorter than its writer confirmed"),
+        (nothing_proves_an_intent, "is named by no audit record"),
+    ],
+    "budget": [
+        (a_slot_too_many, "slot 3 of delete-idle in .* was taken, and policy permits 2"),
+        (no_slot_was_taken, "grant-roles.* was begun without a slot"),
+        (policy_permits_fewer, "3 repairs by retry were begun in .*, and policy permits 2"),
+        (the_slot_is_of_another_hour, "was begun without a slot of its hour's budget"),
+    ],
+    "no-secret": [
+        (a_secret_in_a_log, "planted secret 1 stands in text worker.log, as it is"),
+        (a_secret_in_base64, "stands in text history 2, base64, 2 bytes in|stands in text history 2, base64"),
+        (a_secret_in_a_link, "stands in text card, in a URL"),
+        (a_secret_in_json_in_json, "stands in text history, in JSON in JSON"),
+        (a_secret_that_is_packed, r"stands in text history \(unpacked\), in JSON"),
+        (a_secret_in_the_evidence, "stands in evidence/00/x, in JSON"),
+        (a_secret_on_the_trail, "stands in trail/intake/.*, in JSON"),
+    ],
+    "no-lease": [
+        (a_lease_of_one_that_has_ended, "desk d is held until .* by inc-.*, which has ended"),
+        (a_lease_of_nobody_known, "desk d is held until .* by inc-0, which was never opened"),
+        (two_leases_one_of_them_over, "desk b is held"),
+    ],
+    "attempts-and-told": [
+        (policy_permits_fewer_attempts, "repair 2 of green by retry for canceled-.*: policy permits 1"),
+        (a_call_was_sent_five_times, "was sent [56] times, and 3 is the most"),
+        (a_channel_was_never_told, "ended as not-repaired, and pager was never told"),
+        (an_escalation_nobody_heard_of, "ended as inconclusive, and folder was never told"),
+    ],
+}
+
+
+def cases() -> Iterator[Any]:
+    for invariant, breaches in BREACHES.items():
+        for breach, words in breaches:
+            yield pytest.param(invariant, breach, words, id=f"{invariant}: {breach.__name__.replace('_', ' ')}")
+
+
+@pytest.mark.parametrize(("invariant", "breach", "words"), tuple(cases()))
+def test_a_breach_is_found_and_named(invariant, breach, words, edited):
+    breach(edited)
+
+    found = [one for one in edited.found() if one.invariant == invariant]
+    assert any(re.search(words, one.words) for one in found), [one.words for one in edited.found()]
+    assert all(one.records for one in found)
+
+
+def test_every_invariant_has_breaches_to_find():
+    assert set(BREACHES) == set(INVARIANTS)
+    assert all(len(breaches) >= 3 for breaches in BREACHES.values())
+
+
+# ------------------------------------------------------------------------------------------- no breach
+
+
+def bytes_that_a_killed_writer_left(edited):
+    file = edited.roll(LOST)[0]
+    edited.write(file, file.read_bytes() + b'{"actor":{"app')
+
+
+def a_delivery_that_nobody_answered(edited):
+    event = {**edited.played.deliveries[0].body, "id": "never-taken"}
+    edited.set(deliveries=(*edited.played.deliveries, Delivery(at=edited.played.now, body=event, answer=None)))
+
+
+def a_clock_that_is_known_to_be_wrong(edited):
+    ahead = timedelta(minutes=7)
+    world = edited.played.worlds[DELETED]
+    edited.world(
+        DELETED,
+        offset=ahead,
+        ledger=tuple(replace(one, at=one.at + ahead) for one in world.ledger),
+        shown=tuple(replace(one, at=one.at + ahead) for one in world.shown),
+        changes=tuple(replace(one, at=one.at + ahead) for one in world.changes),
+    )
+
+
+def an_open_question(edited):
+    (edited.trail / "incidents" / edited.incident(DELETED) / "ended").unlink()
+    shutil.rmtree(edited.trail / "effects" / plan_of(edited, DELETED))
+    nobody_answered(edited)
+    edited.set(now=datetime.fromisoformat(json.loads(edited.find("approvals/*/asked", DELETED).read_bytes())["at"]))
+
+
+def others_may_have_seen_it(edited):
+    """Another incident of the workspace was open: what was shown may have been shown to its walk alone."""
+    the_victim_was_changed_and_that_was_seen(edited)
+    claim = edited.trail / "incidents" / edited.incident(DELETED) / "opened"
+    edited.write(edited.trail / "incidents" / "inc-x" / "opened", claim.read_bytes())
+
+
+def one_stands_for_an_older_failure(edited):
+    a_parked_one_was_never_judged(edited)
+
+    def change(records):
+        records.insert(2, {**records[1], "stage": "stands-for", "key": "stands-for", "facts": {"incidents": ["inc-0"]}})
+
+    edited.reseal(GRANTED, change)
+
+
+def what_is_parked_may_join(edited):
+    a_parked_one_was_never_judged(edited)
+    intake = json.loads(edited.find("intake/*/*", incident_id="inc-0").read_bytes())
+    joined = {"event_id": intake["event_id"], "source": "event-grid"}
+    folder = edited.trail / "incidents" / edited.incident(LOST) / "joined"
+    edited.write(folder / ("0" * 32), json.dumps(joined).encode())
+
+
+def events_that_are_none_of_ours(edited):
+    event = edited.played.deliveries[0].body
+    bodies = [
+        {**event, "id": "n0", "eventType": "Microsoft.Resources.ResourceWriteSuccess"},
+        {**event, "id": "n1", "data": None},
+        {**event, "id": "n2", "data": {**event["data"], "resourceUri": "/subscriptions/s/resourceGroups/g"}},
+        {**event, "id": "n3", "data": {**event["data"], "operationName": "Microsoft.Storage/storageAccounts/write"}},
+    ]
+    for number in range(len(bodies)):
+        intake = {"event_id": f"n{number}", "disposition": "ignored", "words": "not ours", "incident_id": None}
+        edited.write(edited.trail / "intake" / "2026-01-01" / f"n{number}", json.dumps(intake).encode())
+    taken = Delivery(at=edited.played.now, body=["no event", *bodies], answer=202)
+    edited.set(deliveries=(*edited.played.deliveries, taken))
+
+
+@pytest.mark.parametrize(
+    ("edit", "invariants"),
+    [
+        pytest.param(asked_in_a_storm, {"approved"}, id="one question about several plans"),
+        pytest.param(others_may_have_seen_it, {"known-state"}, id="somebody else may have been shown it"),
+        pytest.param(one_stands_for_an_older_failure, {"events-accounted"}, id="an incident stands for an older one"),
+        pytest.param(what_is_parked_may_join, {"events-accounted"}, id="a parked event joined"),
+        pytest.param(events_that_are_none_of_ours, None, id="events that are none of ours"),
+        pytest.param(bytes_that_a_killed_writer_left, None, id="bytes beyond what was confirmed"),
+        pytest.param(a_delivery_that_nobody_answered, None, id="a delivery without an answer"),
+        pytest.param(a_clock_that_is_known_to_be_wrong, None, id="a clock that is off by what is known"),
+        pytest.param(an_open_question, {"ends"}, id="a question waits for a person"),
+    ],
+)
+def test_what_is_no_breach_is_not_taken_for_one(edit, invariants, edited):
+    edit(edited)
+
+    assert [one for one in edited.found() if invariants is None or one.invariant in invariants] == []
+
+
+# ------------------------------------------------------------------------------------------- the parts
+
+
+@pytest.mark.parametrize(
+    ("rule", "answers"),
+    [
+        pytest.param({"mode": "ask"}, ("ask",), id="any action, any place"),
+        pytest.param({"actions": ["retry"], "mode": "ask"}, ("ask",), id="this action"),
+        pytest.param({"actions": ["sync-keys"], "mode": "ask"}, ("auto",), id="another action"),
+        pytest.param({"scope": {"workspace": "MLW-*"}, "mode": "ask"}, ("ask",), id="a glob, without case"),
+        pytest.param({"scope": {"endpoint": "fraud"}, "mode": "ask"}, ("auto",), id="another endpoint"),
+        pytest.param(
+            {"scope": {"tags": {"a": "b"}}, "mode": "ask"}, ("ask", "auto"), id="tags, which nobody knows here"
+        ),
+        pytest.param({"attempts": 1}, ("auto",), id="a rule that says nothing of it"),
+    ],
+)
+def test_a_policy_is_read_as_it_is_written(rule, answers):
+    policy = {"actions": {"retry": {"mode": "auto"}}, "rules": [rule]}
+
+    assert rules.answers(policy, "retry", {"workspace": "mlw-demo", "endpoint": "churn"}, "mode") == answers
+
+
+def test_the_policy_is_the_strictest_by_the_mode_of_the_app_and_off_if_it_says_nothing():
+    policy = {"actions": {"retry": {"mode": "auto"}}}
+
+    assert rules.mode(policy, "retry", {}, "ask") == "ask"
+    assert rules.mode(policy, "retry", {}, "auto") == "auto"
+    assert rules.mode(policy, "delete-idle", {}, "auto") == "off"
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("PT30S", 30), ("PT6H", 21600), ("P1DT1M", 86460), ("PT0.5S", 0.5)])
+def test_a_duration_is_read(text, seconds):
+    assert rules.duration(text) == timedelta(seconds=seconds)
+
+
+def test_a_needle_is_as_long_as_the_secret_and_each_dress_is_looked_for_once():
+    dresses = leaks.dresses(SECRET)
+
+    assert len(set(dresses.values())) == len(dresses)
+    assert all(len(needle) >= len(SECRET) for needle in dresses.values())
+    assert list(leaks.leaks({"a": b"nothing"}, (SECRET,))) == []
