@@ -5,11 +5,14 @@ import time
 from datetime import timedelta
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
 from remediations.approval.token import Token, form_value, is_form_value, read, sign
 from remediations.model import Person
 from tests.builders import NOON
+from tests.fuzzing import ANY_TEXT, fuzzed, scratched
 
 KEYS = {"k1": "a" * 32, "k2": "b" * 32}
 TOKEN = Token(incident_id="inc-1", plan="p" * 64, policy_version="0123456789ab", expires_at=NOON)
@@ -48,6 +51,45 @@ def test_a_token_says_which_key_signed_it():
 )
 def test_a_token_that_was_touched_is_none(change):
     assert read(change(sign(TOKEN, KEYS, "k1")), KEYS) is None
+
+
+@fuzzed(150)
+@given(st.data())
+def test_no_scratch_on_a_token_or_a_form_is_overlooked(data):
+    """Also none that a lenient reader of base64 would: a space, a foreign character, bits that hold nothing."""
+    for signed in (sign(TOKEN, KEYS, "k1"), form_value(ANNA, PLAN, KEYS, "k1")):
+        changed = scratched(signed, data)
+        assume(changed != signed)
+        assert read(changed, KEYS) is None
+        assert is_form_value(changed, ANNA, PLAN, KEYS) is False
+
+
+@pytest.mark.parametrize("junk", ["!", " ", "\n", "=", "=="])
+def test_a_signature_is_written_in_one_way_only(junk):
+    signed = sign(TOKEN, KEYS, "k1")
+    for place in (len(signed), len(signed) - 1, len(signed) - 10):
+        assert read(signed[:place] + junk + signed[place:], KEYS) is None
+
+
+def test_the_bits_of_a_signature_that_hold_nothing_are_zero():
+    signed = sign(TOKEN, KEYS, "k1")
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    others = {signed[:-1] + letter for letter in letters} - {signed}
+    assert {read(other, KEYS) for other in others} == {None}
+
+
+@fuzzed(60)
+@given(ANY_TEXT | st.builds("k1.{}".format, ANY_TEXT) | st.builds("k1.{}.{}.{}".format, ANY_TEXT, ANY_TEXT, ANY_TEXT))
+def test_what_nobody_signed_is_none(text):
+    assert read(text, KEYS) is None
+    assert is_form_value(text, ANNA, PLAN, KEYS) is False
+
+
+@pytest.mark.parametrize("moment", [10**18, -(10**18), 2**63, 0, -1])
+def test_a_signed_time_that_is_none_is_refused_as_well(moment):
+    payload = ["inc-1", "p", "v", moment]
+    forged = URLSafeTimedSerializer(KEYS["k1"], salt="endpoint-medic approval v2", signer_kwargs=SHA256).dumps(payload)
+    assert read(f"k1.{forged}", KEYS) is None
 
 
 def test_a_token_signed_for_another_purpose_is_none():
