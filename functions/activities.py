@@ -35,6 +35,7 @@ from remediations.approval import rules
 from remediations.approval.notice import Kind
 from remediations.catalogue import CAUSES
 from remediations.classification import classify, wanted
+from remediations.errors import ArmThrottled
 from remediations.model import (
     Absent,
     ActivityRow,
@@ -67,7 +68,7 @@ log = structlog.get_logger()
 type Order = dict[str, Any]
 
 _MOST_POLLS = 8  # 10 s doubling to 5 min: a little more than the ceiling of 20 minutes
-_PASSING = "StoreUnavailable"  # the one failure of a step that ends by itself
+_PASSING = frozenset({"StoreUnavailable", "ArmThrottled"})  # the failures of a step that end by themselves
 _RESUMED_FOR = timedelta(hours=6)
 _POLLS_FOR_SPEC = 3  # 70 seconds
 _WOULD = {Verdict.RUN: "would", Verdict.ASK: "would ask to", Verdict.DRY_RUN: "in dry run by policy; would"}
@@ -104,23 +105,28 @@ def collect(step: Order) -> Order:
     """One round of reads: the digest of the evidence, and whether it is enough."""
     own, incident = services(), _incident(step)
     with _bound(incident):
-        closed = _closed_own(own, incident)
+        try:
+            closed = _closed_own(own, incident)
+        except ArmThrottled:
+            closed = False
         reads = own.reads()
         evidence = _evidence(own, own.trail.with_joined(incident), reads)
         polls = step["polls"]
         is_last = polls >= _MOST_POLLS
-        settled = (closed and enrichment.is_settled(evidence) and not _awaits_spec(own, evidence, polls)) or is_last
+        is_enough = closed and reads.throttled() is None and enrichment.is_settled(evidence)
+        settled = (is_enough and not _awaits_spec(own, evidence, polls)) or is_last
         if settled:  # what lies around is read once the failure itself is known: it tells what to look for
             asks_none = incident.is_scoring or incident.is_undo  # no action of theirs will ask for any
             areas = frozenset() if asks_none else wanted(evidence, CAUSES)
             evidence = surroundings.with_surroundings(evidence, areas, reads, policy=own.policy, own=own.own)
-            settled = surroundings.is_complete(evidence.surroundings, areas) or is_last
+            is_all = surroundings.is_complete(evidence.surroundings, areas) and reads.throttled() is None
+            settled = is_all or is_last
         digest = own.evidence.put(evidence)
         if settled:
             own.journal.collected(evidence, digest, polls + 1)
             log.info("evidence.collected", polls=polls + 1, complete=not is_last)
             _tell_missing(evidence.missing_permissions, "reading")
-        wait = enrichment.next_poll(polls + 1) / step["scale"]
+        wait = max(enrichment.next_poll(polls + 1) / step["scale"], reads.throttled() or timedelta())
     return {**step, "evidence": digest, "settled": settled, "wait_s": wait.total_seconds()}
 
 
@@ -144,7 +150,9 @@ def judge(step: Order) -> Order:
         seen = _survey(own, plan, evidence)
         decision = _decide(own, plan, seen)
         if decision.verdict is Verdict.ASK:  # nobody is to approve what cannot be done
-            seen = replace(seen, preflight=preflight.lacking(plan.calls, own.reads()))
+            reads = own.reads()
+            seen = replace(seen, preflight=preflight.lacking(plan.calls, reads))
+            _refuse_throttled(reads, incident.resource.path)
             decision = _decide(own, plan, seen)
             _tell_missing(seen.preflight.value if isinstance(seen.preflight, Found) else (), "before asking")
         if decision.verdict is Verdict.ASK and guards.is_tripped(plan, seen):
@@ -239,27 +247,29 @@ def execute(step: Order) -> Order:
     decision = own.evidence.get(Decision, step["decision"])
     plan, number, attempt = decision.plan, step["number"], step["attempt"]
     with _bound(plan.diagnosis.incident):
-        outcome = _found(own, plan, number, attempt)
-        if outcome is None:
-            passed, budget = _barred(own, plan, number, attempt), None
+        budget: int | None = None
+        try:
+            passed = _found(own, plan, number, attempt) or _barred(own, plan, number, attempt)
             if passed is None:
                 passed, budget = _turn(own, decision, step)
-            outcome = passed or execution.execute(
-                plan,
-                number,
-                attempt,
-                action=ACTIONS[plan.action],
-                reads=own.reads(),
-                writes=own.writes,
-                trail=own.trail,
-                journal=own.journal,
-                nonce=uuid.uuid4().hex,
-                keep=own.evidence.put,
-                decision=step["decision"],
-                kept=own.evidence.reading,
-                budget=budget,
-                send_within=own.settings.send_within,
-            )
+        except ArmThrottled as error:  # nothing is decided, nor closed, on what was not read for its number alone
+            passed = _waits_for_azure(own, decision, step, error)
+        outcome = passed or execution.execute(
+            plan,
+            number,
+            attempt,
+            action=ACTIONS[plan.action],
+            reads=own.reads(),
+            writes=own.writes,
+            trail=own.trail,
+            journal=own.journal,
+            nonce=uuid.uuid4().hex,
+            keep=own.evidence.put,
+            decision=step["decision"],
+            kept=own.evidence.reading,
+            budget=budget,
+            send_within=own.settings.send_within,
+        )
         log.info(
             "action.executed",
             action=plan.action,
@@ -322,6 +332,9 @@ def left_open() -> list[tuple[Intent, Outcome]]:
         try:
             intent = own.trail.intent_named(name)
             outcome = _seen(own, intent) if own.trail.ended(intent.incident_id) is not None else None
+        except ArmThrottled as error:
+            log.warning("sweep.incomplete", why=str(error))  # the next one looks again
+            break
         except ValueError as error:  # verify finds it as well
             log.error("intent.unreadable", name=name, why=str(error))  # noqa: TRY400 - the record is at fault
             continue
@@ -395,7 +408,7 @@ def check(step: Order) -> Order:
         return {"over": True, "failed": f"it was not over after {_OPERATION_POLLS} looks"}
     plan = own.evidence.get(Decision, step["decision"]).plan
     taken = plan.steps[step["number"]]
-    reads = own.reads()
+    reads = own.polls()
     if outcome.operation_url is not None:
         shown = reads.poll(outcome.operation_url)
         if isinstance(shown, Found) and isinstance(shown.value, dict) and "status" in shown.value:
@@ -473,7 +486,7 @@ def finish(step: Order) -> Order:
             last = f", the last of which ended so: {step['last']}" if "last" in step else ""
             end, words = End.NOT_REPAIRED, f"after {effects} call{'s' if effects > 1 else ''}{last}. Now: {words}"
         age = own.clock() - incident.began_at
-        if step.get("failure") == _PASSING and effects == 0 and age < _RESUMED_FOR:
+        if step.get("failure") in _PASSING and effects == 0 and age < _RESUMED_FOR:
             log.warning("incident.left", words=words)  # nothing was done yet: the sweep goes on with it
             return {"again": None, "end": "left to the sweep"}
         own.journal.ended(incident.id, end, words)
@@ -582,7 +595,11 @@ def _evidence(own: Services, incident: Incident, reads: Reads, *, wants_logs: bo
 
 
 def _evidence_for(own: Services, plan: Plan, number: int, *, around: bool = True) -> Evidence:
-    """Read afresh what a step touches and, if asked, the surroundings that the action of its plan decides on."""
+    """Read afresh what a step touches and, if asked, the surroundings that the action of its plan decides on.
+
+    Raises:
+        ArmThrottled: Azure, or our own share of what it permits, held back a part of it.
+    """
     reads = own.reads()
     incident, call = plan.diagnosis.incident, plan.calls[number]
     evidence = _evidence(own, incident, reads, wants_logs=False)
@@ -590,7 +607,15 @@ def _evidence_for(own: Services, plan: Plan, number: int, *, around: bool = True
         target = enrichment.read_resource(reads, ResourceId.parse(call.path), own.own)
         evidence = replace(evidence, target=target)
     asks = ACTIONS[plan.action].asks if around else ()
-    return surroundings.with_surroundings(evidence, asks, reads, policy=own.policy, own=own.own)
+    evidence = surroundings.with_surroundings(evidence, asks, reads, policy=own.policy, own=own.own)
+    _refuse_throttled(reads, call.path)
+    return evidence
+
+
+def _refuse_throttled(reads: Reads, path: str) -> None:
+    """Raise ArmThrottled if something could not be read only because too much is asked of Azure: a later time can."""
+    if (wait := reads.throttled()) is not None:
+        raise ArmThrottled("GET", path, wait, "too much is asked of Azure just now")
 
 
 def _awaits_spec(own: Services, evidence: Evidence, polls: int) -> bool:
@@ -755,6 +780,14 @@ def _waits(own: Services, plan: Plan, step: Order, seen: Situation, words: str) 
     if late.answer is not Answer.ALLOW:
         return Outcome(status=Status.REFUSED, words=f"{words}, and {late.words}")
     return Outcome(status=Status.PENDING, words=words, retry_after=_TURN_WAIT / step["scale"])
+
+
+def _waits_for_azure(own: Services, decision: Decision, step: Order, error: ArmThrottled) -> Outcome:
+    """Give the outcome of a step about which nothing could be read, since too much is asked of Azure."""
+    seen = replace(own.evidence.get(Situation, decision.situation), now=own.clock())
+    outcome = _waits(own, decision.plan, step, seen, error.why)
+    is_longer = outcome.retry_after is not None and error.retry_after > outcome.retry_after
+    return replace(outcome, retry_after=error.retry_after) if is_longer else outcome
 
 
 def _next(step: Order, plan: Plan) -> Order:

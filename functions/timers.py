@@ -25,6 +25,8 @@ log = structlog.get_logger()
 _KEEP_HISTORIES = timedelta(days=30)
 _TOLD_WITHIN, _TELLS_ITSELF = timedelta(hours=6), timedelta(minutes=5)
 _INTAKE_GRACE = timedelta(minutes=5)
+_EVERY = timedelta(minutes=15)  # how often the sweep runs: triggers.py
+_MOST_WORKSPACES = 20  # that one sweep looks at in a subscription: all have been looked at long before a day is over
 _LAST_CALL = timedelta(hours=3)  # one that was sent right before the ceiling is followed for two hours and some minutes
 _FINISHED = [OrchestrationStatus.COMPLETED, OrchestrationStatus.FAILED, OrchestrationStatus.TERMINATED]
 
@@ -146,15 +148,32 @@ def _resumed(own: Services, incident: Incident) -> tuple[Incident, int]:
 
 
 def _untold(own: Services) -> Iterator[tuple[Reception, admission.Admission]]:
-    """Give the failures of the watched subscriptions that no event told of, old enough for one to have come."""
-    reads, now = own.reads(), own.clock()
+    """Give the failures of the watched subscriptions that no event told of, old enough for one to have come.
+
+    Of many workspaces some have their turn, others at the next sweep; a subscription that is throttled has its own
+    again then.
+    """
+    now = own.clock()
     for subscription in own.policy.subscriptions:
+        reads = own.reads(is_patient=True)
         listed = _listed(lambda: discovery.workspaces(reads, subscription))  # noqa: B023 - called at once
-        for workspace in filter(own.settings.watches, listed):
+        for workspace in _whose_turn_it_is(list(filter(own.settings.watches, listed)), now):
+            reads = own.reads(is_patient=True)
             for incident, age in _listed(lambda: discovery.failed(reads, workspace, source="sweep", now=now)):  # noqa: B023
                 if discovery.is_due(age, own.settings.time_scale):
                     with _unreadable_is_told("trail.unreadable", incident.resource.key):
                         yield _admitted(own, incident)
+            if reads.throttled() is not None:
+                break
+
+
+def _whose_turn_it_is(workspaces: list[str], now: datetime) -> list[str]:
+    """Give the workspaces that this sweep looks at: as many as it may, from where the last one ended."""
+    if len(workspaces) <= _MOST_WORKSPACES:
+        return workspaces
+    first = int(now.timestamp() / _EVERY.total_seconds()) * _MOST_WORKSPACES % len(workspaces)
+    log.info("sweep.partial", workspaces=_MOST_WORKSPACES, of=len(workspaces))
+    return [*workspaces, *workspaces][first : first + _MOST_WORKSPACES]
 
 
 def _unheard(own: Services) -> Iterator[tuple[str, str]]:

@@ -140,12 +140,13 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 def look(bench: Bench, workspaces: Iterable[str], *, step: Callable[[str], None]) -> Seen:
     """Give what the lists show; a list that cannot be read costs its own content and nothing else."""
-    reads, now = bench.reads(), bench.clock()
+    now = bench.clock()
     broken: list[tuple[Incident, datetime]] = []
     unread: list[str] = []
     counted = listed = 0
     for workspace in workspaces:
         step(workspace.rsplit("/", 1)[-1])
+        reads = bench.reads()  # so many requests for each
         try:
             endpoints = discovery.endpoints(reads, workspace)
         except discovery.NotListed as error:

@@ -37,7 +37,7 @@ from remediations.ports import Reads
 
 _MAX_WORKSPACES, _MAX_ENDPOINTS, _MAX_DEPLOYMENTS = 20, 100, 500
 _MAX_LISTED = 2000
-_BUDGET = 400
+_BUDGET = 150  # what our share of a subscription's reads gives within seconds (`throttling`)
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _LOCATION = re.compile(r"[a-z0-9]+")
 _WORKSPACE = re.compile(

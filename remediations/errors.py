@@ -11,7 +11,7 @@
     ├── PolicyError            a line of policy.yaml that cannot be used
     ├── ArmError               Azure Resource Manager answered with an error
     │   ├── ArmForbidden       our identity lacks a permission
-    │   ├── ArmThrottled       too many requests
+    │   ├── ArmThrottled       too many requests, by Azure's word or by our own share
     │   └── ArmUnavailable     no answer, or the service's own fault
     ├── UndeclaredWrite        a write that remediations/rights.py does not list
     └── WriteInDryRun          a write was asked of a dry run
@@ -164,16 +164,15 @@ class ArmForbidden(ArmError):
 
 
 class ArmThrottled(ArmError):
-    """Too many requests; nothing was done.
+    """Too much is asked, by Azure's word or by our own share of what it permits; nothing was done.
 
     Attributes:
-        retry_after: How long Azure asks us to wait.
+        retry_after: How long to wait.
     """
 
-    def __init__(self, method: str, url: str, retry_after: timedelta, *, code: str | None = None) -> None:
+    def __init__(self, method: str, url: str, retry_after: timedelta, why: str) -> None:
         self.retry_after = retry_after
-        wait = f"Retry after {retry_after.total_seconds():g} s."
-        super().__init__(method, url, 429, "too many requests", wait, code=code)
+        super().__init__(method, url, None, why, f"Retry after {retry_after.total_seconds():.1f} s.")
 
 
 class ArmUnavailable(ArmError):

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from remediations import codec
 from remediations.actions.action import Action, Changed, Kept, nothing_kept
 from remediations.audit import Journal
-from remediations.model import ActivityRow, Evidence, Found, Incident, Outcome, Plan, Reading, Status
+from remediations.model import ActivityRow, Evidence, Found, Incident, Outcome, Plan, Reading, Status, Step
 from remediations.ports import Reads, Reply, Writes
 from remediations.trail import Effect, Intent, Slot, Trail
 
@@ -127,10 +127,13 @@ def execute(
         WriteInDryRun: there is no client that could write.
     """
     incident, step = plan.diagnosis.incident, plan.steps[number]
-    writes.ready(step.call)
+    if (wait := writes.ready(step.call)) is not None:
+        return _held_back(plan, number, wait, "our share of the subscription's writes is used up", journal)
     now = journal.clock()
     prepared = action.prepare(plan, number, reads, kept)
     receipt = action.receipt(plan, number, reads)
+    if (wait := reads.throttled()) is not None:
+        return _held_back(plan, number, wait, "what the call needs cannot be read: too much is asked of Azure", journal)
     if isinstance(prepared, Changed):
         return Outcome(status=Status.REFUSED, words=prepared.words)
     if isinstance(receipt, Changed):
@@ -178,6 +181,21 @@ def execute(
         unsent = Outcome(status=Status.UNSENT, words=words, request_id=request_id)
         return close(intent, unsent, trail=trail, journal=journal)
     reply = writes.send(call, prepared.content, request_id=request_id)
+    return _answered(intent, reply, step, action, trail=trail, journal=journal, send_within=send_within)
+
+
+def _answered(
+    intent: Intent,
+    reply: Reply,
+    step: Step,
+    action: Action,
+    *,
+    trail: Trail,
+    journal: Journal,
+    send_within: timedelta,
+) -> Outcome:
+    """Give what came of a call that was sent; where no answer tells, that is not known yet."""
+    request_id = intent.request_id
     if reply.status is None or reply.status >= 500:
         words = "no answer came" if reply.status is None else f"Azure answered {reply.status}"
         return Outcome(
@@ -188,6 +206,12 @@ def execute(
         )
     outcome = outcome_of(reply, request_id, step.call.path, meaning=action.answer(step, reply))
     return close(intent, outcome, trail=trail, journal=journal)
+
+
+def _held_back(plan: Plan, number: int, wait: timedelta, words: str, journal: Journal) -> Outcome:
+    """Give the outcome of a call that was neither intended nor sent, only because too much is asked."""
+    journal.waits(plan, number, words)
+    return Outcome(status=Status.PENDING, words=f"not sent: {words}", retry_after=wait)
 
 
 def outcome_of(reply: Reply, request_id: str, path: str, *, meaning: tuple[Status, str] | None = None) -> Outcome:

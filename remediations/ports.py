@@ -121,6 +121,10 @@ class Reads(Protocol):
     def refused(self) -> tuple[str, ...]:
         """Give the permissions that our identity turned out to lack, since this was made."""
 
+    def throttled(self) -> timedelta | None:
+        """Give how long to wait before asking again what Azure, or our own share of what it permits, held back since
+        this was made; None if nothing was. What is unknown for this alone is no ground to decide on."""
+
     def identity(self) -> Caller | None:
         """Give who we are, from our own token; None if that cannot be told."""
 
@@ -128,8 +132,11 @@ class Reads(Protocol):
 class Writes(Protocol):
     """Azure Resource Manager, to write: one call, sent at most once, never retried inside."""
 
-    def ready(self, call: Call) -> None:
-        """Make what sends such a call, and sign in: it may take seconds, which an intent does not have."""
+    def ready(self, call: Call) -> timedelta | None:
+        """Make what sends such a call, and sign in: it may take seconds, which an intent does not have.
+
+        Then take its place among the writes that Azure permits us; give how long to wait if there is none.
+        """
 
     def send(self, call: Call, body: Json, *, request_id: str) -> Reply:
         """Send a call; raise ``WriteInDryRun`` in a dry run."""

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from remediations.model import Absent, Call, Caller, Found, Json, Mode, Reading,
 from remediations.policy import Policy
 from remediations.ports import Notifier, Reads, Reply, Store, Witness, Writes
 from remediations.settings import Settings
+from remediations.throttling import Flights, Throttle
 from remediations.trail import Trail
 
 log = structlog.get_logger()
@@ -71,15 +72,21 @@ class Writers:
     Raises UndeclaredWrite for a call that `rights` does not list, whoever planned it; then nothing was sent.
     """
 
-    def __init__(self, chosen: Settings, credential: Any) -> None:
+    def __init__(self, chosen: Settings, credential: Any, throttle: Throttle) -> None:
         self._settings = chosen
         self._credential = credential
+        self._throttle = throttle
 
-    def ready(self, call: Call) -> None:
+    def ready(self, call: Call) -> timedelta | None:
         self._client(call).ready(call)
+        wait = self._throttle.take(call.method, call.path, longest_s=0)
+        return timedelta(seconds=wait) if wait else None
 
     def send(self, call: Call, body: Json, *, request_id: str) -> Reply:
-        return self._client(call).send(call, body, request_id=request_id)
+        client = self._client(call)
+        if wait := self._throttle.closed_s(call.method, call.path):  # Azure throttled another since this one was ready
+            return Reply(status=429, retry_after=timedelta(seconds=wait))
+        return client.send(call, body, request_id=request_id)
 
     def _client(self, call: Call) -> Writes:
         if not rights.is_write(call):
@@ -91,19 +98,19 @@ class Writers:
     def _arm(self) -> Writes:
         from remediations.adapters.arm import ArmWrites
 
-        return ArmWrites(self._settings, self._credential)
+        return ArmWrites(self._settings, self._credential, self._throttle)
 
     @cached_property
     def _ml(self) -> Writes:
         from remediations.adapters.ml import KeySync
 
-        return KeySync(self._settings, self._credential)
+        return KeySync(self._settings, self._credential, self._throttle)
 
     @cached_property
     def _roles(self) -> Writes:
         from remediations.adapters.roles import RoleWrites
 
-        return RoleWrites(self._settings, self._credential)
+        return RoleWrites(self._settings, self._credential, self._throttle)
 
 
 class Services:
@@ -117,6 +124,8 @@ class Services:
         self._policy_lock = threading.Lock()
         self._policy: tuple[tuple[int, int], Policy] | None = None
         self._own: Caller | None = None
+        self._throttle = Throttle(scale=chosen.time_scale)
+        self._flights = Flights()
 
     @property
     def policy(self) -> Policy:
@@ -146,11 +155,22 @@ class Services:
         policy.refuse_unknown_actions(loaded, ACTIONS, str(path))
         return loaded
 
-    def reads(self) -> Reads:
-        """Give a fresh reader: what it is refused is counted from here."""
+    def reads(self, *, is_patient: bool = False) -> Reads:
+        """Give a fresh reader: what it is refused is counted from here.
+
+        Args:
+            is_patient: Whether nobody waits for what it reads: it lets others go before it.
+        """
         from remediations.adapters.arm import ArmReads
 
-        return ArmReads(self.settings, self._credential)
+        return ArmReads(self.settings, self._credential, self._throttle, is_patient=is_patient)
+
+    def polls(self) -> Reads:
+        """Give a reader that shares its requests with whoever asks the same at the same time: to look whether something
+        is over, never for what a guard decides on."""
+        from remediations.adapters.arm import ArmReads
+
+        return ArmReads(self.settings, self._credential, self._throttle, flights=self._flights)
 
     @cached_property
     def writes(self) -> Writes:
@@ -159,7 +179,7 @@ class Services:
 
         if self.settings.mode.rank <= Mode.DRY_RUN.rank:
             return NoWrites()
-        return Writers(self.settings, self._credential)
+        return Writers(self.settings, self._credential, self._throttle)
 
     @cached_property
     def notifiers(self) -> tuple[Notifier, ...]:

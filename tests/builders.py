@@ -419,6 +419,7 @@ class FakeReads:
     def __init__(self, answers: dict[str, Reading[Any]] | None = None) -> None:
         self.answers = {name.lower(): answer for name, answer in (answers or {}).items()}
         self.asked: list[str] = []
+        self.held_back: timedelta | None = None
         self.bodies: list[Json] = []
         self.lacks: tuple[str, ...] = ()
         self.who: Caller | None = US
@@ -441,6 +442,9 @@ class FakeReads:
 
     def fetch_spec(self, url: str) -> Reading[Json]:
         return self._answer(f"SPEC {url}")
+
+    def throttled(self) -> timedelta | None:
+        return self.held_back
 
     def refused(self) -> tuple[str, ...]:
         return self.lacks

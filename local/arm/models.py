@@ -32,6 +32,7 @@ from local.arm.bodies import operation_url, resource_body, with_host
 from local.arm.events import Deliver, EventSettings, Schema, Subscription, action_group, resource_event, webhook
 from local.arm.happenings import Alert, Observed, Trigger
 from local.arm.hazards import Hazard, Verdict, canceled_by_priority
+from local.arm.limits import Limits
 from local.arm.metrics import Meters
 from local.arm.quota import Quota, QuotaShort
 from local.arm.registries import Registries
@@ -119,6 +120,7 @@ class World:
         asked: Who asked for which operation, over HTTP: as RBAC calls it; no name for what needs no right.
         raised: Every event, delivered or not.
         witness: What changed, and what was shown to whom.
+        limits: What is taken of each principal, and what was answered 429.
         hazards, faults, conditions, denied: The live state; a runner may change them under way.
     """
 
@@ -130,6 +132,7 @@ class World:
         self.hazards: list[Hazard] = list(copy.deepcopy(seed.hazards))
         self.faults = list(copy.deepcopy(seed.faults))
         self.denied = list(seed.denied)
+        self.limits = Limits(seed.limits, self.now)
         self.ledger: list[Entry] = []
         self.reads: Counter[tuple[str, str]] = Counter()
         self.asked: set[tuple[str, str]] = set()

@@ -54,8 +54,9 @@ class Simulator:
         world.settle()
         route, names = self._route(request)
         call, refusal = self._call(request)
-        fault, effect = self._fault(request), False
-        answer = fault.before() if fault else None
+        answer, left = world.limits.take(request)
+        fault, effect = None if answer else self._fault(request), False
+        answer = fault.before() if fault else answer
         versions_ago = fault.versions if isinstance(fault, Stale) else 0
         with world.witness.looking() as looks:
             if answer is None:
@@ -70,7 +71,7 @@ class Simulator:
         whole = answer.body
         answer = fault.spoil(answer) if fault else answer
         world.witness.show(world.now(), request, answer, whole, looks)
-        answer = structs.replace(answer, headers=_common_headers(call) | answer.headers)
+        answer = structs.replace(answer, headers=_common_headers(call) | left | answer.headers)
         name = route.name if route else "unknown"
         status = answer.status if answer.wire == "whole" else None
         if request.method in WRITES and not (route and route.is_open):

@@ -8,6 +8,7 @@ from local.arm.events import EventSettings
 from local.arm.faults import AnyFault
 from local.arm.happenings import AnyHappening
 from local.arm.hazards import AnyHazard
+from local.arm.limits import Allowance, Kind
 from local.arm.resources import Error, Json, Principal, Strict
 
 ContainerType = Literal["InferenceServer", "StorageInitializer"]
@@ -246,6 +247,7 @@ class WorldSeed(Strict, frozen=True, kw_only=True):
         environment_variables: How GET shows a deployment's environment variables; what Azure does is not published.
         fills_defaults: The service adds probes and settings that a PUT leaves out.
         diagnose_is_async: diagnose answers 202 and a Location first.
+        limits: Kind of request -> how many of a principal are taken in a subscription; the others get 429.
         blobs: ``container/path`` -> JSON, served without authorization under ``/blobs/``.
         redirects: ``container/path`` -> where its answer 302 points.
         enforce_roles: Deployments fail when their user-assigned identity lacks a role; None: if the file assigns any.
@@ -284,6 +286,7 @@ class WorldSeed(Strict, frozen=True, kw_only=True):
     conditions: tuple[str, ...] = ()
     hazards: tuple[AnyHazard, ...] = ()
     faults: tuple[AnyFault, ...] = ()
+    limits: dict[Kind, Allowance] = field(default_factory=dict)
     happens: tuple[AnyHappening, ...] = ()
     blobs: dict[str, Any] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)

@@ -43,7 +43,9 @@ def bench_of(own: Services) -> Bench:
     trail = Trail(ReadOnlyStore(own.trail.store))
     next(iter(trail.store.list("pauses/")), None)
     terminal.own_reads(own)
-    return Bench(settings=own.settings, policy=own.policy, trail=trail, reads=own.reads, clock=own.clock)
+    return Bench(
+        settings=own.settings, policy=own.policy, trail=trail, reads=lambda: own.reads(is_patient=True), clock=own.clock
+    )
 
 
 # ------------------------------------------------------------------------------------------------- plan

@@ -1,15 +1,17 @@
 """Azure Resource Manager over azure-core's own pipeline: `ArmReads` and `ArmWrites`.
 
 Reads are retried, bounded in number and time; a longer Retry-After ends as `Unknown`, since an activity never sleeps
-for long. Writes are sent once: no retry policy, no redirects. A token is sent to the management endpoint alone,
-whatever URL some data names.
+for long. So does a read for which our share of the subscription's requests (`throttling`) has no place soon. Writes
+are sent once: no retry policy, no redirects. A token is sent to the management endpoint alone, whatever URL some data
+names.
 https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling
 """
 
 import base64
+import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -32,19 +34,23 @@ from azure.core.rest import HttpRequest, HttpResponse
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 
 from remediations import codec
-from remediations.errors import WriteInDryRun
+from remediations.errors import ArmThrottled, WriteInDryRun
 from remediations.messages import parse_redacted
 from remediations.model import Absent, Call, Caller, Found, Json, Reading, Unknown, operation_of
 from remediations.ports import Reply
 from remediations.rights import is_asked
 from remediations.settings import Settings, is_loopback
 from remediations.spec import MAX_SPEC_BYTES
+from remediations.throttling import Flights, Throttle
 
 _DENIED = re.compile(r"perform action '([^']+)'")
 _STORAGE_SCOPE = "https://storage.azure.com/.default"
 _LONGEST_WAIT_S = 5.0
 _LONGEST_ANSWER_S = 20.0  # of a diagnosis; the next round of reads asks again
 _READ_TIMEOUT_S = 15
+_PATIENCE_S, _LONG_PATIENCE_S = 20.0, 120.0  # for our share: of one look in all, and of one that nobody waits for
+_MOST_REQUESTS = 200  # of one look: of an activity, or of the sweep at one workspace
+_FEW_REQUESTS = 40  # beyond them, one look at a time in a subscription
 _MAX_PAGES = 50
 _MAX_BYTES = 8 * 1024 * 1024
 _OPERATION_HEADERS = ("Azure-AsyncOperation", "Location")
@@ -72,23 +78,40 @@ class StaticToken:
 
 
 class ArmReads:
-    """The port `Reads` over HTTP. Make one for each use: `refused` counts from there."""
+    """The port `Reads` over HTTP. Make one for each use: `refused` and `throttled` count from there."""
 
-    def __init__(self, settings: Settings, credential: TokenCredential) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        credential: TokenCredential,
+        throttle: Throttle | None = None,
+        *,
+        flights: Flights | None = None,
+        is_patient: bool = False,
+    ) -> None:
+        """Make a reader.
+
+        Args:
+            throttle: What all readers and writers of this process share; None: buckets of its own.
+            flights: Lets what is asked twice at once be one request: for polls, never for what a guard decides on.
+            is_patient: Whether it may wait for minutes; then it leaves half of what may be asked at once to others.
+        """
         self._settings = settings
         self._credential = credential
         self._base = settings.arm_url
+        throttle = throttle or Throttle(scale=settings.time_scale)
         retry = _BoundedRetry(retry_total=3, retry_backoff_factor=0.2, retry_backoff_max=2)
-        self._client: PipelineClient[Any, Any] = PipelineClient(
-            settings.arm_url, policies=policies(settings, credential, retry)
-        )
+        chain = [*policies(settings, credential, throttle, retry), _Places(throttle, is_patient=is_patient)]
+        self._client: PipelineClient[Any, Any] = PipelineClient(settings.arm_url, policies=chain)
+        self._flights = flights
         self._refused: dict[str, None] = {}
+        self._throttled: timedelta | None = None
 
     def get(self, url: str) -> Reading[Json]:
         full = self._own_url(url)
         if full is None:
             return Unknown(f"{_host(url)!r} is not the management endpoint")
-        return self._read(HttpRequest("GET", full))
+        return self._shared(full, lambda: self._read(HttpRequest("GET", full)))
 
     def get_all(self, url: str, *, most: int) -> Reading[tuple[Json, ...]]:
         items: list[Json] = []
@@ -134,7 +157,9 @@ class ArmReads:
         full = self._own_url(url)
         if full is None:
             return Unknown(f"{_host(url)!r} is not the management endpoint")
-        request = HttpRequest("GET", full)
+        return self._shared(f"poll {full}", lambda: self._polled(HttpRequest("GET", full)))
+
+    def _polled(self, request: HttpRequest) -> Reading[Json]:
         answer = self._answer(request)
         if isinstance(answer, Unknown):
             return answer
@@ -170,8 +195,20 @@ class ArmReads:
     def refused(self) -> tuple[str, ...]:
         return tuple(self._refused)
 
+    def throttled(self) -> timedelta | None:
+        return self._throttled
+
     def identity(self) -> Caller | None:
         return identity(self._settings, self._credential)
+
+    def _shared(self, question: str, ask: Callable[[], Reading[Json]]) -> Reading[Json]:
+        """Ask, or take the answer of whoever is asking the same just now, with what was refused."""
+        if self._flights is None:
+            return ask()
+        reading, refused, throttled = self._flights.share(question, lambda: (ask(), self._refused, self._throttled))
+        self._refused |= refused
+        self._throttled = max(filter(None, (self._throttled, throttled)), default=None)
+        return reading
 
     def _own_url(self, url: str) -> str | None:
         if url.startswith("/"):
@@ -195,6 +232,8 @@ class ArmReads:
             )
             with response:
                 content = limited(response, most)
+        except ArmThrottled as error:
+            return self._held_back(error.retry_after, f"throttled by our own bucket: {error.why}")
         except ClientAuthenticationError as error:
             return Unknown(f"no token: {type(error).__name__}")
         except AzureError as error:
@@ -202,6 +241,11 @@ class ArmReads:
         if content is None:
             return Unknown(f"the answer is larger than {most} bytes")
         return response, content
+
+    def _held_back(self, wait: timedelta | None, words: str) -> Unknown:
+        """Give the reading of what was not answered only because too much is asked."""
+        self._throttled = max(self._throttled or timedelta(), wait or timedelta())
+        return Unknown(f"{words}{f'; retry after {math.ceil(wait.total_seconds())} s' if wait else ''}")
 
     def _reading(self, request: HttpRequest, response: HttpResponse, content: bytes) -> Reading[Json]:
         status = response.status_code
@@ -212,8 +256,7 @@ class ArmReads:
             self._refused[permission] = None
             return Unknown(f"{status}: our identity lacks {permission}")
         if status == 429:
-            wait = retry_after(response.headers)
-            return Unknown(f"429: throttled{f'; retry after {wait.total_seconds():g} s' if wait else ''}")
+            return self._held_back(retry_after(response.headers), "429: throttled")
         if status != 200:
             return Unknown(f"answered {status}")
         try:
@@ -225,13 +268,13 @@ class ArmReads:
 class ArmWrites:
     """The port `Writes` over HTTP: every call at most once."""
 
-    def __init__(self, settings: Settings, credential: TokenCredential) -> None:
+    def __init__(self, settings: Settings, credential: TokenCredential, throttle: Throttle | None = None) -> None:
         self._settings = settings
         self._credential = credential
         self._base = settings.arm_url
         self._timeouts = timeouts(settings)
         self._client: PipelineClient[Any, Any] = PipelineClient(
-            settings.arm_url, policies=policies(settings, credential)
+            settings.arm_url, policies=policies(settings, credential, throttle or Throttle())
         )
 
     def ready(self, call: Call) -> None:  # noqa: ARG002 - the port's signature
@@ -245,6 +288,52 @@ class ArmWrites:
         except AzureError:
             return Reply(status=None)
         return reply_of(request, response)
+
+
+class _Answers(SansIOHTTPPolicy[Any, Any]):
+    """Takes from every answer what Azure has left for us."""
+
+    def __init__(self, throttle: Throttle) -> None:
+        self._throttle = throttle
+
+    def on_response(self, request: PipelineRequest[Any], response: PipelineResponse[Any, Any]) -> None:
+        asked, answer = request.http_request, response.http_response
+        wait = retry_after(answer.headers)
+        self._throttle.learn(asked.method, asked.url, answer.status_code, answer.headers, wait)
+
+
+class _Places(SansIOHTTPPolicy[Any, Any]):
+    """Stands last before the wire: every try of a read waits a little for its place, or raises ArmThrottled."""
+
+    def __init__(self, throttle: Throttle, *, is_patient: bool) -> None:
+        self._throttle = throttle
+        self._is_patient = is_patient
+        self._left_s = _LONG_PATIENCE_S if is_patient else _PATIENCE_S
+        self._longest_s = _LONG_PATIENCE_S if is_patient else _LONGEST_WAIT_S
+        self._asked = 0
+
+    def on_request(self, request: PipelineRequest[Any]) -> None:
+        method, url = request.http_request.method, request.http_request.url
+        self._asked += 1
+        if self._asked > _MOST_REQUESTS:
+            words = f"one look at things takes {_MOST_REQUESTS} requests at most"
+            raise ArmThrottled(method, url, timedelta(), words)
+        if self._asked > _FEW_REQUESTS and not self._is_patient and (wait := self._throttle.lane(url, self)):
+            raise ArmThrottled(
+                method, url, timedelta(seconds=wait), "another wide look at the subscription is under way"
+            )
+        while True:
+            longest_s = min(self._longest_s, self._left_s)
+            wait = self._throttle.take(method, url, longest_s=longest_s, leaves_half=self._is_patient)
+            if wait > longest_s:
+                is_closed = self._throttle.closed_s(method, url) > 0
+                words = "Azure wants no more for now" if is_closed else "our share of its requests is used up"
+                raise ArmThrottled(method, url, timedelta(seconds=wait), words)
+            if wait > 0:
+                self._left_s -= wait
+                time.sleep(wait)
+            if not self._throttle.closed_s(method, url):  # a 429 may have come meanwhile
+                return
 
 
 class Once(SansIOHTTPPolicy[Any, Any]):
@@ -342,7 +431,9 @@ def retry_after(headers: Mapping[str, str]) -> timedelta | None:
         return None
 
 
-def policies(settings: Settings, credential: TokenCredential, retry: RetryPolicy[Any, Any] | None = None) -> list[Any]:
+def policies(
+    settings: Settings, credential: TokenCredential, throttle: Throttle, retry: RetryPolicy[Any, Any] | None = None
+) -> list[Any]:
     """Give the policies of a client of Azure Resource Manager: without one that retries, each request is sent once.
 
     None redirects, so no token leaves, and none registers a resource provider on its own.
@@ -354,7 +445,7 @@ def policies(settings: Settings, credential: TokenCredential, retry: RetryPolicy
     else:
         signed = ARMChallengeAuthenticationPolicy(credential, settings.arm_scope)
     named = [RequestIdPolicy(), UserAgentPolicy(base_user_agent=USER_AGENT)]
-    return [*named, *([retry] if retry is not None else []), signed]
+    return [*named, *([retry] if retry is not None else []), signed, _Answers(throttle)]
 
 
 def sign_in(settings: Settings, credential: TokenCredential) -> None:

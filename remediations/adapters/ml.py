@@ -19,6 +19,7 @@ from remediations.adapters.arm import Once, policies, sign_in, timeouts
 from remediations.model import Call, Json
 from remediations.ports import Reply
 from remediations.settings import Settings
+from remediations.throttling import Throttle
 
 SYNC_API_VERSION = "2024-10-01-preview"  # what azure-ai-ml 1.35.2 sends for begin_sync_keys
 _SYNC = re.compile(
@@ -33,9 +34,10 @@ _environment = threading.Lock()
 class KeySync:
     """The port `Writes` for ``POST {workspace}/resyncKeys``: sent once and not waited for."""
 
-    def __init__(self, settings: Settings, credential: TokenCredential) -> None:
+    def __init__(self, settings: Settings, credential: TokenCredential, throttle: Throttle | None = None) -> None:
         self._settings = settings
         self._credential = credential
+        self._throttle = throttle or Throttle()
 
     def ready(self, call: Call) -> None:  # noqa: ARG002 - the port's signature
         with _kept_environment():
@@ -81,7 +83,7 @@ class KeySync:
                 cloud_metadata=cloud,
                 enable_telemetry=False,
                 show_progress=False,
-                policies=[*policies(self._settings, self._credential), once],
+                policies=[*policies(self._settings, self._credential, self._throttle), once],
                 **timeouts(self._settings),
             )
 

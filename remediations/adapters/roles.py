@@ -15,6 +15,7 @@ from remediations.adapters.arm import Once, policies, sign_in, timeouts
 from remediations.model import Call, Json
 from remediations.ports import Reply
 from remediations.settings import Settings
+from remediations.throttling import Throttle
 
 _ASSIGNMENT = re.compile(
     r"/(?P<scope>subscriptions/(?P<subscription>[^/]+)/[^?#]+)"
@@ -27,9 +28,10 @@ class RoleWrites:
     """The port `Writes` for PUT and DELETE of ``{scope}/providers/Microsoft.Authorization/roleAssignments/{name}``:
     each is sent once."""
 
-    def __init__(self, settings: Settings, credential: TokenCredential) -> None:
+    def __init__(self, settings: Settings, credential: TokenCredential, throttle: Throttle | None = None) -> None:
         self._settings = settings
         self._credential = credential
+        self._throttle = throttle or Throttle()
 
     def ready(self, call: Call) -> None:  # noqa: ARG002 - the port's signature
         import azure.mgmt.authorization  # noqa: F401, PLC0415 - 24 ms
@@ -47,7 +49,7 @@ class RoleWrites:
             msg = f"{call} creates no role assignment, and deletes none without a body"
             raise ValueError(msg)
         once = Once(request_id)
-        chain = [*policies(self._settings, self._credential), ContentDecodePolicy(), once]
+        chain = [*policies(self._settings, self._credential, self._throttle), ContentDecodePolicy(), once]
         client = AuthorizationManagementClient(
             self._credential,
             named["subscription"],

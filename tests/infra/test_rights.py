@@ -152,7 +152,12 @@ def test_a_right_is_declared_once_for_each_role_and_scope():
 
 def test_what_calls_an_operation_is_there():
     reads = {right.via for right in RIGHTS} - {"store", "topic", *get_args(get_type_hints(Call)["via"])}
-    asking = {name for name in vars(Reads) if not name.startswith("_")} - {"get_all", "refused", "identity"}
+    asking = {name for name in vars(Reads) if not name.startswith("_")} - {
+        "get_all",
+        "refused",
+        "throttled",
+        "identity",
+    }
     assert reads == asking
     assert {right.via for right in RIGHTS if right.is_write} == set(get_args(get_type_hints(Call)["via"]))
 

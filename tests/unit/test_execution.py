@@ -61,7 +61,7 @@ def sent(trail, writes=None, *, clock=None, plan=None, number=0, attempt=1, budg
         number,
         attempt,
         action=changes.get("action", RETRY_AS_PLANNED),
-        reads=FakeReads(),
+        reads=changes.get("reads") or FakeReads(),
         writes=writes or FakeWrites(),
         trail=trail,
         journal=make_journal(trail, clock or Clock()),
@@ -236,6 +236,31 @@ def test_who_sends_is_ready_before_the_intent_s_time_runs():
             clock.now += 10 * MINUTE
 
     assert sent(trail, Slow(), clock=clock).status is Status.ACCEPTED
+
+
+def test_a_call_without_a_place_among_our_writes_waits_without_an_intent_and_without_a_slot():
+    trail = make_trail()
+
+    class Full(FakeWrites):
+        def ready(self, call):
+            return 3 * MINUTE
+
+    writes = Full()
+    outcome = sent(trail, writes)
+    assert (outcome.status, outcome.retry_after, writes.sent) == (Status.PENDING, 3 * MINUTE, [])
+    assert outcome.words == "not sent: our share of the subscription's writes is used up"
+    assert [one for one in trail.store.list("") if not one.startswith("audit/")] == []
+    assert stages(trail) == ["wait"]
+    assert sent(trail).status is Status.ACCEPTED
+
+
+def test_what_could_not_be_read_for_its_number_alone_refuses_nothing():
+    trail, writes, reads = make_trail(), FakeWrites(), FakeReads()
+    reads.held_back = 3 * MINUTE
+    action = replace(RETRY, prepare=lambda *_: Changed("it cannot be read"))
+    outcome = sent(trail, writes, action=action, reads=reads)
+    assert (outcome.status, outcome.retry_after, writes.sent) == (Status.PENDING, 3 * MINUTE, [])
+    assert trail.intent(make_plan().digest, 0, 1) is None
 
 
 def test_the_steps_of_a_plan_have_an_intent_each_and_one_slot():

@@ -1016,8 +1016,8 @@ def test_the_requests_are_bounded():
     for path in paths:
         answers[f"{path}/deployments"] = Found(tuple(shown_deployment(f"d{each}", path) for each in range(5)))
     source = FakeReads(ANSWERS | IDLE | answers)
-    assert words(candidates_of(source)) == "more than 400 requests would be needed"
-    assert len(source.asked) <= 405
+    assert words(candidates_of(source)) == "more than 150 requests would be needed"
+    assert len(source.asked) <= 155
 
 
 # -------------------------------------------------------------------------------------------------------- metrics
