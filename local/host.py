@@ -44,6 +44,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local.backend import Backend
+from local.nursery import Child, Nursery
 from local.worker import client_arguments, client_config, load_functions, trigger_of
 
 log = logging.getLogger(__name__)
@@ -364,6 +365,7 @@ class Host:
         worker_output: Where the worker prints; standard error unless told, so that standard output is the caller's.
         worker_python: Interpreter of the worker; one of another environment sees the libraries that are there alone.
         worker_path: Where the worker finds what its environment does not hold; as this process does unless told.
+        nursery: Forks the workers, of the same app; else each is a Python that starts by itself.
     """
 
     def __init__(
@@ -377,6 +379,7 @@ class Host:
         worker_output: int | IO[bytes] = 2,
         worker_python: str = sys.executable,
         worker_path: Sequence[str] = (),
+        nursery: Nursery | None = None,
     ) -> None:
         self.backend = backend if backend is not None else Backend()
         self.url = ""
@@ -389,8 +392,9 @@ class Host:
         self._worker_output = worker_output
         self._worker_python = worker_python
         self._worker_path = worker_path
+        self._nursery = nursery
         self._resources = ExitStack()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Child | None = None
         self._ending = threading.Event()
         self._starting = threading.Lock()
 
@@ -480,8 +484,12 @@ class Host:
             self._process.kill()
             thread.join()
 
-    def _start_worker(self) -> subprocess.Popen[bytes]:
-        command = [self._worker_python, "-m", "local.worker", "--app", self._app, "--backend", self.backend.address]
+    def _start_worker(self) -> subprocess.Popen[bytes] | Child:
+        arguments = ["--app", self._app, "--backend", self.backend.address]
+        if self._nursery is not None:
+            output = self._worker_output if isinstance(self._worker_output, int) else self._worker_output.fileno()
+            return self._nursery.start(arguments, {**os.environ, **self._env}, output)
+        command = [self._worker_python, "-m", "local.worker", *arguments]
         search_path = os.pathsep.join(entry for entry in self._worker_path or sys.path if entry)
         return subprocess.Popen(  # noqa: S603 - our own module, no shell
             [*command, "--parent", str(os.getpid())],

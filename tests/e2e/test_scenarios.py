@@ -29,6 +29,7 @@ from remediations.rights import RIGHTS
 from remediations.services import EvidenceStore
 from remediations.situation import Situation, survey
 from remediations.trail import Trail
+from tests.workflow.theatre import nursery_of
 
 BUDGET = yaml.safe_load((Path(__file__).parent / "calls.yaml").read_text("utf-8"))
 NEEDED = yaml.safe_load((Path(__file__).parent / "rights.yaml").read_text("utf-8"))
@@ -45,7 +46,8 @@ def stage_of(tmp_path_factory) -> Iterator[Callable[[str], Stage]]:
         if mode not in open_stages:
             while open_stages:
                 open_stages.popitem()[1].__exit__(None, None, None)
-            open_stages[mode] = Stage(mode, tmp_path_factory.mktemp(mode)).__enter__()
+            stage = Stage(mode, tmp_path_factory.mktemp(mode), nursery=nursery_of("function_app"))
+            open_stages[mode] = stage.__enter__()
         return open_stages[mode]
 
     yield give

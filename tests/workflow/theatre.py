@@ -4,8 +4,11 @@ Each story has a world and a subscription of its own, an empty hub and an empty 
 witnesses that know nothing of each other: the simulator's ledger, and the trail.
 """
 
+import atexit
+import functools
 import json
 import shutil
+import sys
 import time
 import uuid
 from collections import Counter
@@ -24,6 +27,7 @@ from local.arm.resources import Refusal
 from local.arm.server import Server
 from local.backend import Backend
 from local.host import Host
+from local.nursery import Nursery
 from remediations import policy, services
 from remediations.adapters.folder import FolderStore
 from remediations.approval import token
@@ -34,6 +38,15 @@ from remediations.trail import Ended, Intake, Intent, Opened, Question, Result, 
 POLICY = Path(__file__).parents[2] / "policy.yaml"
 EVENT_GRID = "/runtime/webhooks/eventgrid?functionName=on_deployment_failure"
 SOON_S = 20.0
+PRELOAD = (
+    "functions.activities",
+    "functions.entities",
+    "remediations.adapters.arm",
+    "remediations.adapters.folder",
+    "remediations.adapters.ml",
+    "remediations.adapters.roles",
+    "azure.ai.ml",
+)
 KEY = "theatre-approval-key-0123456789abcdef"
 
 WORLD: dict[str, Any] = {
@@ -105,6 +118,16 @@ class Clock:
         self.ahead += timedelta(seconds=seconds)
 
 
+@functools.cache
+def nursery_of(app: str) -> Nursery | None:
+    """Give what forks the workers of an app, for all theatres of this process: it has imported what stories need."""
+    if sys.platform != "linux":
+        return None
+    nursery = Nursery(app, PRELOAD)
+    atexit.register(nursery.close)
+    return nursery
+
+
 class Theatre:
     """The app's processes, which all stories share."""
 
@@ -139,7 +162,14 @@ class Theatre:
             resources.callback(self.server.close)
             self.server.start()
             log = resources.enter_context(self.output.open("wb"))
-            host = Host(app=self.app, env=self._environment(), timers=False, backend=self._backend, worker_output=log)
+            host = Host(
+                app=self.app,
+                env=self._environment(),
+                timers=False,
+                backend=self._backend,
+                worker_output=log,
+                nursery=nursery_of(self.app),
+            )
             self.host = resources.enter_context(host)
             self.http = resources.enter_context(httpx.Client(base_url=self.host.url, timeout=30))
             self.trail = Trail(FolderStore(self.folder / "trail"))
