@@ -22,6 +22,7 @@ from local.arm import Server, World
 from local.arm.faults import Answer
 from local.arm.routes import ROUTES
 from local.arm.routing import Ask, Route
+from tests.contract.fresh_pytest import Ran, run
 from tests.workflow.theatre import Theatre
 
 ROOT = Path(__file__).parents[2]
@@ -34,26 +35,18 @@ SITE = f"{GROUP}/providers/Microsoft.Web/sites/func-medic"
 GREEN = f"{WORKSPACE}/onlineEndpoints/credit-scoring/deployments/green"
 
 
-def live(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def live(*arguments: str, **environment: str) -> Ran:
     """Run pytest on tests/live as somebody would who has set these variables."""
     not_kept = ("MEDIC_", "AZURE_", "PYTEST_")  # pytest tells there that these very tests are shared
     kept = {name: value for name, value in os.environ.items() if not name.startswith(not_kept) and name != "CI"}
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *arguments],
-        cwd=ROOT,
-        env={**kept, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
+    return run(["-p", "no:cacheprovider", "-q", *arguments], {**kept, "PYTHONPATH": str(ROOT), **environment}, ROOT)
 
 
-def files_of(ran: subprocess.CompletedProcess[str]) -> set[str]:
+def files_of(ran: Ran) -> set[str]:
     return set(re.findall(r"^tests/live/(test_\w+)\.py::", ran.stdout, re.MULTILINE))
 
 
-def outcomes(ran: subprocess.CompletedProcess[str]) -> dict[str, str]:
+def outcomes(ran: Ran) -> dict[str, str]:
     """Give how each test ended, by its name without parameters; the worst of those that have some."""
     worst: dict[str, str] = {}
     for outcome, name in re.findall(
@@ -83,7 +76,7 @@ def test_the_gate_collects_none_of_them():
 )
 def test_a_variable_turns_on_what_it_is_for_and_nothing_that_writes_besides(variable, value, files):
     ran = live("--collect-only", "tests/live", **{variable: value})
-    assert (ran.returncode, files_of(ran)) == (0, files), ran.stdout + ran.stderr
+    assert (ran.returncode, files_of(ran)) == (0, files), ran.stdout
 
 
 @pytest.mark.parametrize("more", [["tests/live/test_writing.py"], ["tests/live", "-n", "1"]], ids=["named", "spread"])
@@ -337,7 +330,7 @@ def spec_in(folder: Path) -> Path:
     return file
 
 
-def write(server: Server, folder: Path) -> subprocess.CompletedProcess[str]:
+def write(server: Server, folder: Path) -> Ran:
     return live(
         "-rA",
         "tests/live/test_writing.py",
