@@ -5,6 +5,8 @@ looks at as many new ones; what that finds becomes an ``@example`` or a case of 
 """
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -28,34 +30,30 @@ def fuzzed(few: int) -> settings:
     )
 
 
-def grafted(plain: object, data: st.DataObject, scion: st.SearchStrategy[object]) -> object:
-    """Give JSON with something else at one place of it: another value, one more member, a member less, a name changed."""
-    here = plain
-    if isinstance(here, dict) and here:
-        name = data.draw(st.sampled_from(sorted(here)))
-        match data.draw(st.sampled_from(["deeper", "deeper", "deeper", "value", "more", "less", "name"])):
-            case "deeper":
-                return {**here, name: grafted(here[name], data, scion)}
-            case "value":
-                return {**here, name: data.draw(scion)}
-            case "more":
-                return {**here, data.draw(ANY_TEXT): data.draw(scion)}
-            case "less":
-                return {one: value for one, value in here.items() if one != name}
-            case _:
-                return {(data.draw(ANY_TEXT) if one == name else one): value for one, value in here.items()}
-    if isinstance(here, list) and here:
-        place = data.draw(st.integers(0, len(here) - 1))
-        match data.draw(st.sampled_from(["deeper", "deeper", "value", "less", "twice"])):
-            case "deeper":
-                return [*here[:place], grafted(here[place], data, scion), *here[place + 1 :]]
-            case "value":
-                return [*here[:place], data.draw(scion), *here[place + 1 :]]
-            case "less":
-                return [*here[:place], *here[place + 1 :]]
-            case _:
-                return [*here, here[place]]
-    return data.draw(scion)
+def grafted(plain: Any, data: st.DataObject, scion: st.SearchStrategy[Any]) -> Any:
+    """Give JSON with something else at one place of it: another value, one more, one less, or another name."""
+    if isinstance(plain, dict) and plain:
+        name = data.draw(st.sampled_from(sorted(plain)))
+        rest = {one: value for one, value in plain.items() if one != name}
+        changed: dict[str, Callable[[], Any]] = {
+            "deeper": lambda: {**plain, name: grafted(plain[name], data, scion)},
+            "value": lambda: {**plain, name: data.draw(scion)},
+            "more": lambda: {**plain, data.draw(ANY_TEXT): data.draw(scion)},
+            "less": lambda: rest,
+            "name": lambda: {**rest, data.draw(ANY_TEXT): plain[name]},
+        }
+    elif isinstance(plain, list) and plain:
+        place = data.draw(st.integers(0, len(plain) - 1))
+        before, here, after = plain[:place], plain[place], plain[place + 1 :]
+        changed = {
+            "deeper": lambda: [*before, grafted(here, data, scion), *after],
+            "value": lambda: [*before, data.draw(scion), *after],
+            "more": lambda: [*plain, here],
+            "less": lambda: [*before, *after],
+        }
+    else:
+        return data.draw(scion)
+    return changed[data.draw(st.sampled_from([*changed, "deeper", "deeper"]))]()
 
 
 def scratched(text: str, data: st.DataObject) -> str:

@@ -294,7 +294,7 @@ def _number(digits: bytes) -> int | None:
 def _length(digits: bytes) -> int:
     length = _number(digits)
     if length is None:
-        raise _Damaged(f"its length reads {digits[:_LENGTH_DIGITS]!r}")
+        raise _Damaged(f"its length reads {digits[: _LENGTH_DIGITS + 1]!r}")
     return length
 
 
@@ -338,7 +338,7 @@ def _locked_length(target: Path) -> Iterator[int | None]:
 
 
 def _committed(lock: int) -> int:
-    return _length(os.pread(lock, _LENGTH_DIGITS, 0))
+    return _length(os.pread(lock, _LENGTH_DIGITS + 1, 0))  # one more: what is longer is no length, for readers either
 
 
 def _commit(lock: int, length: int) -> None:
