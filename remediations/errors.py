@@ -22,6 +22,9 @@ Each keeps its facts as attributes and builds its text once: what, which, why, a
 """
 
 from datetime import timedelta
+from typing import Final
+
+_LONGEST_SHOWN: Final = 300
 
 
 class MedicError(Exception):
@@ -120,7 +123,17 @@ class PolicyError(MedicError):
         self.path = path
         self.value = value
         self.fix = fix
-        super().__init__(f"{file}: {path} is {value!r}. {fix}")
+        text = f"{file}: {path[:_LONGEST_SHOWN]} is {_shown(value)}. {fix[:_LONGEST_SHOWN]}"
+        super().__init__("".join(one if one.isprintable() else repr(one)[1:-1] for one in text))
+
+
+def _shown(value: object) -> str:
+    """Give a value for people, and of a long one its beginning."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of so many digits
+        return "a number of very many digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]} …"
 
 
 class ArmError(MedicError):

@@ -274,6 +274,10 @@ _SHORTEST_IDLE = timedelta(days=7)
 _CONTAINER = re.compile(r"https://[^/?#@]+/[^/?#]+/?|http://127\.0\.0\.1:\d+/[^?#]+")
 
 
+# What PyYAML lets through of a value that is none: a month 13, a number of 5,000 digits, `!!timestamp soon`.
+_IN_A_VALUE = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError, RecursionError)
+
+
 @cache
 def _yaml_1_2_loader() -> Any:
     """Give a safe loader in which ``off`` is a word, as in YAML 1.2; by PyYAML's 1.1 it is false, and no mode."""
@@ -284,6 +288,25 @@ def _yaml_1_2_loader() -> Any:
             first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
             for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            """Refuse a name that stands twice: the last would hold, and the first be overlooked."""
+            seen: set[tuple[str, str]] = set()
+            for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+                name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else ("", "")
+                if name in seen and name != ("", ""):
+                    words = f"{key.value[:100]!r} stands there twice"
+                    raise yaml.constructor.ConstructorError("in a mapping", node.start_mark, words, key.start_mark)
+                seen.add(name)
+            return super().construct_mapping(node, deep)
+
+        def construct_scalar(self, node: Any) -> Any:
+            """Refuse half of a surrogate pair: a policy that holds one could be loaded, and never be kept."""
+            value = super().construct_scalar(node)
+            if isinstance(value, str) and re.search(r"[\ud800-\udfff]", value):
+                words = f"{value[:100]!r} is no Unicode"
+                raise yaml.constructor.ConstructorError("in a text", node.start_mark, words, node.start_mark)
+            return value
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|false"), list("tf"))
     return Loader
@@ -316,7 +339,7 @@ def read_yaml(content: bytes, file: str = "policy.yaml") -> Json:
 
     try:
         plain: Json = yaml.load(content, Loader=_yaml_1_2_loader())  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, *_IN_A_VALUE) as error:
         words = str(error).replace("\n", " ")[:300]
         raise PolicyError(file, "$", words, "Write valid YAML.") from error
     return plain
