@@ -27,6 +27,11 @@ class Agenda:
         """Whether nothing is planned."""
         return not self._entries
 
+    def is_empty_for(self, seconds: float) -> bool:
+        """Whether nothing is planned for so long."""
+        with self._lock:
+            return not self._entries or self._entries[0][0] > self._clock() + timedelta(seconds=seconds)
+
     def now(self) -> datetime:
         """The time; while something due is done, the moment it was due."""
         return self._moment or self._clock()

@@ -17,10 +17,12 @@ from local.arm.resources import PROVIDER, Json, Operation, Strict, stamp
 
 Schema = Literal["event-grid", "cloud-events"]
 Deliver = Callable[[Json], None]
+Post = Callable[[str, Json | list[Json], dict[str, str]], int]
 
 SUFFIX = {"Succeeded": "Success", "Failed": "Failure", "Canceled": "Cancel"}
 ACCEPTED = range(200, 205)
 NEVER_RETRIED = {400, 413}
+_TIMEOUT_S = 30.0
 
 
 class EventSettings(Strict, frozen=True, kw_only=True):
@@ -163,6 +165,12 @@ class Subscription:
         """Queue one delivery."""
         self._queue.put(as_cloud_event(event) if self._schema == "cloud-events" else event)
 
+    def redeliver(self) -> None:
+        """Queue what nobody took once more."""
+        left, self.undelivered = self.undelivered, []
+        for event in left:
+            self._queue.put(event)
+
     def close(self) -> None:
         """Stop; what is still queued stays undelivered."""
         self._closing.set()
@@ -199,7 +207,19 @@ class DeadLetteredError(Exception):
     """The subscriber answered in a way that Event Grid does not try again (400, 413)."""
 
 
-def webhook(url: str, *, schema: Schema, name: str = "AML-DEPLOY-FAILURES", timeout: float = 30.0) -> Deliver:
+def post(url: str, body: Json | list[Json], headers: dict[str, str]) -> int:
+    """Post some JSON, and give the status of the answer."""
+    parts = urlsplit(url)
+    place = parts.path + (f"?{parts.query}" if parts.query else "")
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=_TIMEOUT_S)
+    try:
+        connection.request("POST", place or "/", json.dumps(body), headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def webhook(url: str, *, schema: Schema, name: str = "AML-DEPLOY-FAILURES", post: Post = post) -> Deliver:
     """A deliverer that posts as Event Grid does: an array of one, or a single CloudEvent."""
 
     def deliver(event: Json) -> None:
@@ -215,25 +235,17 @@ def webhook(url: str, *, schema: Schema, name: str = "AML-DEPLOY-FAILURES", time
             body = event
         else:
             headers |= {"aeg-data-version": "2", "aeg-metadata-version": "1"}
-        _post(url, body, headers, timeout)
+        _check(url, post(url, body, headers))
 
     return deliver
 
 
-def action_group(url: str, *, timeout: float = 30.0) -> Deliver:
+def action_group(url: str, *, post: Post = post) -> Deliver:
     """A deliverer that posts an alert as an action group of Azure Monitor does."""
-    return lambda alert: _post(url, alert, {"Content-Type": "application/json; charset=utf-8"}, timeout)
+    return lambda alert: _check(url, post(url, alert, {"Content-Type": "application/json; charset=utf-8"}))
 
 
-def _post(url: str, body: Json | list[Json], headers: dict[str, str], timeout: float) -> None:
-    parts = urlsplit(url)
-    place = parts.path + (f"?{parts.query}" if parts.query else "")
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
-    try:
-        connection.request("POST", place or "/", json.dumps(body), headers)
-        status = connection.getresponse().status
-    finally:
-        connection.close()
+def _check(url: str, status: int) -> None:
     if status in NEVER_RETRIED:
         raise DeadLetteredError(f"POST {url} answered {status}; that is not tried again.")
     if status not in ACCEPTED:

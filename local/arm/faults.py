@@ -93,14 +93,14 @@ class Fault(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
 
 
 class Throttle(Fault, kw_only=True, tag="throttle"):
-    """429 with Retry-After; nothing happened."""
+    """429, with Retry-After unless that is null; nothing happened."""
 
-    retry_after: int = 1
+    retry_after: int | None = 1
 
     @override
     def before(self) -> Answer:
         error = {"code": "TooManyRequests", "message": "The request is being throttled. Try again later."}
-        headers = {"Retry-After": str(self.retry_after)}
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         spent = ("reads", "writes", "deletes")
         headers |= {f"x-ms-ratelimit-remaining-subscription-{kind}": "0" for kind in spent}
         return Answer(status=429, body={"error": error}, headers=headers)
@@ -125,6 +125,16 @@ class Reset(Fault, kw_only=True, tag="reset"):
     @override
     def before(self) -> Answer:
         return Answer(status=0, wire="cut")
+
+
+class Silent(Fault, kw_only=True, tag="silent"):
+    """Nobody answers for so long, then the connection breaks; nothing happened."""
+
+    seconds: float
+
+    @override
+    def before(self) -> Answer:
+        return Answer(status=0, wire="cut", delay=self.seconds)
 
 
 class Lost(Fault, kw_only=True, tag="lost"):
@@ -179,4 +189,4 @@ class Stale(Fault, kw_only=True, tag="stale"):
     versions: int = 1
 
 
-AnyFault = Throttle | Failing | Reset | Lost | Late | Truncated | Malformed | EmptyPage | Stale
+AnyFault = Throttle | Failing | Reset | Silent | Lost | Late | Truncated | Malformed | EmptyPage | Stale

@@ -8,6 +8,7 @@ polls. Rests on API.md A to C and E.
 import copy
 import itertools
 import random
+import re
 import threading
 import uuid
 from collections import Counter
@@ -30,6 +31,7 @@ from local.arm.assets import Assets
 from local.arm.authorization import Roles
 from local.arm.bodies import operation_url, resource_body, with_host
 from local.arm.events import Deliver, EventSettings, Schema, Subscription, action_group, resource_event, webhook
+from local.arm.faults import Fault
 from local.arm.happenings import Alert, Observed, Trigger
 from local.arm.hazards import Hazard, Verdict, canceled_by_priority
 from local.arm.limits import Limits
@@ -67,6 +69,7 @@ DEFAULTED = (
     "scaleSettings",
 )
 READ_ONLY_PROPERTIES = ("provisioningState", "scoringUri", "swaggerUri")
+_SUBSCRIPTION = re.compile(r"/subscriptions/([^/\"]+)", re.IGNORECASE)
 SINGULAR = {"registries": "registry", "roleAssignments": "role-assignment"}
 DIAGNOSES = (
     "userDefinedRouteResults",
@@ -115,6 +118,8 @@ class World:
 
     Attributes:
         base_url: Where the world is served; absolute URLs in answers and events begin with it.
+        registry_host: Where its registries are, if not there as well.
+        subscriptions: Its own, and every other that its file names, in lower case.
         ledger: Every write request received, whoever sent it.
         reads: How often each (method, route) was read.
         asked: Who asked for which operation, over HTTP: as RBAC calls it; no name for what needs no right.
@@ -127,10 +132,12 @@ class World:
     def __init__(self, seed: schema.WorldSeed, *, clock: Callable[[], datetime] = utc_now) -> None:
         self.seed = seed
         self.base_url = "https://management.azure.com"
+        self.registry_host: str | None = None
+        self.subscriptions = _subscriptions(seed)
         self.principals: dict[str, Principal] = schema.PRINCIPALS | seed.principals
         self.conditions = set(seed.conditions)
         self.hazards: list[Hazard] = list(copy.deepcopy(seed.hazards))
-        self.faults = list(copy.deepcopy(seed.faults))
+        self.faults: list[Fault] = list(copy.deepcopy(seed.faults))
         self.denied = list(seed.denied)
         self.limits = Limits(seed.limits, self.now)
         self.ledger: list[Entry] = []
@@ -222,6 +229,12 @@ class World:
             pause.wait(0.005)
         return False
 
+    def is_quiet_for(self, seconds: float) -> bool:
+        """Whether nothing is to happen for so long, unless somebody asks, and everything is delivered."""
+        self.settle()
+        sending = not all(each.is_idle for each in (*self._subscriptions, *self._action_groups))
+        return not sending and self.agenda.is_empty_for(seconds)
+
     def when(self, trigger: str, action: Callable[[], None], *, nth: int = 1, after: float = 0.0) -> None:
         """Do something once, ``after`` seconds after the ``nth`` request that fits the trigger (see Trigger).
 
@@ -229,6 +242,12 @@ class World:
         """
         with self.lock:
             self._watches.append(_Watch(Trigger.parse(trigger), nth, after, action))
+
+    def end_operations(self) -> None:
+        """Let every operation that runs come to its end now, however long it would have taken."""
+        with self.lock:
+            for operation in list(self.operations.values()):
+                self._finish(operation)
 
     def observe(self, seen: Observed) -> None:
         """Tell those who watch that a request has been handled."""
@@ -258,6 +277,12 @@ class World:
         with self.lock:
             self._subscriptions.append(subscription)
         return subscription
+
+    def redeliver(self) -> None:
+        """Send once more what nobody took: dead letters, as somebody replays them."""
+        with self.lock:
+            for subscription in (*self._subscriptions, *self._action_groups):
+                subscription.redeliver()
 
     def subscribe_alerts(self, deliver: Deliver | str) -> Subscription:
         """Send every alert to a callable, or to the URL of an action group's webhook."""
@@ -877,3 +902,9 @@ class World:
             return self.read(target)
         except Refusal:
             return None
+
+
+def _subscriptions(seed: schema.WorldSeed) -> frozenset[str]:
+    others = {each.subscription for each in seed.workspaces} | {each.subscription for each in seed.registries}
+    named = _SUBSCRIPTION.findall(msgspec.json.encode(seed).decode())
+    return frozenset(each.lower() for each in {seed.subscription, *others, *named} if each)

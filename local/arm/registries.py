@@ -101,7 +101,7 @@ class Registries:
     @property
     def host(self) -> str:
         """The login server of every registry."""
-        return urlsplit(self._world.base_url).netloc
+        return self._world.registry_host or urlsplit(self._world.base_url).netloc
 
     @property
     def all(self) -> list[Registry]:
@@ -261,7 +261,8 @@ def _challenge(ask: Ask, scope: str = "") -> Answer:
     """401, and where to get a token: what a registry says to everyone who brings none."""
     world = ask.world
     service = next((each.name for each in world.registries.all), "")
-    challenge = f'Bearer realm="{world.base_url}/oauth2/token",service="{service}"'
+    realm = f"{urlsplit(world.base_url).scheme}://{world.registries.host}/oauth2/token"
+    challenge = f'Bearer realm="{realm}",service="{service}"'
     if scope:
         challenge += f',scope="{scope}"'
     return _refused(401, "UNAUTHORIZED", "authentication required, visit https://aka.ms/acr/authorization", challenge)

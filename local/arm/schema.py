@@ -253,6 +253,7 @@ class WorldSeed(Strict, frozen=True, kw_only=True):
         enforce_roles: Deployments fail when their user-assigned identity lacks a role; None: if the file assigns any.
         groups: Object id of a group -> its members, named as in ``role_assignments``.
         role_propagation_seconds: A new assignment is listed at once, and takes effect that much later.
+        role_propagation_is_partial: Every other one (by its name) takes effect at once.
         assignments_used: Assignments of each subscription that count against the limit and are not shown.
         unreplicated: Identity -> seconds until the directory knows it.
         usages: Quota is enforced if the file names rows, or says so.
@@ -296,6 +297,7 @@ class WorldSeed(Strict, frozen=True, kw_only=True):
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     custom_roles: tuple[RoleSeed, ...] = ()
     role_propagation_seconds: float = 0.0
+    role_propagation_is_partial: bool = False
     assignment_limit: int = 4000
     assignments_used: int = 0
     unreplicated: dict[str, float] = field(default_factory=dict)

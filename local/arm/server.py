@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
@@ -18,12 +20,29 @@ from local.arm.faults import Answer, Request
 from local.arm.models import World
 from local.arm.routes import Route, Simulator
 
+_SUBSCRIPTION = re.compile(r"/subscriptions/([^/]+)", re.IGNORECASE)
+
 
 class ArmApp:
-    """The ASGI app: carries requests to the simulator and its answers back, broken connections included."""
+    """The ASGI app: carries requests to a simulator and its answers back, broken connections included.
+
+    Attributes:
+        simulators: Of each world that is served, the first one's for what nobody else's is.
+        doors: The simulator behind each further port.
+    """
 
     def __init__(self, simulator: Simulator) -> None:
-        self.simulator = simulator
+        self.simulators = [simulator]
+        self.doors: dict[int, Simulator] = {}
+
+    def _of(self, port: int, path: str) -> Simulator:
+        """Give the simulator that a request is for: by its port, else by the subscription that its path names."""
+        behind = self.doors.get(port)
+        if behind is not None or len(self.simulators) == 1:
+            return behind or self.simulators[0]
+        named = _SUBSCRIPTION.search(path)
+        wanted = "" if named is None else named[1].lower()
+        return next((each for each in self.simulators if wanted in each.world.subscriptions), self.simulators[0])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,7 +55,8 @@ class ArmApp:
             headers={name.lower(): value for name, value in http.headers.items()},
             body=await http.body(),
         )
-        answer = await run_in_threadpool(self.simulator.handle, request)
+        simulator = self._of(scope["server"][1], request.path)
+        answer = await run_in_threadpool(simulator.handle, request)
         if answer.delay:
             await asyncio.sleep(answer.delay)
         await _send(answer, send)
@@ -77,9 +97,14 @@ async def _hang_up(send: Send, *, at_once: bool) -> None:
 
 
 class Server:
-    """A running simulator: ``url`` is where, ``close`` ends it."""
+    """A running simulator: ``url`` is where, ``close`` ends it.
 
-    def __init__(self, world: World, routes: tuple[Route, ...] | None = None) -> None:
+    Args:
+        doors: Further ports, for worlds that are served at once: what a request to a registry or for a blob is about
+            no subscription in its path tells, so each such world has a port of its own for those.
+    """
+
+    def __init__(self, world: World, routes: tuple[Route, ...] | None = None, *, doors: int = 0) -> None:
         self.world = world
         self._routes = routes
         self._app = ArmApp(Simulator(world, routes))
@@ -97,17 +122,20 @@ class Server:
         self._server = uvicorn.Server(self._config)
         # Our own socket: with its protocol named, asyncio sets TCP_NODELAY (else each answer waits 40 ms for an ACK);
         # and it listens from now on, so that nobody is refused while uvicorn is still coming up.
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._socket.bind(("127.0.0.1", 0))
-        self._socket.listen()
+        self._socket = _listener()
+        self._doors = [_listener() for _ in range(doors)]
         self._thread = threading.Thread(target=self._run, name="arm-server", daemon=True)
         world.base_url = self.url
 
     @property
     def url(self) -> str:
         """``http://127.0.0.1:port``, without a slash at the end."""
-        host, port = self._socket.getsockname()
-        return f"http://{host}:{port}"
+        return _url(self._socket)
+
+    @property
+    def doors(self) -> list[str]:
+        """The URLs of the further ports."""
+        return [_url(each) for each in self._doors]
 
     def start(self) -> None:
         """Begin to listen, and let the world begin."""
@@ -118,19 +146,44 @@ class Server:
         """Serve another world from now on, at the same place, and let it begin. The one before is not ended."""
         self.world = world
         world.base_url = self.url
-        self._app.simulator = Simulator(world, self._routes)
+        self._app.simulators, self._app.doors = [Simulator(world, self._routes)], {}
         world.start()
+
+    def show_all(self, worlds: Sequence[World]) -> None:
+        """Serve several worlds at once, each of other subscriptions and with a door of its own."""
+        self.world = worlds[0]
+        simulators = [Simulator(world, self._routes) for world in worlds]
+        for simulator, door in zip(simulators, self._doors, strict=False):
+            simulator.world.base_url = self.url
+            simulator.world.registry_host = urlsplit(_url(door)).netloc
+        ports = [each.getsockname()[1] for each in self._doors]
+        self._app.simulators, self._app.doors = simulators, dict(zip(ports, simulators, strict=False))
+        for world in worlds:
+            world.start()
 
     def close(self) -> None:
         """Stop listening, and end the world. May be called twice."""
         self._server.should_exit = True
         self._thread.join(timeout=5)
-        self._socket.close()
+        for each in (self._socket, *self._doors):
+            each.close()
         self.world.close()
 
     def _run(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(self._server.serve(sockets=[self._socket]))
+            asyncio.run(self._server.serve(sockets=[self._socket, *self._doors]))
+
+
+def _listener() -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()
+    return f"http://{host}:{port}"
 
 
 @contextmanager

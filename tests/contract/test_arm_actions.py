@@ -520,6 +520,13 @@ def test_an_assignment_takes_effect_later_than_it_is_listed() -> None:
     assert bench.deploy()[0] == "Succeeded"
 
 
+@pytest.mark.parametrize(("digit", "ended"), [("4", "Succeeded"), ("5", "Failed")])
+def test_of_assignments_that_propagate_in_part_every_other_one_is_slow(digit: str, ended: str) -> None:
+    bench = uai(role_propagation_seconds=600, role_propagation_is_partial=True, role_assignments=BOTH[1:])
+    bench.grant(REGISTRY, ACR_PULL, name=f"00000000-0000-4000-8000-00000000000{digit}")
+    assert bench.deploy()[0] == ended
+
+
 def test_a_put_is_idempotent_and_conflicts_as_azure_does() -> None:
     bench = uai()
     name, other = str(uuid.uuid4()), str(uuid.uuid4())

@@ -866,6 +866,52 @@ def test_a_throttled_write_did_not_happen() -> None:
     assert [(entry.status, entry.took_effect) for entry in bench.world.ledger] == [(429, False)]
 
 
+def test_a_throttled_answer_may_not_say_how_long() -> None:
+    bench = Bench(faults=[{"kind": "throttle", "retry_after": None}])
+    answer = bench.ask("PUT", GREEN, spec())
+    assert (answer.status, "Retry-After" in answer.headers) == (429, False)
+
+
+def test_a_silent_service_did_nothing_and_hangs_up_late() -> None:
+    bench = Bench(faults=[{"kind": "silent", "method": "PUT", "seconds": 3}])
+    answer = bench.ask("PUT", GREEN, spec())
+    assert (answer.wire, answer.delay) == ("cut", 3.0)
+    assert [(entry.status, entry.took_effect) for entry in bench.world.ledger] == [("lost", False)]
+    assert bench.ask("GET", GREEN).status == 404
+
+
+def test_what_would_never_end_can_be_ended() -> None:
+    bench = Bench(hazards=[{"kind": "slow", "lasts": 100_000}])
+    bench.ask("PUT", GREEN, spec())
+    assert not bench.world.is_quiet_for(100_001)
+    assert bench.world.is_quiet_for(3)
+    bench.world.end_operations()
+    body = bench.ask("GET", GREEN).body
+    assert body is not None
+    assert body["properties"]["provisioningState"] == "Succeeded"
+
+
+def test_what_nobody_took_is_delivered_once_more() -> None:
+    bench = Bench(hazards=[{"kind": "higher-priority"}], operation_seconds=0)
+    taken: list[Any] = []
+    is_well = threading.Event()
+
+    def deliver(event: Any) -> None:
+        if not is_well.is_set():
+            raise ConnectionError("not now")
+        taken.append(event)
+
+    subscription = bench.world.subscribe(deliver, retries=1, backoff=0.0)
+    bench.ask("PUT", GREEN, spec())
+    assert bench.world.wait_until_quiet()
+    assert (len(subscription.undelivered), taken) == (1, [])
+    is_well.set()
+    bench.world.redeliver()
+    assert bench.world.wait_until_quiet()
+    assert (len(subscription.undelivered), len(taken)) == (0, 1)
+    bench.world.close()
+
+
 def test_a_fault_counts_only_what_it_is_meant_for() -> None:
     fault = {
         "kind": "error",
