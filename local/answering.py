@@ -11,6 +11,9 @@ from typing import Any
 
 import httpx
 
+from remediations.approval import token
+from remediations.trail import Question
+
 SIGN_IN = {"WEBSITE_AUTH_ENABLED": "true"}
 TENANT = "00000000-0000-4000-9000-000000000000"
 
@@ -42,11 +45,28 @@ def undo(
     return http.post(link, json=body, headers=headers)
 
 
+def link(question: Question, key: str) -> str:
+    """Give the link that stands in the card of a question, signed with a key."""
+    asked = token.Token(
+        incident_id=question.incident_id,
+        plan=question.plan,
+        policy_version=question.policy_version,
+        expires_at=question.expires_at,
+    )
+    return f"/api/approvals/{token.sign(asked, {'k1': key}, 'k1')}"
+
+
 def answer(
-    http: httpx.Client, link: str, decision: str, *, comment: str = "", oid: str | None = None
+    http: httpx.Client,
+    link: str,
+    decision: str,
+    *,
+    comment: str = "",
+    oid: str | None = None,
+    roles: Sequence[str] = ("Medic.Approver",),
 ) -> httpx.Response:
     """Open the page of a question as somebody and answer it there, the names of what will be deleted typed."""
-    headers = {**principal(oid or somebody(1)), "Accept": "application/json"}
+    headers = {**principal(oid or somebody(1), roles=roles), "Accept": "application/json"}
     shown = http.get(link, headers=headers)
     if not shown.is_success:
         return shown

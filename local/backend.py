@@ -109,6 +109,17 @@ class AlarmClock:
                 self._owners[owner] = self._owners.get(owner, 0) + 1
             self._changed.notify()
 
+    def hurry(self, owner: int) -> None:
+        """Call what an owner waits for at once."""
+        with self._changed:
+            now = time.time()
+            self._alarms = [
+                (min(due, now) if whose == owner else due, number, whose, call)
+                for due, number, whose, call in self._alarms
+            ]
+            heapq.heapify(self._alarms)
+            self._changed.notify()
+
     def drop(self, owner: int) -> None:
         """Forget the alarms of an owner."""
         with self._changed:
@@ -118,6 +129,15 @@ class AlarmClock:
                 self._alarms = [alarm for alarm in self._alarms if alarm[2] is None or alarm[2] in self._owners]
                 heapq.heapify(self._alarms)
                 self._stale = 0
+
+    def next_of_owners(self) -> dict[int, datetime]:
+        """When the next alarm of each owner is due."""
+        with self._changed:
+            found: dict[int, float] = {}
+            for due, _, owner, _ in self._alarms:
+                if owner is not None and self._owners.get(owner, 0) > 0:
+                    found[owner] = min(due, found.get(owner, due))
+        return {owner: datetime.fromtimestamp(due, UTC) for owner, due in found.items()}
 
     def _run(self) -> None:
         while (call := self._next_due()) is not None:
@@ -147,11 +167,15 @@ class Backend(InMemoryOrchestrationBackend):
         twice: The share of activities that are handed out twice at once; the first completion counts.
         seed: Chooses which.
         on_hand_out: Called with kind, name and instance id just before work goes out, on the stream's thread.
+
+    Attributes:
+        doubled: How many activities were handed out twice.
     """
 
     def __init__(self, *, twice: float = 0.0, seed: int = 0, on_hand_out: HandOutHook | None = None) -> None:
         super().__init__(max_history_size=1_000_000, port=0)
         self.on_hand_out = on_hand_out
+        self.doubled = 0
         self._twice = twice
         self._random = random.Random(seed)
         self._logger = logging.getLogger(__name__)
@@ -220,6 +244,62 @@ class Backend(InMemoryOrchestrationBackend):
             for kept in (self._leases, self._open, self._executions, self._parents, self._callers):
                 kept.clear()
             self._enqueue_later.clear()
+
+    # What it holds, for those who look from outside
+
+    def unfinished(self) -> dict[str, datetime | None]:
+        """Give the orchestrations that are not over, and when the next timer of each is due, or of what it waits for.
+
+        One without a timer that has no work either waits for an event from outside.
+        """
+        with self._lock:
+            timers = self._clock.next_of_owners()
+            running = {
+                instance_id: timers.get(self._executions.get(instance_id, -1))
+                for instance_id, instance in self._instances.items()
+                if not self._is_terminal_status(instance.status)
+            }
+            for child in list(running):
+                due, parent = running[child], self._parents.get(child)
+                while due is not None and parent is not None and parent.instance_id in running:
+                    known = running[parent.instance_id]
+                    running[parent.instance_id] = due if known is None else min(due, known)
+                    parent = self._parents.get(parent.instance_id)
+        return running
+
+    def hurry(self, prefix: str) -> None:
+        """Let the timers of the orchestrations whose ids begin so fire now."""
+        with self._lock:
+            for instance_id, execution in self._executions.items():
+                if instance_id.startswith(prefix):
+                    self._clock.hurry(execution)
+
+    def is_at_work(self) -> bool:
+        """Tell whether anything is queued or handed out."""
+        with self._lock:
+            return bool(
+                self._leases
+                or self._activity_queue
+                or self._orchestration_queue
+                or self._entity_queue
+                or self._enqueue_later
+            )
+
+    def histories(self) -> dict[str, bytes]:
+        """Give everything that is kept of each orchestration and entity."""
+        with self._lock:
+            found = {
+                name: repr((one.input, one.output, one.custom_status, [str(event) for event in one.history])).encode()
+                for name, one in self._instances.items()
+            }
+            return found | {name: (one.serialized_state or "").encode() for name, one in self._entities.items()}
+
+    def entities(self) -> dict[str, str]:
+        """Give the state of each entity that has one, as it is kept."""
+        with self._lock:
+            return {
+                name: one.serialized_state for name, one in self._entities.items() if one.serialized_state is not None
+            }
 
     def _release_waiters(self) -> None:
         """Let go of clients that wait: a thread each, for up to as long as they asked."""
@@ -494,6 +574,7 @@ class Backend(InMemoryOrchestrationBackend):
         token = f"{item.completion_token}/{item.task_id}"
         self._open[token] = OpenActivity(item, self._executions[instance.instance_id])
         if self._random.random() < self._twice:
+            self.doubled += 1
             self._activity_queue.append(item)
 
     @override

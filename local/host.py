@@ -366,6 +366,9 @@ class Host:
         worker_python: Interpreter of the worker; one of another environment sees the libraries that are there alone.
         worker_path: Where the worker finds what its environment does not hold; as this process does unless told.
         nursery: Forks the workers, of the same app; else each is a Python that starts by itself.
+
+    Attributes:
+        worker_exits: How each worker ended that was not told to: minus the number of a signal.
     """
 
     def __init__(
@@ -397,6 +400,7 @@ class Host:
         self._process: subprocess.Popen[bytes] | Child | None = None
         self._ending = threading.Event()
         self._starting = threading.Lock()
+        self.worker_exits: list[int] = []
 
     @property
     def worker_pid(self) -> int | None:
@@ -503,6 +507,8 @@ class Host:
         pause_s = RESTART_S
         while self._process is not None:
             killed = self._process.wait() < 0
+            if not self._ending.is_set():
+                self.worker_exits.append(self._process.returncode)
             # One that ends by itself, again and again, is broken: no point in spinning.
             pause_s = RESTART_S if killed else min(2 * pause_s, SLOWEST_RESTART_S)
             if self._ending.wait(pause_s):

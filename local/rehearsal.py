@@ -26,7 +26,6 @@ from local.arm.server import Server
 from local.host import Host
 from remediations import policy, services
 from remediations.adapters.folder import FolderStore
-from remediations.approval import token
 from remediations.errors import MedicError
 from remediations.model import Disposition, End, Incident, ResourceId
 from remediations.trail import Intake, Question, Trail
@@ -35,8 +34,8 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 SHIPPED_POLICY = Path(__file__).parent.parent / "policy.yaml"
 TIME_SCALE = 100.0
 SEND_SECONDS = 1.0
-_EVENT_GRID = "/runtime/webhooks/eventgrid?functionName=on_deployment_failure"
-_ALERTS = "/api/events"
+EVENT_GRID = "/runtime/webhooks/eventgrid?functionName=on_deployment_failure"
+ALERTS = "/api/events"
 PATIENCE_S = 30.0
 _QUIET_S = 0.25
 _LOOK_S = 0.05
@@ -256,10 +255,10 @@ class Stage:
         began = time.monotonic()
         subscription = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{scenario.name} {uuid.uuid4()}"))
         names = {"subscription": subscription, "blobs": f"{self.server.url}/blobs"}
-        self.policy_file.write_text(yaml.safe_dump(_policy(scenario, names)), "utf-8")
+        self.policy_file.write_text(yaml.safe_dump(policy_of(scenario.policy, names)), "utf-8")
         world = World.from_dict({**filled(scenario.world, names), "subscription": subscription})
-        world.subscribe(self.host.url + _EVENT_GRID)
-        world.subscribe_alerts(self.host.url + _ALERTS)
+        world.subscribe(self.host.url + EVENT_GRID)
+        world.subscribe_alerts(self.host.url + ALERTS)
         self.server.show(world)
         try:
             for step in scenario.steps:
@@ -290,10 +289,10 @@ class Stage:
                 event = filled(step.event, names)
                 for _ in range(step.times):
                     if step.over == "http":
-                        self.http.post(_ALERTS, json=event).raise_for_status()
+                        self.http.post(ALERTS, json=event).raise_for_status()
                     else:
                         headers = {"aeg-event-type": "Notification"}
-                        self.http.post(_EVENT_GRID, json=[event], headers=headers).raise_for_status()
+                        self.http.post(EVENT_GRID, json=[event], headers=headers).raise_for_status()
             case Sweep():
                 self.http.post("/admin/functions/sweep", json={}).raise_for_status()
             case KillWorker():
@@ -313,23 +312,14 @@ class Stage:
         question = self.questions(subscription)[0]
         needed = question.quorum if step.decision == "approve" else 1
         for number in range(1, (step.people or needed) + 1):
-            given = answering.answer(self.http, self.link(question), step.decision, oid=answering.somebody(number))
+            link = answering.link(question, self._key)
+            given = answering.answer(self.http, link, step.decision, oid=answering.somebody(number))
             given.raise_for_status()
 
     def _undo(self, step: Undo, subscription: str) -> None:
         ended = self._ended(step.of, subscription)
         if ended is not None:  # else what then comes out shows as a difference
             answering.undo(self.http, ended, call=step.call).raise_for_status()
-
-    def link(self, question: Question) -> str:
-        """Give the signed link of a question."""
-        asked = token.Token(
-            incident_id=question.incident_id,
-            plan=question.plan,
-            policy_version=question.policy_version,
-            expires_at=question.expires_at,
-        )
-        return f"/api/approvals/{token.sign(asked, {'k1': self._key}, 'k1')}"
 
     # --- the witnesses ---
 
@@ -462,24 +452,26 @@ def name_of(resource: ResourceId) -> str:
     return "/".join(part for part in (resource.endpoint, resource.deployment) if part)
 
 
-def _policy(scenario: Scenario, names: dict[str, str]) -> dict[str, Any]:
+def policy_of(changes: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Give the shipped policy with changes laid over it."""
     shipped_policy = policy.read_yaml(SHIPPED_POLICY.read_bytes())
     assert isinstance(shipped_policy, dict)  # noqa: S101 - our own file
-    return _laid_over(shipped_policy, filled(scenario.policy, names))
+    return laid_over(shipped_policy, filled(changes, names))
 
 
-def _laid_over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def laid_over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Give some data with other data laid over it, key by key."""
     merged = dict(base)
     for name, value in changes.items():
         old = merged.get(name)
-        merged[name] = _laid_over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        merged[name] = laid_over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
 
 
 def _effects(world: World, actions: dict[str, str]) -> Iterator[Effect]:
     """Give our writes that took effect, by the ledger; one that no intent on the trail explains is named so."""
     for entry in list(world.ledger):
-        if entry.principal == "medic" and entry.took_effect and not _is_read(entry):
+        if entry.principal == "medic" and entry.took_effect and not is_read(entry):
             action = actions.get(entry.client_request_id or "", "not on the trail")
             yield Effect(action=action, call=call_of(entry.method, entry.path))
 
@@ -487,7 +479,7 @@ def _effects(world: World, actions: dict[str, str]) -> Iterator[Effect]:
 def _calls(world: World) -> Calls:
     """Count our calls; nobody but us reads over HTTP."""
     posted = [entry for entry in list(world.ledger) if entry.principal == "medic"]
-    asked = sum(_is_read(entry) for entry in posted)
+    asked = sum(is_read(entry) for entry in posted)
     return Calls(read=sum(world.reads.values()) + asked, write=len(posted) - asked)
 
 
@@ -497,7 +489,8 @@ def _operations(world: World) -> tuple[str, ...]:
         return tuple(sorted({operation for who, operation in world.asked if who in {"medic", ""} and operation}))
 
 
-def _is_read(entry: Entry) -> bool:
+def is_read(entry: Entry) -> bool:
+    """Tell whether a POST in the ledger changes nothing."""
     return entry.path.lower().endswith(("/getlogs", "/diagnose"))
 
 

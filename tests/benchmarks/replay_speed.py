@@ -177,7 +177,7 @@ def measure(target: Path, runs: int, *, is_profile: bool) -> None:
     shipped = policy.load(rehearsal.SHIPPED_POLICY)
     plain = policy.read_yaml(rehearsal.SHIPPED_POLICY.read_bytes())
     assert isinstance(plain, dict)
-    other = policy.parse(codec.encode(rehearsal._laid_over(plain, {"actions": OTHER})))
+    other = policy.parse(codec.encode(rehearsal.laid_over(plain, {"actions": OTHER})))
     now = datetime.now(UTC)
 
     trail, evidence = (FolderStore(target / name) for name in ("trail", "evidence"))

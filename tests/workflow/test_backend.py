@@ -455,6 +455,40 @@ def test_a_failed_sub_orchestration_tells_its_parent_why(backend, hand):
     assert (event.failureDetails.errorType, event.failureDetails.errorMessage) == ("ValueError", "no")
 
 
+def test_what_is_unfinished_says_when_it_wakes_also_through_what_it_waits_for(backend, hand):
+    hand.start("parent")
+    create = pb.CreateSubOrchestrationAction(instanceId="child", name="any")
+    hand.end_turn(hand.take(), pb.OrchestratorAction(id=1, createSubOrchestration=create))
+    assert backend.is_at_work()
+    due = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    at = timestamp_pb2.Timestamp()
+    at.FromDatetime(due)
+    hand.end_turn(hand.take(), pb.OrchestratorAction(id=1, createTimer=pb.CreateTimerAction(fireAt=at)))
+    hand.start("waits")
+    hand.end_turn(hand.take())
+    assert backend.unfinished() == {"parent": due, "child": due, "waits": None}
+    assert not backend.is_at_work()
+    assert set(backend.histories()) == {"parent", "child", "waits"}
+    assert b"timerCreated" in backend.histories()["child"]
+    assert backend.entities() == {}
+
+
+def test_a_timer_can_be_hurried_that_of_another_stays(backend, hand):
+    at = timestamp_pb2.Timestamp()
+    at.FromDatetime(datetime.now(UTC) + timedelta(hours=1))
+    for name in ("tell-one", "other"):
+        hand.start(name)
+        hand.end_turn(hand.take(), pb.OrchestratorAction(id=1, createTimer=pb.CreateTimerAction(fireAt=at)))
+    backend.hurry("tell-")
+    turn = hand.take()
+    assert (turn.orchestratorRequest.instanceId, new_events(turn)) == (
+        "tell-one",
+        ["orchestratorStarted", "timerFired"],
+    )
+    hand.end_turn(turn)
+    assert hand.gets_nothing()
+
+
 def test_some_activities_are_handed_out_twice_at_once_and_count_once():
     backend = Backend(twice=1.0)
     backend.start()
@@ -463,6 +497,7 @@ def test_some_activities_are_handed_out_twice_at_once_and_count_once():
     hand.end_turn(hand.take(), schedule())
     one, same = hand.take(), hand.take()
     assert one == same
+    assert backend.doubled == 1
     hand.end_activity(one)
     hand.end_activity(same)
     turn = hand.take()
