@@ -389,15 +389,24 @@ def _found(own: Services, plan: Plan, number: int, attempt: int) -> Outcome | No
 
 
 def _closed_own(own: Services, incident: Incident) -> bool:
-    """Close what an interrupted walk of this incident left open; False while that has to wait."""
-    effects = own.trail.effects_on(incident.resource.key)
-    mine = [effect for effect, outcome in effects if outcome is None and effect.incident_id == incident.id]
-    opened = [own.trail.intent(effect.plan, effect.step, effect.attempt) for effect in mine]
-    seen = [(intent, _seen(own, intent)) for intent in opened if intent is not None]
-    for intent, outcome in seen:
-        if outcome is not None:
-            close_intent(intent, outcome)
-    return all(outcome is not None for _, outcome in seen)
+    """Close what an interrupted walk of this incident left open; False while that has to wait.
+
+    What came of its calls is put on the record: that walk may have died before it was.
+    """
+    is_closed = True
+    for effect, outcome in own.trail.effects_on(incident.resource.key):
+        intent = own.trail.intent(effect.plan, effect.step, effect.attempt)
+        if effect.incident_id != incident.id or intent is None:
+            continue
+        found = outcome or _seen(own, intent)
+        if found is None:
+            is_closed = False
+        elif outcome is None:
+            close_intent(intent, found)
+        else:
+            own.journal.intended(intent)
+            own.journal.came_of(intent, outcome)
+    return is_closed
 
 
 def check(step: Order) -> Order:

@@ -84,18 +84,20 @@ def test_a_worker_killed_at_any_step_leaves_one_effect(tell, kind, name, number)
     assert [status for _, status in story.intents()] == ["accepted"]
 
 
+def hold_records(story):
+    """Let no record be added to the incident's until what is given is closed."""
+    audit = story.theatre.folder / "trail/audit" / story.incident() / ".0000.jsonl.length"
+    lock = audit.open("r+b")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
 def test_a_worker_killed_between_intent_and_send_sends_under_a_new_intent(tell):
     story = one_repair(tell)
     held = []
-
-    def hold_the_trail():
-        # After this read comes the intent; its record waits for the file that we hold, and the send for its record.
-        audit = story.theatre.folder / "trail/audit" / story.incident() / ".0000.jsonl.length"
-        lock = audit.open("r+b")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        held.append(lock)
-
-    story.world.when("get deployment by medic", hold_the_trail, nth=3)  # collect, guards, body
+    # After this read comes the intent; its record waits for the file that we hold, and the send for its record.
+    nth = 3  # collect, guards, body
+    story.world.when("get deployment by medic", lambda: held.append(hold_records(story)), nth=nth)
     story.put()
     eventually(story.intents, "no intent was created")
     assert story.sends() == []
@@ -111,6 +113,25 @@ def test_a_worker_killed_between_intent_and_send_sends_under_a_new_intent(tell):
     assert "the answer was lost; Azure shows that nothing was done" in [
         record.facts["words"] for record in story.records(stage="outcome")
     ]
+
+
+def test_what_came_of_a_call_is_on_the_record_though_worker_and_hub_were_lost_before_it_was(tell):
+    story, held = tell(), []
+    story.world.when("put by medic", lambda: held.append(hold_records(story)))
+    story.put()
+    eventually(lambda: "accepted" in {status for _, status in story.intents()}, "no outcome was kept")
+    victim = story.host.worker_pid
+    story.host.kill_worker()
+    story.host.backend.lose_hub()
+    eventually(lambda: story.host.worker_pid != victim, "no other worker came")
+    held[0].close()
+    assert "outcome" not in story.stages()
+    story.sweep()
+
+    assert story.ending()[0] == "repaired"
+    assert story.effects() == ["PUT green"]
+    assert [record.facts["words"] for record in story.records(stage="outcome")] == ["Azure took the call (200)"]
+    story.check_promises()
 
 
 def test_a_worker_killed_between_send_and_outcome_does_not_send_again(tell):
