@@ -59,6 +59,9 @@ _ENDS = {
 }
 _ESCALATED = {"not-repaired", "inconclusive"}
 _AFTER_THE_END = {"told", "not-told", "linked-event", "undo", "undo-ended", "undo-refused", "intent", "outcome"}
+# An activity that was handed out twice may put on the trail what it found when the other's walk is over: no deed.
+_AFTER_THE_END |= {"evidence", "diagnosis", "plan", "decision"}
+_AFTER_THE_END |= {"answer-refused"}  # whoever answers too late
 _FIRST = "0" * 64
 _TAIL = re.compile(rb',"hash":"([0-9a-f]{64})"}')
 _LINES = 10_000
