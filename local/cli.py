@@ -163,6 +163,45 @@ def rehearse(
 
 
 @app.command(rich_help_panel=_HERE)
+def chaos(
+    *,
+    incidents: Annotated[int, typer.Option(min=1, help="How many incidents go through it.")] = 100,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**32 - 1, help="What is drawn; left out: a fresh one, which is printed."),
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Play one round again that a campaign has saved.")
+    ] = None,
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where rounds lie that broke a promise.")] = Path(
+        ".medic/chaos"
+    ),
+    lanes: Annotated[int, typer.Option(min=1, max=16, help="Rounds at once, each in processes of its own.")] = 2,
+    shrink: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to look for a shorter history; 0: not at all.")
+    ] = 600,
+    as_json: AsJson = False,
+) -> None:
+    """Break everything around the app at once, and check that its promises hold.
+
+    Worlds, events, faults, kills and people are drawn from a seed. Exit 1 if a promise was broken.
+    """
+    from local.commands import chaos as command
+
+    raise typer.Exit(
+        command.chaos(
+            incidents=incidents,
+            seed=seed,
+            replay=replay,
+            folder=folder,
+            lanes=lanes,
+            shrink_s=shrink,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command(rich_help_panel=_HERE)
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Where the functions listen; 0: any free port.")] = 7071,
     world: Annotated[Path | None, typer.Option(metavar="FILE", help="Simulate this Azure (YAML) instead.")] = None,

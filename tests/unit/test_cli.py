@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = (
     "demo",
     "rehearse",
+    "chaos",
     "serve",
     "send",
     "scan",

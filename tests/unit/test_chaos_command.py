@@ -1,0 +1,176 @@
+"""``medic chaos``: what it says of a campaign, and what bad input gets."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from msgspec.structs import replace
+from typer.testing import CliRunner
+
+from local.chaos import campaign
+from local.chaos.campaign import Lanes, Result
+from local.chaos.drawing import draw, kill_points
+from local.chaos.played import Violation
+from local.chaos.story import Story, as_json, from_json
+from local.cli import app
+
+STORY = draw(5, 0)
+POINT = kill_points()[0].point
+CLEAN = Result(
+    story=STORY,
+    folder=Path("5-0"),
+    violations=(),
+    figures={"incidents": 40, "deliveries": 90, "effects": 25, "end: repaired": 30, "end: advised": 10},
+    laid={"reset": 2, "answer lost": 1},
+    met={"reset": 5},
+    kills={POINT: 2},
+    crashes=1,
+    seconds=20.0,
+)
+BROKEN = replace(
+    CLEAN,
+    violations=(Violation(invariant="one-send", words="it was sent twice", incident="inc-1", records=("ledger s 3",)),),
+)
+
+
+def medic(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["chaos", *arguments])
+
+
+@pytest.fixture
+def plays(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let rounds come to what a test says, without playing them."""
+
+    def plays(*results: Result) -> None:
+        monkeypatch.setattr(campaign, "run", lambda *_: iter(results))
+
+    return plays
+
+
+def test_a_clean_campaign_prints_its_figures_and_the_bound(plays, tmp_path):
+    plays(CLEAN, CLEAN)
+    result = medic("--seed", "5", "--folder", str(tmp_path))
+    assert result.exit_code == 0
+    words = " ".join(result.output.split())
+    assert "Seed 5:" in words
+    assert "reset 4 10" in words  # laid, met
+    assert "answer lost 2 0" in words
+    assert f"killed 4 times, at 1 of {len(kill_points())} kinds of points, and ended 2 times by itself" in words
+    assert "Incidents ended: advised 20, repaired 60." in words
+    assert "No violation: at 95 %, at most 3.75% of such incidents have one." in words
+
+
+def test_json_has_what_programs_ask_for(plays, tmp_path):
+    plays(CLEAN, BROKEN)
+    result = medic("--seed", "5", "--json", "--shrink", "0", "--folder", str(tmp_path))
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    figures = {
+        name: found[name] for name in ("incidents", "events", "kills", "faults", "effects", "upper_bound", "seed")
+    }
+    assert figures == {
+        "incidents": 80,
+        "events": 180,
+        "kills": 4,
+        "faults": {"reset": 10},
+        "effects": 50,
+        "upper_bound": None,
+        "seed": 5,
+    }
+    assert [(each["invariant"], each["words"], each["round"]) for each in found["violations"]] == [
+        ("one-send", "it was sent twice", 0)
+    ]
+    assert found["kill_points"][POINT] == 4
+    assert found["seconds"] >= 0
+
+
+def test_no_incident_at_all_proves_nothing(plays, tmp_path):
+    plays()
+    result = medic("--folder", str(tmp_path))
+    assert "No incident was opened." in result.output
+
+
+def test_a_fresh_seed_is_printed(plays, tmp_path):
+    plays(CLEAN)
+    seeds = {medic("--folder", str(tmp_path)).output.split()[1] for _ in range(2)}
+    assert len(seeds) == 2
+
+
+def test_what_breaks_a_promise_is_shortened_told_and_saved(plays, tmp_path, monkeypatch):
+    short = replace(BROKEN, story=replace(STORY, acts=STORY.acts[:1], kills=(), store=()))
+    plays(BROKEN)
+    monkeypatch.setattr("local.chaos.shrinking.shrink", lambda *_, **__: (short, 7))
+    result = medic("--seed", "5", "--folder", str(tmp_path))
+    assert result.exit_code == 1
+    saved = tmp_path / "seed-5-round-0.json"
+    assert from_json(saved.read_bytes()) == short.story
+    words = " ".join(result.output.split())
+    assert "After 7 more rounds" in words
+    assert f"medic chaos --replay {saved}" in words
+    assert STORY.acts[0].name in words
+    assert "one-send: it was sent twice see ledger s 3" in words
+
+
+def test_a_saved_story_is_played_again(tmp_path, monkeypatch):
+    file = tmp_path / "story.json"
+    file.write_bytes(as_json(STORY))
+    played = []
+
+    class Played:
+        def result(self) -> Result:
+            return CLEAN
+
+    def play(_: Lanes, story: Story, name: str) -> Played:
+        played.append((story, name))
+        return Played()
+
+    monkeypatch.setattr(Lanes, "play", play)
+    result = medic("--replay", str(file), "--folder", str(tmp_path))
+    assert result.exit_code == 0
+    assert played == [(STORY, "replay-5-0")]
+
+
+def test_what_an_earlier_campaign_left_is_removed_and_nothing_else(plays, tmp_path):
+    (tmp_path / "1-1" / "met").mkdir(parents=True)
+    (tmp_path / "mine").mkdir()
+    plays(CLEAN)
+    medic("--folder", str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--incidents", "0"], "--incidents"),
+        (["--incidents", "many"], "--incidents"),
+        (["--seed", "-1"], "--seed"),
+        (["--seed", "seven"], "--seed"),
+        (["--seed", str(2**32)], "--seed"),
+        (["--lanes", "0"], "--lanes"),
+        (
+            ["--replay", "nowhere.json"],
+            "nowhere.json: No such file or directory. Name a file that `medic chaos` has saved",
+        ),
+        (["--replay", "pyproject.toml"], "It is no round that `medic chaos` has saved."),
+        (["--folder", "/proc/nowhere"], "/proc/nowhere: No such file or directory. Name a folder that can be written"),
+        (["--folder", "pyproject.toml"], "pyproject.toml: File exists. Name a folder that can be written"),
+    ],
+)
+def test_bad_input_gets_a_clear_error(arguments, words):
+    result = medic(*arguments)
+    assert result.exit_code == 2
+    shown = " ".join((result.output + result.stderr).replace("│", " ").split())
+    assert words in shown
+    assert "Traceback" not in shown
+
+
+def test_a_round_that_cannot_be_played_is_told():
+    class Full:
+        count = 1
+
+        def play(self, _story: object, _name: str) -> None:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(campaign.CampaignError, match="No space left on device"):
+        list(campaign.run(1, 10, cast("Lanes", Full())))
