@@ -61,7 +61,7 @@ from remediations.model import (
 from remediations.ports import Reads
 from remediations.services import Services, services
 from remediations.situation import Situation
-from remediations.trail import Ended, Intent, Question, Result, Settled, counts_as_attempt
+from remediations.trail import Answered, Ended, Intent, Question, Result, Settled, counts_as_attempt
 
 log = structlog.get_logger()
 
@@ -138,6 +138,8 @@ def judge(step: Order) -> Order:
     with _bound(incident):
         diagnosis = classify(evidence, CAUSES, evidence_digest=step["evidence"])
         journal = own.journal
+        if step.get("stands_for"):
+            journal.stands_for(incident.id, step["stands_for"])
         journal.diagnosed(diagnosis)
         log.info("diagnosis.made", cause=diagnosis.cause_id, evidence_level=str(diagnosis.level))
         plan = planning.propose(diagnosis, evidence, ACTIONS, own.policy, try_number=step["try"])
@@ -146,7 +148,7 @@ def judge(step: Order) -> Order:
         if isinstance(plan, NoPlan):
             end, words = _end_unplanned(own, plan, evidence)
             log.info("plan.none", end=str(end), words=words)
-            return {**judged, "verdict": "none", "end": str(end), "words": words}
+            return _held(own, {**judged, "verdict": "none", "end": str(end), "words": words})
         seen = _survey(own, plan, evidence)
         decision = _decide(own, plan, seen)
         if decision.verdict is Verdict.ASK:  # nobody is to approve what cannot be done
@@ -165,15 +167,24 @@ def judge(step: Order) -> Order:
         kept = own.evidence.put(decision)
         journal.decided(decision, when="deciding", kept=kept)
         log.info("plan.decided", action=plan.action, verdict=str(decision.verdict), plan=plan.digest[:12])
-        return {
+        going = {
             **judged,
             "verdict": str(decision.verdict),
             "decision": kept,
             "plan": plan.digest,
             "desks": desk.keys_of(plan.target),
             "wait_s": plan.wait.total_seconds() / step["scale"],
-            **_end_of(decision),
+            **end_of(decision),
         }
+        if "storm" in step and decision.verdict is Verdict.ASK:
+            return {**going, **_asked_of_storm(own, plan)}
+        return _held(own, going)
+
+
+def fold(step: Order) -> Order:
+    """Look once more, after a calm, whether a storm has begun beside an incident."""
+    with _bound(_incident(step)):
+        return _held(services(), step)
 
 
 def ask(step: Order) -> Order:
@@ -233,6 +244,7 @@ def settle(step: Order) -> Order:
         own.journal.voted(incident.id, vote)
     own.journal.answered(incident.id, answered)
     if answered.approved is True:
+        _pass_on(own, question, answered)
         return {**step, "verdict": "run", "tell": telling.order(own, incident.id, Kind.APPROVED, plan=step["plan"])}
     if answered.approved is False:
         return {**step, "verdict": "end", "end": End.REJECTED, "words": answered.words}
@@ -319,6 +331,19 @@ def foresee(own: Services, incident: Incident) -> Foreseen:
 def decided(plan: Plan, seen: Situation) -> Decision:
     """Give what would be decided on a plan in a situation; nothing is kept of it."""
     return guards.decide(plan, seen, ACTIONS[plan.action].guards, situation_digest="")
+
+
+def resumed(own: Services, incident: Incident) -> tuple[Incident, int]:
+    """Give the incident as its interrupted walk would judge it now: by what its own last effect came to."""
+    effects = [pair for pair in own.trail.effects_on(incident.resource.key) if pair[0].incident_id == incident.id]
+    if not effects:
+        return incident, 0
+    effect, outcome = effects[-1]
+    intent = own.trail.intent(effect.plan, effect.step, effect.attempt)
+    sent = intent.body_digest if intent is not None else None
+    # Who has written since our effect came after us.
+    resumed = execution.next_failure(incident, outcome, failed_at=effect.at, sent_digest=sent)
+    return resumed, len({other.plan for other, _ in effects})
 
 
 def left_open() -> list[tuple[Intent, Outcome]]:
@@ -531,7 +556,8 @@ def finish(step: Order) -> Order:
                 cause=step.get("cause"),
                 **codec.dump(incident.scoring),
             )
-        return {"again": None, "end": str(end), "tell": telling.of_end(own, incident.id, end)}
+        told = None if "storm" in step else telling.of_end(own, incident.id, end)  # a member's storm tells of it
+        return {"again": None, "end": str(end), "tell": told}
 
 
 def tell(order: Order) -> Order:
@@ -698,7 +724,8 @@ def _stands_by_us(evidence: Evidence) -> bool:
     return succeeded and state.modified_by_us is True and state.spec_digest == evidence.incident.sent_digest
 
 
-def _end_of(decision: Decision) -> Order:
+def end_of(decision: Decision) -> Order:
+    """Give how an incident ends whose decision is not to act, in words; nothing for any other."""
     if decision.verdict is Verdict.DRY_RUN:
         return {"end": End.DRY_RUN, "words": f"{_WOULD[decision.would]} {decision.plan.effect}"}
     if decision.verdict is Verdict.REFUSE:
@@ -710,6 +737,47 @@ def _refusal(decision: Decision) -> str:
     if decision.mode is Mode.OFF:
         return decision.mode_words
     return "; ".join(f"{answer.guard}: {answer.words}" for answer in decision.refusals)
+
+
+def _held(own: Services, step: Order) -> Order:
+    """Give what follows for an incident beside which others fail: it joins their storm once that has begun, and asks
+    and tells nobody before it is calm. A walk that has sent something, or is a storm's, goes its way."""
+    incident = _incident(step)
+    is_free = not {"storm", "until"} & step.keys() and step["try"] == 1 and "void" not in step
+    if not is_free or incident.is_undo or incident.sent_digest is not None:
+        return step
+    limits, now = own.policy.storm, own.clock()
+    beside, storm = own.trail.storms.beside(incident, now, limits)
+    if storm is not None:
+        own.trail.storms.enlist(storm, incident, now)
+        log.info("incident.folded", storm=storm)
+        return {**step, "verdict": "folded"}
+    is_told = step["verdict"] in {"none", Verdict.ASK, Verdict.REFUSE}
+    if beside > 1 and is_told and "held" not in step:
+        return {**step, "held": True, "hold_s": limits.calm.total_seconds() / step["scale"]}
+    return step
+
+
+def _asked_of_storm(own: Services, plan: Plan) -> Order:
+    """Give how a member goes on for whose plan a person has to be asked: its storm has asked, about this very plan."""
+    answered = own.trail.answered(plan.digest)
+    if answered is not None and answered.approved is True:
+        return {"verdict": "run"}
+    if answered is not None:
+        return {"verdict": "end", "end": End.SUPERSEDED, "words": answered.words}
+    words = "a person has to approve it, and what the storm's question was about has changed since"
+    return {"verdict": "end", "end": End.REFUSED, "words": words}
+
+
+def _pass_on(own: Services, question: Question, answered: Answered) -> None:
+    """Let an approval of a storm be one of each member's plan: whatever runs that looks for no other proof.
+
+    A member whose resource has failed anew keeps the answer that it was superseded: it is left out.
+    """
+    for one in question.members:
+        words = f"with storm {question.incident_id}: {answered.words}"
+        kept = own.trail.answer(replace(answered, plan=one.plan, words=words))
+        own.journal.answered(one.incident, kept)
 
 
 def _turn(own: Services, decision: Decision, step: Order) -> tuple[Outcome | None, int | None]:
@@ -858,4 +926,4 @@ def _asked_again(step: Order) -> Order:
 
 def _kept(step: Order) -> Order:
     """Give what stays the same through all tries of an incident, and what the last one came to."""
-    return {name: step[name] for name in ("walk", "nonce", "scale", "last") if name in step}
+    return {name: step[name] for name in ("walk", "nonce", "scale", "last", "storm") if name in step}

@@ -22,7 +22,7 @@ from functions.forms import Refused
 from functions.limits import Limit
 from functions.logs import in_thread
 from functions.recent import Recent
-from remediations import codec, planning, telling
+from remediations import codec, planning, storms, telling
 from remediations.approval import rules, token
 from remediations.approval.notice import Kind, Notice
 from remediations.approval.token import Token
@@ -146,12 +146,12 @@ def _view(
     }
     if state != "open":
         return View(**fields)
-    plan = _plan_of(notice)
+    plans = _plans_of(notice)
     may_approve: str | None = UNREADABLE
-    if plan is not None:
+    if plans:
         may_approve = rules.why_not(person, question, votes, approves=True)
-        fields |= _live(own, plan)
-        fields["to_type"] = to_type(plan)
+        fields |= _live(own, plans[0])
+        fields["to_type"] = to_type(*plans)
     keys, active = own.settings.approval_keys, own.settings.approval_active_kid
     return View(
         **fields,
@@ -177,10 +177,11 @@ def _state(own: Services, question: Question) -> tuple[str, str]:
     return "open", ""
 
 
-def to_type(plan: Plan) -> tuple[str, ...]:
-    """Give the names that somebody has to type before anything is deleted."""
-    deleted = [ResourceId.parse(call.path) for call in plan.calls if call.method == "DELETE" and call.via == "arm"]
-    return tuple(f"{one.endpoint}/{one.deployment}" for one in deleted)
+def to_type(*plans: Plan) -> tuple[str, ...]:
+    """Give the names that somebody has to type before anything is deleted, each once."""
+    calls = [call for plan in plans for call in plan.calls if call.method == "DELETE" and call.via == "arm"]
+    deleted = [ResourceId.parse(call.path) for call in calls]
+    return tuple(dict.fromkeys(f"{one.endpoint}/{one.deployment}" for one in deleted))
 
 
 _looks = Recent[tuple[datetime, Situation]](_LIVE_MOST)
@@ -297,20 +298,32 @@ def _completed(own: Services, question: Question, vote: Vote) -> Answered | None
 def _check_plan(own: Services, question: Question, form: Form) -> None:
     """Refuse an approval of what cannot be read, and of deletions whose names were not typed."""
     notice = telling.notice(own, question.incident_id, Kind.ASKED, plan=question.plan)
-    plan = None if notice is None else _plan_of(notice)
-    if plan is None:
+    plans = () if notice is None else _plans_of(notice)
+    if not plans:
         raise Refused(409, UNREADABLE)
-    wanted = to_type(plan)
+    wanted = to_type(*plans)
     if tuple(text.strip() for text in form.typed) != wanted:
         why = f"type the name of what will be deleted: {', '.join(wanted)}" if wanted else "nothing is to be typed here"
         raise Refused(400, why)
 
 
-def _plan_of(notice: Notice) -> Plan | None:
-    """Give the plan that a question is about; None if it cannot be read, or is not the one that its digest names."""
-    plan = None if notice.decision is None else notice.decision.plan
-    is_named = plan is not None and notice.question is not None and plan.digest == notice.question.plan
-    return plan if plan is not None and is_named and planning.plan_digest(plan) == plan.digest else None
+def _plans_of(notice: Notice) -> tuple[Plan, ...]:
+    """Give the plans that a question is about; none if one cannot be read, or they are not what its digest names."""
+    question = notice.question
+    if question is None:
+        return ()
+    named = [(question.plan, None if notice.decision is None else notice.decision.plan)]
+    if question.members:
+        shown = {share.incident: share.plan for share in notice.members}
+        named = [(one.plan, shown.get(one.incident)) for one in question.members]
+        if storms.plan_digest(one.plan for one in question.members) != question.plan:
+            return ()
+    plans = tuple(plan for digest, plan in named if plan is not None and _is_named(plan, digest))
+    return plans if len(plans) == len(named) else ()
+
+
+def _is_named(plan: Plan, digest: str) -> bool:
+    return plan.digest == digest and planning.plan_digest(plan) == digest
 
 
 def _form(req: func.HttpRequest) -> Form:
@@ -354,10 +367,27 @@ def _summary(own: Services, question: Question, person: Person) -> dict[str, Jso
         "calls": [] if plan is None else [str(call) for call in plan.calls],
         "undo": None if plan is None else plan.undo,
         "asked_for": None if notice is None else _asked_for(notice.incident),
+        "storm": None if notice is None else _storm(notice),
         "quorum": question.quorum,
         "approvals": 0 if notice is None else notice.approvals,
         "link": link,
     }
+
+
+def _storm(notice: Notice) -> Json:
+    """Give what a storm is made of, and what would be done about each; None for a question about one incident."""
+    if notice.incident.storm is None:
+        return None
+    members: list[Json] = [
+        {
+            "incident": one.incident,
+            "resource": one.path,
+            "effect": None if one.plan is None else one.plan.effect,
+            "calls": [] if one.plan is None else [str(call) for call in one.plan.calls],
+        }
+        for one in notice.members
+    ]
+    return {"label": notice.incident.label, "members": members}
 
 
 def _asked_for(incident: Incident) -> Json:
@@ -384,6 +414,7 @@ def _view_json(own_view: View) -> dict[str, Json]:
         "calls": [] if plan is None else [str(call) for call in plan.calls],
         "undo": None if plan is None else plan.undo,
         "asked_for": _asked_for(own_view.notice.incident),
+        "storm": _storm(own_view.notice),
         "why": None if decision is None else decision.mode_words,
         "guards": [] if decision is None else codec.dump(decision.answers),
         "question": codec.dump(question),

@@ -81,6 +81,8 @@ async def take(event: Json, client: df.DurableFunctionsClient) -> tuple[Receptio
     reception, admitted = await in_thread(_admit, own, event)
     if admitted.incident is not None:
         admitted = await start(admitted, admitted.incident, client, own)
+    elif admitted.storm is not None:  # whoever delivered it first may have died before it could
+        await muster(client, own, admitted.storm)
     await _finish(own, reception, admitted)
     return reception, admitted
 
@@ -113,9 +115,10 @@ async def start(
     *,
     nonce: str | None = None,
 ) -> Admission:
-    """Schedule an incident under its own id, or park it at its desk; end the questions that it makes pointless."""
+    """Schedule an incident under its own id, or park it at its desk or in its storm; end the questions that it makes
+    pointless."""
     order = order_of(incident, own, nonce=nonce)
-    if admitted.disposition is Disposition.PARKED:
+    if admitted.disposition is Disposition.PARKED and admitted.storm is None:
         key = EntityInstanceId("desk", desk.key_of(incident.resource.key))
         await client.signal_entity(key, "park", {"order": order, "now": own.clock().isoformat()})
         return admitted
@@ -124,11 +127,25 @@ async def start(
         answered = Answered(at=own.clock(), plan=plan, approved=None, words=words)
         await in_thread(own.trail.answer, answered)
         await ring(client, other, plan)
+    if admitted.storm is not None:
+        await muster(client, own, admitted.storm)
+        return admitted
     if not await schedule(client, incident.id, order):
         same = await _event_of(client, incident.id) == incident.event_id
         disposition = Disposition.DUPLICATE if same else Disposition.JOINED
         return Admission(disposition=disposition, words="its incident is under way", incident_id=incident.id)
     return admitted
+
+
+async def muster(client: df.DurableFunctionsClient, own: Services, storm: str) -> None:
+    """See to it that the members of a storm are judged: one orchestration does, whoever asks for it."""
+    await schedule(client, *muster_of(storm, own), name="mustering")
+
+
+def muster_of(storm: str, own: Services) -> tuple[str, dict[str, Json]]:
+    """Give the id and the input of what judges the members of a storm."""
+    order: dict[str, Json] = {"walk": WALK, "storm": storm, "roll": 1, "at": 0, "scale": own.settings.time_scale}
+    return f"muster-{codec.digest(storm)[:32]}", order
 
 
 async def _event_of(client: df.DurableFunctionsClient, instance_id: str) -> str | None:
@@ -184,7 +201,15 @@ def _admit(own: Services, event: Json) -> tuple[Reception, Admission]:
     now = own.clock()
     reception = intake.receive(event, received_at=now, subscriptions=own.policy.subscriptions)
     report = own.evidence.put(reception.report) if reception.report else None
-    admitted = admission.admit(reception, trail=own.trail, own=lambda: own.own, reads=own.reads, now=now, report=report)
+    admitted = admission.admit(
+        reception,
+        trail=own.trail,
+        own=lambda: own.own,
+        reads=own.reads,
+        now=now,
+        report=report,
+        limits=own.policy.storm,
+    )
     words = "; ".join(filter(None, (admitted.words, intake.left_out(event, reception))))
     return reception, replace(admitted, words=words)
 
@@ -201,6 +226,7 @@ def _record(own: Services, reception: Reception, admitted: Admission) -> None:
         caller=reception.caller,
         incident=admitted.incident,
         incident_id=admitted.incident_id,
+        storm=admitted.storm if admitted.incident is not None else None,
     )
     own.trail.record_intake(record, uuid.uuid4().hex[:12])
     if admitted.disposition in {Disposition.LINKED, Disposition.CORROBORATED} and admitted.incident_id is not None:

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from functions import pages, signin
 from functions.pages import figures, timeline
-from remediations import codec, guards, undoing
+from remediations import codec, guards, telling, undoing
 from remediations.actions import ACTIONS
 from remediations.approval import rules
 from remediations.audit import asked_about
@@ -402,6 +402,8 @@ def _shown(own: Services, req: func.HttpRequest, person: Person) -> func.HttpRes
         "portal": portal,
         "question": question,
         "answer_link": None if question is None else _answer_link(own, question, person),
+        "members": telling.members(own, incident),
+        "storm": own.trail.storms.over(incident.id),
         "undos": _undos(own, told.records),
         "may_undo": ended is not None and _may_undo(own, told, person),
         "mode": own.settings.mode,

@@ -5,7 +5,7 @@ Azure. Every try of a repair is a new generation (`continue_as_new`), so histori
 version of the walk; a changed walk is a new branch, and the old one goes when no instance has it.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from datetime import UTC, timedelta
 from typing import Any
 
@@ -21,30 +21,26 @@ _LEASE = timedelta(hours=3)
 
 
 def remediate(ctx: OrchestrationContext, order: Order) -> Steps:
-    """One incident, one try: open, gather, judge, perhaps ask, perhaps repair, finish."""
+    """One incident, one try: open, gather, judge, perhaps ask, perhaps repair, finish.
+
+    A storm's incident has its members' judgement in place of its own, and their walks in place of a repair. What is
+    only to be judged, to be put together with others, ends there.
+    """
     step = order
     try:
         if not (yield ctx.call_activity("open_incident", input=order, retry_policy=_retries(order))):
             return {"end": "duplicate"}
-        step = yield ctx.call_sub_orchestrator("gather", input={**order, "polls": 0})
-        step = yield ctx.call_activity("judge", input=step, retry_policy=_retries(order))
+        step = yield from _judged(ctx, order)
+        if order.get("until") == "judged":
+            return {"end": "judged"}
+        if step["verdict"] == "folded":
+            return {"end": "folded"}
         if step["verdict"] == "ask":
-            step = yield ctx.call_activity("ask", input=step, retry_policy=_retries(order))
-            _tell(ctx, step)
-        if step["verdict"] == "ask":
-            deadline = ctx.create_timer(timedelta(seconds=step["question_s"]))
-            while step["verdict"] == "ask":  # a bell that rings without an answer ends nothing
-                bell = ctx.wait_for_external_event(step["bell"])
-                winner = yield task.when_any([bell, deadline])
-                settled = {**step, "expired": winner is deadline}
-                step = yield ctx.call_activity("settle", input=settled, retry_policy=_retries(order))
-            (bell if winner is deadline else deadline).cancel()
-            if step["verdict"] == "run":
-                _tell(ctx, step)
+            step = yield from _answered(ctx, step)
         if step["verdict"] == "run":
-            if step["wait_s"] > 0:
-                yield ctx.create_timer(timedelta(seconds=step["wait_s"]))
-            step = yield ctx.call_sub_orchestrator("repair", input={**step, "number": 0, "attempt": 1})
+            step = yield from _acted(ctx, step)
+        if _is_storm(order):
+            step = yield ctx.call_activity("disband", input=step, retry_policy=_retries(order))
     except TaskFailedError as error:
         for key in step.get("desks", ()):
             ctx.signal_entity(EntityInstanceId("desk", key), "release", {"owner": order["incident"]["id"]})
@@ -61,6 +57,90 @@ def remediate(ctx: OrchestrationContext, order: Order) -> Steps:
     elif (telling := _tell(ctx, step)) is not None:
         yield telling  # the incident has ended; what is not awaited is not begun when an orchestrator returns
     return {"end": step["end"]}
+
+
+def _judged(ctx: OrchestrationContext, order: Order) -> Steps:
+    """Read and judge; where others fail beside it, look once more after a calm."""
+    if _is_storm(order):
+        step = yield ctx.call_activity("assemble", input=order, retry_policy=_retries(order))
+        return step
+    step = yield ctx.call_sub_orchestrator("gather", input={**order, "polls": 0})
+    step = yield ctx.call_activity("judge", input=step, retry_policy=_retries(order))
+    if step.get("hold_s", 0.0) > 0:
+        yield ctx.create_timer(timedelta(seconds=step["hold_s"]))
+        step = yield ctx.call_activity("fold", input=step, retry_policy=_retries(order))
+    return step
+
+
+def _answered(ctx: OrchestrationContext, order: Order) -> Steps:
+    """Ask people, and wait until they have answered or time is up."""
+    if _is_storm(order):
+        step = yield ctx.call_activity("ask_members", input=order, retry_policy=_retries(order))
+    else:
+        step = yield ctx.call_activity("ask", input=order, retry_policy=_retries(order))
+    _tell(ctx, step)
+    if step["verdict"] != "ask":
+        return step
+    deadline = ctx.create_timer(timedelta(seconds=step["question_s"]))
+    while step["verdict"] == "ask":  # a bell that rings without an answer ends nothing
+        bell = ctx.wait_for_external_event(step["bell"])
+        winner = yield task.when_any([bell, deadline])
+        settled = {**step, "expired": winner is deadline}
+        step = yield ctx.call_activity("settle", input=settled, retry_policy=_retries(order))
+    (bell if winner is deadline else deadline).cancel()
+    if step["verdict"] == "run":
+        _tell(ctx, step)
+    return step
+
+
+def _acted(ctx: OrchestrationContext, step: Order) -> Steps:
+    """Wait for the plan's turn, and repair; or run the walks of a storm's members."""
+    if step["wait_s"] > 0:
+        yield ctx.create_timer(timedelta(seconds=step["wait_s"]))
+    if _is_storm(step):
+        step = yield ctx.call_sub_orchestrator("ramp", input=step)
+    else:
+        step = yield ctx.call_sub_orchestrator("repair", input={**step, "number": 0, "attempt": 1})
+    return step
+
+
+def _is_storm(order: Order) -> bool:
+    return order["incident"].get("storm") is not None
+
+
+def mustering(ctx: OrchestrationContext, order: Order) -> Steps:
+    """Judge the members of a storm, some at a time, and start what they come to; a generation a step."""
+    step = yield ctx.call_activity("muster", input=order, retry_policy=_retries(order))
+    yield from _all_over(ctx.call_sub_orchestrator("remediate", input=one) for one in step["judge"])
+    for one in step["start"]:
+        ctx.signal_entity(EntityInstanceId("desk", one["desk"]), "park", {"order": one["order"], "now": one["now"]})
+    if step["over"]:
+        return
+    if step["wait_s"] > 0:
+        yield ctx.create_timer(timedelta(seconds=step["wait_s"]))
+    ctx.continue_as_new(step["next"])
+
+
+def ramp(ctx: OrchestrationContext, step: Order) -> Steps:
+    """Run the walks of a storm's members, wave after wave, until all are over or one was in vain."""
+    step = yield ctx.call_activity("wave", input=step, retry_policy=_retries(step))
+    orders = step.pop("orders")
+    if not orders:
+        return {**step, "verdict": "over"}
+    yield from _all_over(
+        ctx.call_sub_orchestrator("remediate", input=one, instance_id=one["incident"]["id"]) for one in orders
+    )
+    ctx.continue_as_new(step)
+    return None
+
+
+def _all_over(walks: Iterable[task.Task[Any]]) -> Steps:
+    """Wait for walks, one after the other: one that breaks off ends no other; the trail tells how each ended."""
+    for walk in list(walks):
+        try:
+            yield walk
+        except TaskFailedError:
+            continue
 
 
 def notify(ctx: OrchestrationContext, order: Order) -> Steps:

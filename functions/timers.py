@@ -8,10 +8,10 @@ import azure.durable_functions as df
 import structlog
 from durabletask.client import OrchestrationStatus
 
-from functions import activities
-from functions.events import order_of, ring, schedule, start
+from functions import activities, storms
+from functions.events import muster_of, order_of, ring, schedule, start
 from functions.logs import in_thread
-from remediations import admission, codec, discovery, execution, telling
+from remediations import admission, codec, discovery, telling
 from remediations.approval import rules
 from remediations.approval.notice import Kind
 from remediations.audit import asked_about
@@ -34,8 +34,10 @@ _FINISHED = [OrchestrationStatus.COMPLETED, OrchestrationStatus.FAILED, Orchestr
 async def sweep(client: df.DurableFunctionsClient) -> None:
     """Start what was claimed and not ended, what was acknowledged and not claimed, and what no event told of."""
     own = await in_thread(services)
-    unfinished = await in_thread(lambda: list(_unfinished(own)))
-    restarted = [instance for instance, order in unfinished if await schedule(client, instance, order)]
+    unfinished = await in_thread(lambda: dict(_unfinished(own)))
+    restarted = [
+        instance for instance, order in unfinished.items() if await schedule(client, instance, order, _name_of(order))
+    ]
     closed = await _close_intents(own, client)
     found = await in_thread(lambda: list(_untold(own)))
     started = 0
@@ -81,19 +83,34 @@ def _unfinished(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:
     for incident_id in own.trail.unended():
         with _unreadable_is_told("incident.unreadable", incident_id):
             yield from _claimed(own, incident_id)
+    musters: set[str] = set()
     now = own.clock()
     for day in (now - timedelta(days=1), now):
         for name in own.trail.intake_names(day):
             with _unreadable_is_told("intake.unreadable", name):
-                yield from _unclaimed(own, own.trail.intake(name), now)
+                record = own.trail.intake(name)
+                if record.storm is None:
+                    yield from _unclaimed(own, record, now)
+                elif record.storm not in musters:
+                    musters.add(record.storm)
+                    yield muster_of(record.storm, own)
 
 
 def _claimed(own: Services, incident_id: str) -> Iterator[tuple[str, dict[str, Json]]]:
     opened = own.trail.opened(incident_id)
-    if opened is not None:
-        _tell_if_stuck(opened, own.policy.longest_ceiling, own.clock())
-        incident, tries = _resumed(own, opened.incident)
+    if opened is None:
+        return
+    _tell_if_stuck(opened, own.policy.longest_ceiling, own.clock())
+    together = storms.to_restart(own, opened.incident)
+    if together is not None:
+        yield together
+    else:
+        incident, tries = activities.resumed(own, opened.incident)
         yield incident_id, {**order_of(incident, own, nonce=opened.nonce), "try": tries + 1}
+
+
+def _name_of(order: dict[str, Json]) -> str:
+    return "remediate" if "incident" in order else "mustering"
 
 
 def _tell_if_stuck(opened: Opened, ceiling: timedelta, now: datetime) -> None:
@@ -132,19 +149,6 @@ def _unreadable_is_told(event: str, name: str) -> Iterator[None]:
         yield
     except ValueError as error:
         log.error(event, name=name, why=str(error))  # noqa: TRY400 - the record is at fault, no line of ours
-
-
-def _resumed(own: Services, incident: Incident) -> tuple[Incident, int]:
-    """Give the incident as its interrupted walk would judge it now: by what its own last effect came to."""
-    effects = [pair for pair in own.trail.effects_on(incident.resource.key) if pair[0].incident_id == incident.id]
-    if not effects:
-        return incident, 0
-    effect, outcome = effects[-1]
-    intent = own.trail.intent(effect.plan, effect.step, effect.attempt)
-    sent = intent.body_digest if intent is not None else None
-    # Who has written since our effect came after us.
-    resumed = execution.next_failure(incident, outcome, failed_at=effect.at, sent_digest=sent)
-    return resumed, len({other.plan for other, _ in effects})
 
 
 def _untold(own: Services) -> Iterator[tuple[Reception, admission.Admission]]:
@@ -235,7 +239,9 @@ def _admitted(own: Services, incident: Incident) -> tuple[Reception, admission.A
     reception = Reception(
         event_id=incident.event_id, event_type="sweep", resource=incident.resource.path, incident=incident
     )
-    admitted = admission.admit(reception, trail=own.trail, own=lambda: own.own, reads=own.reads, now=own.clock())
+    admitted = admission.admit(
+        reception, trail=own.trail, own=lambda: own.own, reads=own.reads, now=own.clock(), limits=own.policy.storm
+    )
     return reception, admitted
 
 
@@ -248,5 +254,6 @@ def _record(own: Services, reception: Reception, admitted: admission.Admission) 
         resource=reception.resource,
         incident=admitted.incident,
         incident_id=admitted.incident_id,
+        storm=admitted.storm if admitted.incident is not None else None,
     )
     own.trail.record_intake(record, record.incident.id[-12:] if record.incident is not None else "sweep")

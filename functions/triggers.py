@@ -162,6 +162,12 @@ def judge(step: Any) -> Order:
     return activities.judge(step)
 
 
+def fold(step: Any) -> Order:
+    from functions import activities
+
+    return activities.fold(step)
+
+
 def ask(step: Any) -> Order:
     from functions import activities
 
@@ -204,6 +210,36 @@ def tell(step: Any) -> Order:
     return activities.tell(step)
 
 
+def muster(step: Any) -> Order:
+    from functions import storms
+
+    return storms.muster(step)
+
+
+def assemble(step: Any) -> Order:
+    from functions import storms
+
+    return storms.assemble(step)
+
+
+def ask_members(step: Any) -> Order:
+    from functions import storms
+
+    return storms.ask_members(step)
+
+
+def wave(step: Any) -> Order:
+    from functions import storms
+
+    return storms.wave(step)
+
+
+def disband(step: Any) -> Order:
+    from functions import storms
+
+    return storms.disband(step)
+
+
 def desk(ctx: Any, asked: Any) -> Any:
     """Who works on a thing that an action touches, and what waits for it."""
     from functions import entities
@@ -211,7 +247,9 @@ def desk(ctx: Any, asked: Any) -> Any:
     return entities.desk(ctx, asked)
 
 
-for _activity in (open_incident, collect, judge, ask, settle, execute, check, verify, finish, tell):
+for _activity in (open_incident, collect, judge, fold, ask, settle, execute, check, verify, finish, tell):
+    bp.activity_trigger(input_name="step")(_activity)
+for _activity in (muster, assemble, ask_members, wave, disband):
     bp.activity_trigger(input_name="step")(_activity)
 for _orchestrator in (
     orchestrators.remediate,
@@ -219,6 +257,8 @@ for _orchestrator in (
     orchestrators.repair,
     orchestrators.follow,
     orchestrators.notify,
+    orchestrators.mustering,
+    orchestrators.ramp,
 ):
     bp.orchestration_trigger(context_name="context")(_orchestrator)
 bp.entity_trigger(context_name="context", entity_name="desk")(desk)

@@ -7,6 +7,9 @@ than its last write. Where that came first, what carries the id joins it.
 Requests that fail are no failed operation: an alert about them is an incident beside all others of its resource. It
 waits for none of them, ends none, and none joins it. So is an undo that somebody asked for: what fails meanwhile is an
 incident of its own, and the desks keep the two apart.
+
+Where many failures of one workspace come at once, the first go their own way and the others are judged together
+(`storms`): this takes their places.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,6 +31,7 @@ from remediations.model import (
     Reception,
     ResourceId,
 )
+from remediations.policy import Storms as Limits
 from remediations.ports import Reads
 from remediations.trail import Joined, Trail
 
@@ -35,6 +39,7 @@ _CORROBORATES = timedelta(hours=24)
 _LATEST_DELIVERY = timedelta(hours=25)  # Event Grid tries for 24 hours, and so long may an operation have run before
 _SAME_FAILURE = timedelta(minutes=10)  # so far apart may two tellings of one failure date it
 _LATE_ROW = timedelta(minutes=5)  # so long after a failure may the Activity Log date it
+_NO_STORMS = Limits(first=0)
 _OWN_READS = ("/getlogs/action", "/diagnose/action")
 
 
@@ -45,6 +50,7 @@ class Admission(Struct, frozen=True, kw_only=True):
         incident: To start, or to park; None for everything else.
         incident_id: The incident that the event belongs to.
         superseded: Plans whose question a newer failure has made pointless.
+        storm: The storm that the incident is judged in, if it is in one; it may have to be called to muster.
     """
 
     disposition: Disposition
@@ -52,6 +58,7 @@ class Admission(Struct, frozen=True, kw_only=True):
     incident: Incident | None = None
     incident_id: str | None = None
     superseded: tuple[tuple[str, str], ...] = ()
+    storm: str | None = None
 
 
 def admit(
@@ -62,6 +69,7 @@ def admit(
     reads: Callable[[], Reads],
     now: datetime,
     report: str | None = None,
+    limits: Limits = _NO_STORMS,
 ) -> Admission:
     """Give where an event belongs.
 
@@ -69,6 +77,7 @@ def admit(
         own: Gives our identity; asked only for events that could be ours.
         reads: Gives a reader; asked only for an event without a correlation id.
         report: Digest of what the sender said, if it said something.
+        limits: What policy says of storms.
     """
     if reception.handshake is not None:
         return Admission(disposition=Disposition.HANDSHAKE, words="subscription handshake answered")
@@ -76,7 +85,7 @@ def admit(
         return _corroborated(*reception.repaired, trail=trail, now=now)
     incident = reception.incident
     if incident is not None and incident.is_scoring:
-        return _scored(incident, trail)
+        return _in_place(_scored(incident, reception, trail), trail=trail, now=now, limits=limits)
     linked = _linked(reception, trail=trail, own=own, now=now)
     if linked is not None:
         return linked
@@ -94,14 +103,27 @@ def admit(
         words = f"the failure is known from {first.source}, which did not know its correlation id"
         return Admission(disposition=Disposition.JOINED, words=words, incident_id=first.id)
     _keep_word(incident.id, incident, trail)
-    return _placed(incident, reception, trail)
+    return _in_place(_placed(incident, reception, trail), trail=trail, now=now, limits=limits)
 
 
-def _scored(incident: Incident, trail: Trail) -> Admission:
+def _in_place(admitted: Admission, *, trail: Trail, now: datetime, limits: Limits) -> Admission:
+    """Give what is to be done with a new failure: by itself, or with many others of its workspace."""
+    if admitted.disposition is not Disposition.INCIDENT or admitted.incident is None:
+        return admitted
+    storm = trail.storms.taken(admitted.incident, now, limits)
+    if storm is None:
+        return admitted
+    member = trail.storms.enlist(storm, admitted.incident, now)
+    words = f"one of many failures in workspace {admitted.incident.resource.workspace}; judged together with them"
+    return replace(admitted, disposition=Disposition.PARKED, words=words, storm=member.storm)
+
+
+def _scored(incident: Incident, reception: Reception, trail: Trail) -> Admission:
     """Place an alert about requests: it is known by its own firing, or new."""
-    if trail.opened(incident.id) is not None:
+    known = _known(incident, reception, trail)
+    if known is not None:
         words = "the same firing of the alert was delivered before"
-        return Admission(disposition=Disposition.DUPLICATE, words=words, incident_id=incident.id)
+        return replace(known, disposition=Disposition.DUPLICATE, words=words)
     return Admission(disposition=Disposition.INCIDENT, incident=incident, incident_id=incident.id)
 
 
@@ -116,13 +138,24 @@ def _keep_word(incident_id: str, incident: Incident, trail: Trail) -> None:
         trail.join(incident_id, _joined(incident))
 
 
-def _placed(incident: Incident, reception: Reception, trail: Trail) -> Admission:
+def _known(incident: Incident, reception: Reception, trail: Trail) -> Admission | None:
+    """Give where an event belongs whose incident is there already, open or waiting to be judged with others."""
     opened = trail.opened(incident.id)
-    if opened is not None:
-        same = opened.incident.event_id == reception.event_id
-        words = "the same event was delivered before" if same else f"the failure is known from {opened.incident.source}"
-        disposition = Disposition.DUPLICATE if same else Disposition.JOINED
-        return Admission(disposition=disposition, words=words, incident_id=incident.id)
+    member = None if opened is not None else trail.storms.member(incident.id)
+    known = opened or member
+    if known is None:
+        return None
+    same = known.incident.event_id == reception.event_id
+    words = "the same event was delivered before" if same else f"the failure is known from {known.incident.source}"
+    disposition = Disposition.DUPLICATE if same else Disposition.JOINED
+    storm = None if member is None else member.storm
+    return Admission(disposition=disposition, words=words, incident_id=incident.id, storm=storm)
+
+
+def _placed(incident: Incident, reception: Reception, trail: Trail) -> Admission:
+    known = _known(incident, reception, trail)
+    if known is not None:
+        return known
     superseded: list[tuple[str, str]] = []
     for other in _operations_on(incident.resource, trail):
         if other.id == incident.id or trail.opened(other.id) is None or trail.ended(other.id) is not None:
@@ -130,9 +163,9 @@ def _placed(incident: Incident, reception: Reception, trail: Trail) -> Admission
         if trail.is_worked_on(other):
             words = f"incident {other.id} is working on this resource; judged again when it ends"
             return Admission(disposition=Disposition.PARKED, words=words, incident=incident, incident_id=incident.id)
-        superseded += [
-            (other.id, question.plan) for question in trail.open_questions() if question.incident_id == other.id
-        ]
+        for question in trail.open_questions():
+            superseded += [(other.id, question.plan)] * (question.incident_id == other.id)
+            superseded += [(other.id, one.plan) for one in question.members if one.incident == other.id]
     return Admission(
         disposition=Disposition.INCIDENT,
         incident=incident,

@@ -30,6 +30,7 @@ from remediations.model import (
     reading_words,
 )
 from remediations.ports import Delivery, Message
+from remediations.storms import Group
 from remediations.trail import (
     Answered,
     Intent,
@@ -68,6 +69,8 @@ STAGES = (
     "undo",
     "undo-ended",
     "undo-refused",
+    "stands-for",
+    "members",
 )
 
 
@@ -124,6 +127,7 @@ class Journal(Struct, frozen=True):
             caller=incident.caller,
             **({} if incident.scoring is None else {"scoring": incident.scoring}),
             **({} if incident.undoes is None else {"undoes": incident.undoes}),
+            **({} if incident.storm is None else {"storm": incident.storm}),
             **self._beside(claim_name(incident.id)),
         )
 
@@ -336,6 +340,16 @@ class Journal(Struct, frozen=True):
     def undo_refused(self, incident_id: str, why: str, by: Caller, nonce: str) -> None:
         """Keep an attempt to have a call undone that was not taken, and why."""
         self.record(incident_id, "undo-refused", nonce, by, why=why)
+
+    def stands_for(self, incident_id: str, older: list[str]) -> None:
+        """Keep which older failures of the same resource an incident stands for: they are judged with it."""
+        self.record(incident_id, "stands-for", "stands-for", incidents=older)
+
+    def gathered(self, incident_id: str, group: Group) -> None:
+        """Keep of which incidents a storm's is made, and what was decided about them."""
+        names = ("incident", "resource", "plan", "decision")
+        members = [{name: getattr(part, name) for name in names} for part in group.members]
+        self.record(incident_id, "members", "members", verdict=group.verdict, members=members)
 
     def ended(self, incident_id: str, end: End, words: str) -> None:
         self.record(incident_id, "end", "end", end=end, words=words, escalated=end.is_escalated)

@@ -1,7 +1,7 @@
 """What an audit record says, in one sentence for people: on a page, on a terminal, in a demo. Pure."""
 
 from remediations import codec
-from remediations.model import AuditRecord, Scoring, Undoes
+from remediations.model import AuditRecord, Scoring, Storm, Undoes
 
 
 def headline(record: AuditRecord) -> str:
@@ -49,6 +49,12 @@ def _of_people(record: AuditRecord, facts: dict[str, str]) -> str:  # noqa: PLR0
         case "undo":
             asked = f"asked by {_by(record)}: {facts.get('comment')}"
             return f"{facts.get('call')} is to be undone, in {facts.get('undo')}; {asked}"
+        case "stands-for":
+            return f"older failures of the same resource, which are judged with it: {facts.get('incidents')}"
+        case "members":
+            members = record.facts.get("members")
+            count = len(members) if isinstance(members, list) else 0
+            return f"{count} incidents of one cause, {facts.get('verdict')}"
         case "undo-ended":
             return f"{facts.get('undo')} ended, {facts.get('end')}: {facts.get('words')}"
         case "linked-event":
@@ -67,6 +73,8 @@ def _of_incident(record: AuditRecord, facts: dict[str, str]) -> str:
     resource = "/".join(facts.get("resource", "").split("/")[8::2])
     if "scoring" in record.facts:
         return f"requests to {resource} fail, says {codec.load(Scoring, record.facts['scoring']).words}"
+    if "storm" in record.facts:
+        return f"{codec.load(Storm, record.facts['storm']).label} failed for the same cause"
     if "undoes" in record.facts:
         undoes = codec.load(Undoes, record.facts["undoes"])
         return f"somebody wants {undoes.action} of {undoes.incident} undone, about {resource}: {undoes.comment}"

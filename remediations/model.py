@@ -212,15 +212,30 @@ class Undoes(Struct, frozen=True, kw_only=True):
     comment: str = ""
 
 
+class Storm(Struct, frozen=True, kw_only=True):
+    """What many incidents of one workspace have in common: they are asked about, repaired and told of together.
+
+    Attributes:
+        key: Workspace and window, as the trail names them (`storms`).
+        roll: In which roll of that storm they were judged; 1 for the first.
+        label: How many of what, where: for people.
+    """
+
+    key: str
+    roll: int
+    label: str
+
+
 class Incident(Struct, frozen=True, kw_only=True):
     """One failed operation on one deployment or endpoint; or, for `Operation.SCORE`, requests that it fails to answer;
-    or somebody's wish that a call of another incident be undone.
+    or somebody's wish that a call of another incident be undone; or a storm, which stands for many incidents.
 
     Attributes:
         id: The same for every event of that operation; also the orchestration's id.
         correlation_id: ARM's; None while nobody knows it.
+        resource: What failed; for a storm, what the first of its members is about.
         failed_at: When Azure says it failed, not when we heard of it; for an undo, when it was asked for.
-        source: What told us: ``event-grid``, ``dead-letter``, ``ci``, ``alert``, ``sweep`` or ``undo``.
+        source: What told us: ``event-grid``, ``dead-letter``, ``ci``, ``alert``, ``sweep``, ``undo`` or ``storm``.
         report: Digest of what the sender itself said of the error, in the evidence store.
         operation_url: The long-running operation, if the sender named it. Untrusted until its host is checked.
         desired_spec_url: Where CI keeps the body that it sent. Untrusted until policy lists its container.
@@ -228,6 +243,7 @@ class Incident(Struct, frozen=True, kw_only=True):
         sent_digest: Digest of the body that our own last repair sent.
         scoring: What the alert says, if the failure is one of answering requests.
         undoes: What is to be undone; then nothing failed, and `caller` is who asked for it.
+        storm: Of which incidents it is made; they have trails of their own, and it has no effect of its own.
     """
 
     id: str
@@ -245,6 +261,12 @@ class Incident(Struct, frozen=True, kw_only=True):
     sent_digest: str | None = None
     scoring: Scoring | None = None
     undoes: Undoes | None = None
+    storm: Storm | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is about, for people."""
+        return self.resource.label if self.storm is None else self.storm.label
 
     @property
     def began_at(self) -> datetime:

@@ -208,6 +208,20 @@ class Idle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     most: Annotated[int, Meta(ge=1, le=3)] = 3
 
 
+class Storms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"first": "from"}):
+    """When failures of one workspace are judged together instead of one by one.
+
+    Attributes:
+        first: So many failures inside `within` go their own way, and those after them are judged together; 0: all do.
+        within: The time that is counted; after a window with a storm, the next begins as one.
+        calm: They are judged once no further one has come for so long.
+    """
+
+    first: Count = 5
+    within: Wait = timedelta(minutes=10)
+    calm: Wait = timedelta(seconds=30)
+
+
 class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """What may be done where, and by whom.
 
@@ -227,6 +241,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict
     desired_specs: DesiredSpecs = DesiredSpecs()
     grants: Grants = Grants()
     idle: Idle = Idle()
+    storm: Storms = Storms()
     approval_window: Wait = timedelta(hours=4)
 
     @cached_property
@@ -271,6 +286,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict
 
 _LONGEST_WAIT = timedelta(days=30)
 _SHORTEST_IDLE = timedelta(days=7)
+_SHORTEST_STORM, _LONGEST_STORM, _LONGEST_CALM = timedelta(minutes=1), timedelta(days=1), timedelta(minutes=5)
 _CONTAINER = re.compile(r"https://[^/?#@]+/[^/?#]+/?|http://127\.0\.0\.1:\d+/[^?#]+")
 
 
@@ -421,6 +437,10 @@ def _wrong_waits(policy: Policy) -> Iterator[_Mistake]:
                 yield f"{path}.{name}", str(wait), "Write a duration from PT0S to P30D."
     if not _SHORTEST_IDLE <= policy.idle.window <= _LONGEST_WAIT:
         yield "$.idle.window", str(policy.idle.window), "Write a duration from P7D to P30D."
+    if not _SHORTEST_STORM <= policy.storm.within <= _LONGEST_STORM:
+        yield "$.storm.within", str(policy.storm.within), "Write a duration from PT1M to P1D."
+    if not timedelta(seconds=1) <= policy.storm.calm <= _LONGEST_CALM:
+        yield "$.storm.calm", str(policy.storm.calm), "Write a duration from PT1S to PT5M."
     if not timedelta(0) < policy.approval_window <= _LONGEST_WAIT:
         yield "$.approval_window", str(policy.approval_window), "Write a duration up to P30D."
 
@@ -466,8 +486,8 @@ def _fix(words: str, path: str) -> str:
 
 
 def _field_names() -> list[str]:
-    structs = (Policy, ActionPolicy, Approvers, Rule, Scope, Pause, Freeze, Window, DesiredSpecs, Grants, Idle)
-    return [name for struct in structs for name in struct.__struct_fields__]
+    structs = (Policy, ActionPolicy, Approvers, Rule, Scope, Pause, Freeze, Window, DesiredSpecs, Grants, Idle, Storms)
+    return [name for struct in structs for name in struct.__struct_encode_fields__]
 
 
 def _below(url: str, containers: tuple[str, ...]) -> bool:

@@ -68,6 +68,7 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
         expires_at: Until when the question about `plan` can be answered.
         approved: None where the answer is that it was superseded or expired.
         effects: Calls that count.
+        storm: What it stands for, where it is the incident of a storm; empty for all others.
     """
 
     at: Moment
@@ -86,6 +87,7 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     approved: bool | None = None
     end: End | None = None
     effects: int = 0
+    storm: str = ""
 
 
 class Case(Struct, frozen=True, kw_only=True, gc=False):
@@ -95,6 +97,7 @@ class Case(Struct, frozen=True, kw_only=True, gc=False):
         path: Resource ID of what failed.
         plan, expires_at: Of the question that waits for a person; None if none does.
         approved: What the last question was answered with.
+        storm: What it stands for, where it is the incident of a storm.
     """
 
     id: str
@@ -113,6 +116,7 @@ class Case(Struct, frozen=True, kw_only=True, gc=False):
     end: End | None = None
     ended_at: datetime | None = None
     effects: int = 0
+    storm: str = ""
 
     @property
     def resource(self) -> ResourceId:
@@ -363,6 +367,7 @@ def _seen(incident: str, lines: list[Line], until: datetime) -> _Seen:
         end=None if ended is None else ended.end,
         ended_at=None if ended is None else ended.at,
         effects=0 if ended is None else ended.effects,
+        storm=base.storm,
     )
     return _Seen(found, last, is_over=ended is not None and is_whole)
 
@@ -371,7 +376,7 @@ def _short(line: Line, today: date) -> Line:
     """Leave out what the line of the same day says that opened the incident."""
     if line.opened_at is None or line.opened_at.astimezone(UTC).date() != today:
         return line
-    return replace(line, resource="", operation=None, failed_at=None, opened_at=None)
+    return replace(line, resource="", operation=None, failed_at=None, opened_at=None, storm="")
 
 
 def _at(line: Line) -> tuple[datetime, str]:

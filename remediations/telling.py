@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from remediations import codec
 from remediations.approval import card, token
-from remediations.approval.notice import Kind, Notice
+from remediations.approval.notice import Kind, Notice, Share
 from remediations.audit import asked_about
 from remediations.catalogue import CAUSES
 from remediations.classification import classify
-from remediations.model import AuditRecord, Decision, Diagnosis, End, Evidence, Json
+from remediations.model import AuditRecord, Decision, Diagnosis, End, Evidence, Incident, Json
 from remediations.ports import Message
 from remediations.services import Services
 from remediations.trail import Question
@@ -124,7 +124,22 @@ def notice(own: Services, incident_id: str, kind: Kind, *, plan: str | None = No
         question=question,
         votes=() if question is None else own.trail.votes(question.plan),
         link=link(own, question) if kind is Kind.ASKED and question is not None else page(own, incident_id),
+        members=members(own, opened.incident, question if kind is Kind.ASKED else None),
     )
+
+
+def members(own: Services, incident: Incident, question: Question | None = None) -> tuple[Share, ...]:
+    """Give the members of a storm, with their plans if a question about them is to be shown; none for any other."""
+    if incident.storm is None:
+        return ()
+    asked = {} if question is None else {one.incident: one.decision for one in question.members}
+    found: list[Share] = []
+    for part in own.trail.storms.of(incident).members:
+        ended = own.trail.ended(part.incident)
+        decision = own.evidence.find(Decision, asked[part.incident]) if part.incident in asked else None
+        plan, end = None if decision is None else decision.plan, None if ended is None else ended.end
+        found.append(Share(incident=part.incident, path=part.resource, plan=plan, end=end))
+    return tuple(found)
 
 
 def _last(records: Sequence[AuditRecord], stage: str, name: str) -> str | None:
@@ -181,4 +196,6 @@ def _facts(notice: Notice) -> dict[str, Json]:
         "expiresAt": None if question is None else question.expires_at.isoformat(),
         "link": notice.link,
     }
+    if notice.members:
+        facts["members"] = [{"incident": one.incident, "resource": one.path} for one in notice.members]
     return facts

@@ -20,6 +20,7 @@
 ``pauses/<until>-<nonce>``                  a scope in which nothing is done
 ``days/<day>/<n>``                          the register: what a list of incidents needs (`register`)
 ``checkpoints/<nnnn>.jsonl``                signed states of all audit records (`proof.checkpoint`)
+``storms/…``, ``members/…``                 failures that are judged together (`storms`)
 ==========================================  =========================================================================
 """
 
@@ -35,13 +36,14 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from remediations import codec, rolls
+from remediations import codec, rolls, storms
 from remediations.errors import AlreadyExists, AppendConflict, NotFound, RecordUnreadable, StoreError
 from remediations.model import AuditRecord, Caller, Disposition, End, Incident, Mode, Outcome, Status, Touch
 from remediations.policy import Approvers, Pause
 from remediations.ports import Store
 from remediations.proof import chain
 from remediations.register import Kind, Line, Register
+from remediations.storms import Storms
 
 _DAY, _KEY, _ID = r"\d{4}-\d{2}-\d{2}", r"[0-9a-f]{32}", r"[\w-]{1,200}"
 _OURS = re.compile(
@@ -59,7 +61,11 @@ _NOTHING_DONE = frozenset({Status.BUSY, Status.THROTTLED, Status.UNSENT, Status.
 
 
 class Intake(Struct, frozen=True, kw_only=True):
-    """One delivery of one event, and how it ended."""
+    """One delivery of one event, and how it ended.
+
+    Attributes:
+        storm: The storm that it is judged in, if it is parked for one.
+    """
 
     at: datetime
     event_id: str
@@ -71,6 +77,7 @@ class Intake(Struct, frozen=True, kw_only=True):
     caller: Caller = Caller()
     incident: Incident | None = None
     incident_id: str | None = None
+    storm: str | None = None
 
 
 class Opened(Struct, frozen=True, kw_only=True):
@@ -166,10 +173,23 @@ class Result(Struct, frozen=True, kw_only=True):
     cause_id: str
 
 
+class Asked(Struct, frozen=True, kw_only=True):
+    """One of the plans that a storm's question is about.
+
+    Attributes:
+        decision: Its digest in the evidence store.
+    """
+
+    incident: str
+    plan: str
+    decision: str
+
+
 class Question(Struct, frozen=True, kw_only=True):
     """What people are asked.
 
     Attributes:
+        plan: What an answer names; for a storm, the digest of its members' plans.
         decision: Digest of the decision in the evidence store: what would be done, and what each guard said.
         quorum: How many of them have to approve.
         approvers: Who may: somebody whom each of these includes.
@@ -178,6 +198,7 @@ class Question(Struct, frozen=True, kw_only=True):
         touches: What the plan reaches.
         voids: The approved plan in whose place this one is asked about, and `differences` what has changed since.
         is_undo: Whether it is about an undo that somebody asked for.
+        members: Every plan that a storm's question is about; then `decision` and `touches` are those of the first.
     """
 
     at: datetime
@@ -193,6 +214,7 @@ class Question(Struct, frozen=True, kw_only=True):
     voids: str | None = None
     differences: tuple[str, ...] = ()
     is_undo: bool = False
+    members: tuple[Asked, ...] = ()
 
     @property
     def bell(self) -> str:
@@ -243,6 +265,7 @@ class Trail:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.register = Register(store)
+        self.storms = Storms(store)
         self._ends = _Ends()
 
     # --- events and incidents ---
@@ -266,7 +289,8 @@ class Trail:
 
     def open_incident(self, incident: Incident, nonce: str, now: datetime, *, mode: Mode | None = None) -> bool:
         """Claim an incident; False if another nonce holds it. Asking again with the same nonce is True again."""
-        for key in {incident.resource.key, incident.resource.endpoint_id.key}:
+        keys = {incident.resource.key, incident.resource.endpoint_id.key}
+        for key in keys if incident.storm is None else ():  # a storm's members stand there
             self._create(f"resources/{_short(key)}/{incident.id}", incident)
         opened = Opened(at=now, nonce=nonce, incident=incident)
         if not self._create(claim_name(incident.id), opened):
@@ -688,6 +712,7 @@ def _line(kind: Kind, at: datetime, incident: Incident) -> Line:
         resource=incident.resource.path,
         operation=incident.operation,
         failed_at=incident.began_at,
+        storm="" if incident.storm is None else incident.storm.label,
     )
 
 
@@ -717,7 +742,7 @@ def outcome_name(plan: str, step: int, attempt: int) -> str:
 
 def is_ours(name: str) -> bool:
     """Tell whether a record of such a name can be one of the trail's."""
-    return _OURS.fullmatch(name) is not None
+    return _OURS.fullmatch(name) is not None or storms.is_name(name)
 
 
 def audit_folder(incident_id: str) -> str:

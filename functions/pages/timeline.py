@@ -55,6 +55,8 @@ _TITLES = {
     "undo": "An undo was asked for",
     "undo-ended": "An undo ended",
     "undo-refused": "An undo was not begun",
+    "stands-for": "It stands for older failures",
+    "members": "What the storm is made of",
 }
 _WISH = "Somebody's wish"  # in the place of the failure
 _TONES = {

@@ -46,6 +46,22 @@ class AskedFor(Struct, frozen=True, kw_only=True):
     by: str | None = None
 
 
+class StormMember(Struct, frozen=True, kw_only=True):
+    """One of many incidents that one question is about."""
+
+    incident: str
+    resource: str
+    effect: str | None = None
+    calls: tuple[str, ...] = ()
+
+
+class Storm(Struct, frozen=True, kw_only=True):
+    """Many incidents of one cause, and what would be done about each."""
+
+    label: str
+    members: tuple[StormMember, ...]
+
+
 class Summary(Struct, frozen=True, kw_only=True):
     """One open question, as the app lists it.
 
@@ -63,6 +79,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     calls: tuple[str, ...] = ()
     undo: str | None = None
     asked_for: AskedFor | None = None
+    storm: Storm | None = None
     quorum: int = 1
     approvals: int = 0
     link: str | None = None
@@ -93,6 +110,7 @@ class Page(Struct, frozen=True, kw_only=True):
     calls: tuple[str, ...] = ()
     undo: str | None = None
     asked_for: AskedFor | None = None
+    storm: Storm | None = None
     why: str | None = None
     guards: tuple[GuardAnswer, ...] = ()
     read_at: datetime | None = None
@@ -346,8 +364,19 @@ def _plan_rows(one: Summary | Page) -> Rows:
     rows += _wish_rows(one.asked_for)
     if one.action is None:
         return [*rows, ("would", "what would be done cannot be read any more; do not approve it")]
+    if one.storm is not None:
+        return [*_storm_rows(one.storm), ("cause", api.line(one.cause or "unknown"))]
     rows += [("cause", api.line(one.cause or "unknown")), ("would", api.line(f"{one.action}: {one.effect}"))]
     return rows + [("call", terminal.Exact(api.line(call))) for call in one.calls]
+
+
+def _storm_rows(storm: Storm) -> Rows:
+    """Give what one answer would be for: every member, and the exact calls."""
+    rows: Rows = [("storm", api.line(storm.label))]
+    for one in storm.members:
+        rows += [("resource", terminal.Exact(api.line(one.resource))), ("would", api.line(one.effect or "unknown"))]
+        rows += [("call", terminal.Exact(api.line(call))) for call in one.calls]
+    return rows
 
 
 def _wish_rows(asked: AskedFor | None) -> Rows:

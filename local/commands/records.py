@@ -128,7 +128,7 @@ def audit_list(given: Given, *, as_json: bool) -> int:
 
 def _told(opened: Opened, ended: Ended | None) -> Text:
     """Give an incident in three lines: its id and its end, what it is about, and why it ended so."""
-    label = terminal.plain(opened.incident.resource.label)
+    label = terminal.plain(opened.incident.label)
     about = f"requests to {label}" if opened.incident.is_scoring else label
     end = str(ended.end) if ended is not None else reporting.OPEN
     head = Text.assemble(opened.incident.id, "  ", (end, f"bold {_ENDS.get(end, '')}"), (f"\n{about}", "dim"))
@@ -246,6 +246,8 @@ def _lines(record: AuditRecord) -> list[str]:
         lines += _guard_lines(_dicts(facts.get("guards")), is_repeat=facts.get("when") != "deciding")
     if record.stage == "evidence":
         lines += [f"Azure refused us {name}" for name in _items(facts.get("missing_permissions"))]
+    if record.stage == "members":
+        lines += [f"{one.get('incident')}: {one.get('resource')}" for one in _dicts(facts.get("members"))]
     return [line if isinstance(line, terminal.Exact) else terminal.plain(line) for line in lines]
 
 

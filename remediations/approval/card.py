@@ -16,7 +16,7 @@ from typing import Final
 from msgspec import Struct
 
 from remediations import codec
-from remediations.approval.notice import Kind, Notice
+from remediations.approval.notice import Kind, Notice, Share
 from remediations.literal import literal
 from remediations.model import (
     Answer,
@@ -57,6 +57,7 @@ _TITLES = {
     Kind.NOTHING_TO_DO: "Nothing left to repair",
 }
 _DELETES = "Approve a repair that deletes?"
+_ALL_DELETE = "Approve many repairs that delete?"
 _UNDO_TITLES = {
     **_TITLES,
     Kind.ASKED: "Approve an undo?",
@@ -69,6 +70,17 @@ _UNDO_TITLES = {
     Kind.ADVISED: "No undo by itself: a person has to act",
     Kind.REFUSED: "Undo refused: a person has to look",
     Kind.NOTHING_TO_DO: "Nothing left to undo",
+}
+_STORM_TITLES = {
+    **_TITLES,
+    Kind.ASKED: "Approve many repairs at once?",
+    Kind.APPROVED: "Many repairs approved at once",
+    Kind.REJECTED: "Many repairs rejected at once",
+    Kind.EXPIRED: "Many repairs not approved in time",
+    Kind.NOT_REPAIRED: "Not all repaired: a person has to look",
+    Kind.INCONCLUSIVE: "Repairs inconclusive: a person has to look",
+    Kind.ADVISED: "Many failures, no repair by itself: a person has to act",
+    Kind.REFUSED: "Many repairs refused: a person has to look",
 }
 _STYLES = {
     Kind.ASKED: "accent",
@@ -129,7 +141,7 @@ def message(notice: Notice) -> dict[str, Json]:
 def subject(notice: Notice) -> str:
     """Give what it is about in one line, for an e-mail or a list."""
     title = _titles(notice)[notice.kind]
-    label = literal(notice.incident.resource.label, most=_NAME // 2)
+    label = literal(notice.incident.label, most=_NAME // 2)
     plan, diagnosis = _plan_of(notice), _diagnosis_of(notice)
     cause = "" if diagnosis is None else f", {diagnosis.cause_id}"
     action = "" if plan is None else f", {plan.action}"
@@ -144,6 +156,7 @@ def _asked(notice: Notice) -> Iterable[_Section]:
     plan, diagnosis = _plan_of(notice), _diagnosis_of(notice)
     yield _title(notice)
     yield _failure(notice)
+    yield _members(notice)
     if question is not None and question.voids is not None:
         yield _void(question)
     if question is not None:
@@ -151,7 +164,7 @@ def _asked(notice: Notice) -> Iterable[_Section]:
     if diagnosis is not None:
         yield from _cause(diagnosis)
     if plan is not None:
-        yield _repair(plan)
+        yield _repair(plan, "The first one's plan" if notice.members else "Plan")
     if question is not None:
         yield _reach(question)
     if plan is not None:
@@ -168,6 +181,7 @@ def _told(notice: Notice) -> Iterable[_Section]:
     plan, diagnosis = _plan_of(notice), _diagnosis_of(notice)
     yield _title(notice)
     yield _failure(notice)
+    yield _members(notice)
     if notice.words:
         yield _Section(heading="What came of it", fixed=[_line(_run(notice.words, most=_CALL))])
     if diagnosis is not None:
@@ -183,7 +197,7 @@ def _told(notice: Notice) -> Iterable[_Section]:
 def _title(notice: Notice) -> _Section:
     plan = _plan_of(notice)
     is_deletion = notice.kind is Kind.ASKED and plan is not None and plan.risk is Risk.DESTRUCTIVE
-    words = _DELETES if is_deletion else _titles(notice)[notice.kind]
+    words = (_ALL_DELETE if notice.members else _DELETES) if is_deletion else _titles(notice)[notice.kind]
     title = _constant(words, style="heading", size="Large", weight="Bolder")
     return _Section(fixed=[title], style=_STYLES.get(notice.kind, "emphasis"))
 
@@ -192,16 +206,33 @@ def _failure(notice: Notice) -> _Section:
     incident = notice.incident
     since = f" since {_time(incident.began_at)}" if incident.is_scoring else f" at {_time(incident.began_at)}"
     lines = [
-        _line(_mono(incident.resource.label, most=_NAME, weight="Bolder")),
-        _line(
-            _run("Its undo was asked for" if incident.is_undo else _OPERATIONS[incident.operation]), _run(f"{since}.")
-        ),
+        _line(_mono(incident.label, most=_NAME, weight="Bolder")),
+        _line(_run(_happened(incident)), _run(f"{since}.")),
     ]
     if incident.undoes is not None:
         lines += _wish(incident, incident.undoes)
     if incident.failed_at > incident.began_at:
         lines.append(_line(_run(f"It failed again at {_time(incident.failed_at)}.")))
     return _Section(fixed=lines)
+
+
+def _happened(incident: Incident) -> str:
+    if incident.storm is not None:
+        return "They failed for the same cause, the first of them"
+    return "Its undo was asked for" if incident.is_undo else _OPERATIONS[incident.operation]
+
+
+def _members(notice: Notice) -> _Section:
+    """Give what a storm is made of, with what would be done about each."""
+    return _list("All of them", notice.members, _member, rank=7, least=2)
+
+
+def _member(share: Share) -> _Element:
+    end = "" if share.end is None else f": {share.end}"
+    runs = [_mono(share.label, most=_NAME, size="Small"), _run(end, size="Small")]
+    if share.plan is not None:
+        runs.append(_run(f": {share.plan.effect}", size="Small"))
+    return _line(*runs, spacing="None")
 
 
 def _wish(incident: Incident, undoes: Undoes) -> list[_Element]:
@@ -236,13 +267,13 @@ def _finding(finding: Finding) -> _Element:
     return _line(_run(f"{finding.read}: ", most=_NAME, isSubtle=True), _run(finding.says))
 
 
-def _repair(plan: Plan) -> _Section:
+def _repair(plan: Plan, heading: str) -> _Section:
     risk = _RISKS[plan.risk]
     is_destructive = plan.risk is Risk.DESTRUCTIVE
     looks: dict[str, Json] = {"color": "Attention", "weight": "Bolder"} if is_destructive else {}
     fixed = [_line(_run(plan.effect, most=_CALL)), _line({**_run(risk), **looks})]
     steps = [(number, plan.wait if number == 0 else step.wait) for number, step in enumerate(plan.steps)]
-    shown = _list("Plan", steps, lambda one: _call(plan, *one), rank=8, least=1)
+    shown = _list(heading, steps, lambda one: _call(plan, *one), rank=8, least=1)
     shown.fixed = fixed
     return shown
 
@@ -466,6 +497,8 @@ def _mono(text: str, *, most: int, **looks: Json) -> _Element:
 
 
 def _titles(notice: Notice) -> dict[Kind, str]:
+    if notice.incident.storm is not None:
+        return _STORM_TITLES
     return _UNDO_TITLES if notice.incident.is_undo else _TITLES
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from remediations.approval import rules
-from remediations.model import Decision, Diagnosis, End, Incident, Mode
+from remediations.model import Decision, Diagnosis, End, Incident, Mode, Plan, ResourceId
 from remediations.trail import Question, Vote
 
 
@@ -41,6 +41,25 @@ class Kind(StrEnum):
         return cls(end.value) if end.value in {kind.value for kind in cls} else None
 
 
+class Share(Struct, frozen=True, kw_only=True):
+    """One member of a storm.
+
+    Attributes:
+        path: Resource ID of what failed.
+        plan: What would be done about it; None where nothing is planned, or where it is not asked for.
+        end: How it ended; None while it has not.
+    """
+
+    incident: str
+    path: str
+    plan: Plan | None = None
+    end: End | None = None
+
+    @property
+    def label(self) -> str:
+        return ResourceId.parse(self.path).label
+
+
 class Notice(Struct, frozen=True, kw_only=True):
     """One thing to tell.
 
@@ -51,6 +70,7 @@ class Notice(Struct, frozen=True, kw_only=True):
         decision: The plan and what each guard said; None where nothing was planned.
         question: What was asked, if anything was, and `votes` how it was answered so far.
         link: The page of the question while it is open, else the incident's; None where no key signs links.
+        members: Of a storm; then `decision` and `diagnosis` are those of the first.
     """
 
     kind: Kind
@@ -63,6 +83,7 @@ class Notice(Struct, frozen=True, kw_only=True):
     question: Question | None = None
     votes: tuple[Vote, ...] = ()
     link: str | None = None
+    members: tuple[Share, ...] = ()
 
     @property
     def approvals(self) -> int:

@@ -1354,7 +1354,7 @@ def test_a_question_whose_time_is_over_takes_no_answer_before_the_timer_says_so(
 def test_a_plan_that_is_not_the_one_its_digest_names_is_approved_by_nobody():
     notice = make_notice()
     assert notice.decision is not None
-    assert approvals._plan_of(notice) == notice.decision.plan
+    assert approvals._plans_of(notice) == (notice.decision.plan,)
     other = replace(notice.decision.plan, parameters={"body": "another"})
-    assert approvals._plan_of(replace(notice, decision=replace(notice.decision, plan=other))) is None
-    assert approvals._plan_of(replace(notice, decision=None)) is None
+    assert approvals._plans_of(replace(notice, decision=replace(notice.decision, plan=other))) == ()
+    assert approvals._plans_of(replace(notice, decision=None)) == ()
