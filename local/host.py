@@ -506,17 +506,17 @@ class Host:
     def _supervise(self) -> None:
         pause_s = RESTART_S
         while self._process is not None:
-            killed = self._process.wait() < 0
+            exit_code = self._process.wait()
             if not self._ending.is_set():
-                self.worker_exits.append(self._process.returncode)
+                self.worker_exits.append(exit_code)
             # One that ends by itself, again and again, is broken: no point in spinning.
-            pause_s = RESTART_S if killed else min(2 * pause_s, SLOWEST_RESTART_S)
+            pause_s = RESTART_S if exit_code < 0 else min(2 * pause_s, SLOWEST_RESTART_S)
             if self._ending.wait(pause_s):
                 return
             with self._starting:
                 if self._ending.is_set():
                     return
-                log.warning("worker.restarted app=%s exit_code=%s", self._app, self._process.returncode)
+                log.warning("worker.restarted app=%s exit_code=%s", self._app, exit_code)
                 self._process = self._start_worker()
 
     def _wait_for_worker(self) -> None:
