@@ -16,7 +16,7 @@ MODULES = "\n".join(file.read_text("utf-8") for file in sorted((ROOT / "infra/mo
 
 ROLES = {json.loads(file.read_text("utf-8"))["roleName"] for file in (ROOT / "infra/rbac").glob("*.role.json")}
 APP_ROLES = {signin.READER, signin.APPROVER, signin.SUBMIT}
-NO_SETTINGS = {"MEDIC_TASK_HUB", "MEDIC_RESEARCH"}  # of host.json, and of tests
+NO_SETTINGS = {"MEDIC_TASK_HUB", "MEDIC_RESEARCH", "MEDIC_SCREENSHOTS"}  # of host.json, and of tests
 SECRETS = set(re.findall(r"SecretName=([\w-]+)", MODULES))
 
 
