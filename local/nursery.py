@@ -24,7 +24,7 @@ from typing import Any, Self
 from local import worker
 
 _MOST_BYTES = 1 << 20
-_PATIENCE_S = 30.0
+_PATIENCE_S = 120.0  # a machine that others use takes that long to import what is preloaded
 
 
 class Child:
