@@ -21,6 +21,7 @@ _MAX_SIZE: Final = 256 * 1024
 _MAX_DETAILS: Final = 100
 _MAX_MESSAGE: Final = 8192
 _MAX_KEPT: Final = 4096
+_LIKE_A_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 _WINDOW: Final = 8192
 
 
@@ -33,10 +34,16 @@ def parse(text_or_json: object) -> tuple[ErrorDetail, ...]:
 
 def parse_redacted(text_or_json: object) -> tuple[ErrorDetail, ...]:
     """Return what `parse` returns as it may be kept: without secrets, and each message at most 4096 characters."""
-    return tuple(
-        ErrorDetail(code=detail.code, message=redact(detail.message)[:_MAX_KEPT], depth=detail.depth)
-        for detail in parse(text_or_json)
-    )
+    return tuple(kept for kept in map(_kept, parse(text_or_json)) if kept.code or kept.message)
+
+
+def _kept(detail: ErrorDetail) -> ErrorDetail:
+    """Give a detail as it may be kept. Codes go where texts do not, so one that is none is a text."""
+    code, message = detail.code, detail.message
+    is_one_word = message.startswith((":", "="))  # `Code: AccountKey=...` is no code and its message
+    if code is not None and (is_one_word or _LIKE_A_CODE.fullmatch(code) is None or redact(code) != code):
+        code, message = None, f"{code}{message}" if is_one_word else f"{code}\n{message}".strip()
+    return ErrorDetail(code=code, message=redact(message)[:_MAX_KEPT], depth=detail.depth)
 
 
 def deepest(details: tuple[ErrorDetail, ...]) -> ErrorDetail | None:
@@ -134,6 +141,9 @@ _DECORATION: Final = re.compile(
     rf"[{_OPEN}{_CLOSE}\x00]|##\[[a-z]{{1,12}}\]|##vso\[task\.[^\]\n]{{1,200}}\]"
     r"|(?m:^[ \t]{0,8}\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)?[ \t]+)"
 )
+_HALF_PAIR: Final = re.compile(
+    "[\ud800-\udfff]"
+)  # JSON in a text may hold one, escaped; what is no Unicode is not kept
 _DATE: Final = re.compile(r"-\d\dT")
 _CONTAINER_EVENT: Final = re.compile(
     r"Kind: (?P<kind>\w++), Name: (?P<name>\w++), Type: (?P<type>\w++), Time: [^\s,]++, "
@@ -243,7 +253,8 @@ class _Reader:
     def _add(self, code: str | None, message: str, depth: int) -> None:
         if self._is_full():
             return
-        message = _tidy(message)
+        message = _HALF_PAIR.sub("\ufffd", _tidy(message))
+        code = _HALF_PAIR.sub("\ufffd", code) if code else code
         if code or message:
             self.details.append(ErrorDetail(code=code, message=message[:_MAX_MESSAGE], depth=min(depth, _MAX_DEPTH)))
 

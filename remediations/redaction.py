@@ -36,7 +36,7 @@ _HEADER: Final = re.compile(
 )
 _USERINFO: Final = re.compile(r"(://[^\s/:@\"'<>]{0,256}+:)([^\s/@\"']++)(?=@)")
 _SIGNATURE: Final = re.compile(r"(?i)(?<=[?&])(sig|code|[a-z_-]{0,40}(?:key|token|secret|signature))=([^\s&\"'<>;]++)")
-_OPTION: Final = re.compile(r"(?<!\S)--([\w-]++)([ \t]++)(?!-)(\"[^\"\n]{0,4096}\"|'[^'\n]{0,4096}'|\S++)")
+_OPTION: Final = re.compile(r"(?<![\w-])--([\w-]++)([ \t]++)(?!-)(\"[^\"\n]{0,4096}\"|'[^'\n]{0,4096}'|\S++)")
 _EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]++@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}(?![A-Za-z0-9-])")
 
 # name, then = or : (also quoted, escaped, `=>`, `["name"] =`)

@@ -1,13 +1,16 @@
 """Texts that must not make anybody act: forged, quoted, denied, of other services, and those that break a reader."""
 
+import re
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from local.commands.texts import symptoms
+from remediations import codec
 from remediations.catalogue import CAUSES
 from remediations.classification import classify, judge_text
-from remediations.model import ErrorDetail, Found, Registry, Surroundings
+from remediations.model import Diagnosis, ErrorDetail, Found, Registry, Surroundings
 from tests.builders import make_evidence, make_operation, make_row
 
 CANCELED = "Operation was canceled by another operation that has a higher priority"
@@ -111,6 +114,8 @@ def test_a_right_that_is_none_is_not_repeated():
 
 # ------------------------------------------------------------------------------------------------- digits
 
+KNOWN = {"unknown", *(cause.id for cause in CAUSES)}
+NOMINATED = {None, *(cause.action for cause in CAUSES)}
 DIGITS = st.text(alphabet="0123456789\u0664\u0666\u0e53\u00b2\uff13", min_size=1, max_size=30)
 SENTENCES = (
     "User container has crashed. exit code {}",
@@ -120,17 +125,40 @@ SENTENCES = (
 )
 
 
+def assert_judged_well(text):
+    """What holds of the short answer about any text."""
+    verdict = judged(text)
+    assert verdict == judged(text)
+    assert verdict.cause_id in KNOWN
+    assert verdict.action in NOMINATED
+    assert judged(text, "invoke").action is None
+
+
+def assert_diagnosed_well(text, code):
+    """What holds of a diagnosis whose errors and logs are any text: it is small, can be kept, and is the same twice."""
+    seen = diagnosed(code, text, logs={"InferenceServer": Found(text)})
+    assert seen == diagnosed(code, text, logs={"InferenceServer": Found(text)})
+    assert seen.cause_id in KNOWN
+    assert seen.action in NOMINATED
+    assert len(codec.encode(seen)) < 32_000
+    assert codec.decode(Diagnosis, codec.encode(seen)) == seen
+    return seen
+
+
 @given(st.sampled_from(SENTENCES), DIGITS)
 def test_foreign_digits_are_no_numbers_and_break_nothing(sentence, digits):
     text = sentence.replace("{}", digits)
-    judged(text)
-    diagnosed(None, text, logs={"InferenceServer": Found(text)})
+    assert_judged_well(text)
+    seen = assert_diagnosed_well(text, None)
+    runs = {run.lstrip("0") or "0" for run in re.findall("[0-9]+", text)}
+    assert {str(value) for value in seen.facts.named.values() if isinstance(value, int)} <= runs
 
 
 def test_a_number_of_5000_digits_is_none():
     assert judged(QUOTA.replace("needed: 4", f"needed: {'9' * 5_000}")).cause_id == "quota-cpu"
 
 
+@example("Traceback (most recent call last):\n" + '  File "x.py", line 3\n' * 30 + "ValueError: " + "x" * 200)
 @given(st.text(max_size=300))
 def test_no_log_breaks_a_diagnosis(text):
-    diagnosed("ResourceNotReady", text, logs={"InferenceServer": Found(text)})
+    assert_diagnosed_well(text, "ResourceNotReady")
