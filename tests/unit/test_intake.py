@@ -22,6 +22,8 @@ from tests.builders import (
     WRITE,
     make_resource,
 )
+from tests.fuzzing import ANY_JSON, fuzzed, grafted, scratched
+from tests.unit.receiving import assert_received_well
 
 LOCATION = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.MachineLearningServices/locations/westeurope"
 OPERATION = f"https://management.azure.com{LOCATION}/mfeOperationsStatus/od:1:2"
@@ -550,18 +552,88 @@ DATA = st.dictionaries(
 )
 
 
+HOSTILE = st.sampled_from(
+    [
+        *("x" * 100_000, "\0", "\ud800", "[" * 3_000, "9999-12-31T23:59:59-23:59", "0001-01-01", "2026-11-22T11:55:00"),
+        *(
+            DEPLOYMENT + "/../x",
+            DEPLOYMENT.upper(),
+            f"{DEPLOYMENT}?x",
+            DEPLOYMENT.replace("green", "é"),
+            10**300,
+            -1,
+            [],
+        ),
+    ]
+)
+
+
 @given(JSON)
 def test_no_json_makes_intake_raise(raw):
-    reception = received(raw)
-    assert reception.ignored is not None
+    assert assert_received_well(raw).ignored is not None
 
 
 @given(st.dictionaries(FIELDS, KNOWN | DATA | JSON))
 def test_every_event_ends_as_exactly_one_thing_that_can_be_kept(raw):
-    reception = received(raw)
-    ends = (reception.incident, reception.ignored, reception.handshake, reception.repaired)
-    assert sum(end is not None for end in ends) == 1
-    assert codec.decode(Reception, codec.encode(reception)) == reception
+    assert_received_well(raw)
+
+
+MODEL_DEPLOYED = {
+    "id": "event-1",
+    "topic": f"{ENDPOINT.partition('/onlineEndpoints')[0]}",
+    "eventType": "Microsoft.MachineLearningServices.ModelDeployed",
+    "data": {"ServiceName": "credit-scoring", "ModelIds": "m:1"},
+}
+HANDSHAKE = {"id": "1", "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": "c"}}
+OWN = (event_grid(), cloud(), ci(), alert(), event_grid(data={"claims": json.dumps(CLAIMS)}), MODEL_DEPLOYED, HANDSHAKE)
+
+
+@fuzzed(200)
+@given(st.data())
+def test_an_event_with_something_else_in_it_is_received_as_one_thing_and_bounded(data):
+    raw = data.draw(st.sampled_from(OWN))
+    for _ in range(data.draw(st.integers(1, 3))):
+        raw = grafted(raw, data, ANY_JSON | KNOWN | HOSTILE)
+    assert_received_well(raw)
+
+
+@fuzzed(100)
+@given(st.data())
+def test_a_scratched_event_is_no_json_or_received_as_one_thing(data):
+    text = codec.encode(data.draw(st.sampled_from(OWN))).decode()
+    for _ in range(data.draw(st.integers(1, 3))):
+        text = scratched(text, data)
+    try:
+        raw = codec.parse_json(text.encode(errors="surrogatepass"))
+    except ValueError:
+        return
+    for event in split(raw):
+        assert_received_well(event)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(event_grid(eventTime="0001-01-01T00:00:00Z"), id="the first year"),
+        pytest.param(event_grid(eventTime="9999-12-31T23:59:59.9999999-23:59"), id="the last second, further west"),
+        pytest.param(event_grid(eventTime="2026-11-22T11:55:00+99:99"), id="a zone that is none"),
+        pytest.param(event_grid(data={"correlationId": "{" + CORRELATION + "}"}), id="a GUID in braces"),
+        pytest.param(event_grid(data={"resourceUri": DEPLOYMENT + "/" * 5_000}), id="slashes"),
+        pytest.param(event_grid(data={"resourceUri": DEPLOYMENT.replace("green", ".." + "%2f")}), id="dots"),
+        pytest.param(event_grid(data={"resourceUri": DEPLOYMENT.replace("green", "gr\u202een")}), id="a turned name"),
+        pytest.param(event_grid(data={"resourceUri": DEPLOYMENT.replace("green", "İ" * 3)}), id="a letter that grows"),
+        pytest.param(event_grid(id="x" * 100_000), id="a long id"),
+        pytest.param(event_grid(eventType="Microsoft.Resources.Resource" + "Write" * 9_000), id="a long type"),
+        pytest.param(event_grid(data={"claims": "[" * 5_000}), id="claims nested deep"),
+        pytest.param(event_grid(data={"claims": '{"oid":"\\ud800"}'}), id="half a pair in the claims"),
+        pytest.param(ci(data={"error": {"code": "x" * 300_000, "message": "\\ud800"}}), id="a long code"),
+        pytest.param(ci(data={"error": '{"code":"a","message":"\\ud800"}'}), id="half a pair in a text"),
+        pytest.param(ci(data={"desiredSpecUri": "https://[::1"}), id="half an address"),
+        pytest.param(alert(essentials={"monitoringService": "Platform", "alertTargetIDs": [None, 1]}), id="no targets"),
+    ],
+)
+def test_an_event_that_is_made_to_break_a_reader_is_received_as_one_thing(raw):
+    assert_received_well(raw)
 
 
 @pytest.mark.parametrize(

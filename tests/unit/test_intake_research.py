@@ -5,12 +5,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from remediations.admission import admit
 from remediations.intake import receive, split
 from remediations.model import Caller, Disposition, End, Operation, Scoring
 from remediations.trail import Ended
 from tests.builders import NOON, FakeReads, make_effect, make_incident, make_intent, make_resource, make_trail
+from tests.fuzzing import ANY_JSON, fuzzed, grafted
+from tests.unit.receiving import assert_received_well
 
 INCIDENT, IGNORED, DUPLICATE = Disposition.INCIDENT, Disposition.IGNORED, Disposition.DUPLICATE
 # What each event of a file comes to, one after the other, on an empty trail.
@@ -180,3 +184,13 @@ def test_a_model_deployed_after_our_repair_corroborates_it(folder):
     trail.end_incident(Ended(at=NOON, end=End.REPAIRED, words="Succeeded", incident=incident))
     admission = admitted(raw | {"topic": workspace}, trail)
     assert (admission.disposition, admission.incident_id) == (Disposition.CORROBORATED, incident.id)
+
+
+@fuzzed(100)
+@given(data=st.data())
+def test_a_real_event_with_something_else_in_it_is_received_as_one_thing_and_bounded(research, data):
+    name = data.draw(st.sampled_from([name for name, ends in EXPECTED.items() if ends]))
+    raw = data.draw(st.sampled_from(events_of(research / "azure/events", name)))
+    for _ in range(data.draw(st.integers(0, 3))):
+        raw = grafted(raw, data, ANY_JSON)
+    assert_received_well(raw)
