@@ -96,6 +96,7 @@ def test_a_true_round_has_no_violation_and_there_was_something_to_judge(true_rou
     assert figures["deliveries"] == figures["intakes"] >= 6
     assert figures["questions"] == 2
     assert figures["shown"] > 50
+    assert figures["looks_raced"] == 0
 
 
 # ------------------------------------------------------------------------------------------- edits
@@ -229,6 +230,19 @@ def an_unknown_disposition(edited):
 
 def nothing_says_why_it_is_ignored(edited):
     edited.rewrite(edited.find("intake/*/*", LOST), disposition="ignored", words="")
+
+
+def _alert(edited, *, is_recorded: bool) -> None:
+    alert = {"schemaId": "azureMonitorCommonAlertSchema", "data": {"essentials": {"alertId": "/alerts/1"}}}
+    taken = Delivery(at=edited.played.now, body=alert, answer=202)
+    edited.set(deliveries=(*edited.played.deliveries, taken))
+    if is_recorded:
+        intake = {"event_id": "/alerts/1", "disposition": "ignored", "words": "not fired", "incident_id": None}
+        edited.write(edited.trail / "intake" / "2026-01-01" / "a", json.dumps(intake).encode())
+
+
+def an_alert_left_no_record(edited):
+    _alert(edited, is_recorded=False)
 
 
 # --- writes
@@ -500,6 +514,25 @@ def one_of_a_storm_was_superseded(edited):
     edited.write(edited.trail / "approvals" / plan / "decided", json.dumps(answer).encode())
 
 
+def the_votes_are_about_another_plan(edited):
+    for vote in votes_of(edited, DELETED):
+        edited.rewrite(vote, plan="f" * 64)
+
+
+def the_decision_was_to_ask(edited):
+    def change(records):
+        next(one for one in records if one["stage"] == "decision")["facts"]["verdict"] = "ask"
+
+    edited.reseal(LOST, change)
+
+
+def an_undo_without_a_person(edited):
+    for file in (edited.trail / "effects").glob("*/*/*/intent"):
+        if json.loads(file.read_bytes())["incident_id"] == edited.incident(LOST):
+            edited.rewrite(file, action="undo-delete")
+    edited.set(policy={**edited.played.policy, "rules": [{"actions": ["undo-delete"], "mode": "auto"}]})
+
+
 def policy_asks_now(edited):
     actions = {**edited.played.policy["actions"], "retry": {"mode": "ask", "attempts": 3}}
     edited.set(policy={**edited.played.policy, "actions": actions})
@@ -715,6 +748,7 @@ BREACHES: dict[str, list[tuple[Callable[[Edited], None], str]]] = {
         (a_second_delivery_left_no_record, "was taken 2 times and the trail tells of 1"),
         (an_unknown_disposition, "ended as lost, but there is no such disposition"),
         (nothing_says_why_it_is_ignored, "nothing says why"),
+        (an_alert_left_no_record, "event /alerts/1 was taken 1 times and the trail tells of 0"),
     ],
     "intent-first": [
         (an_intent_is_gone, "DELETE .*/old was sent with request id medic-.*, of which no intent tells"),
@@ -763,6 +797,9 @@ BREACHES: dict[str, list[tuple[Callable[[Edited], None], str]]] = {
         (somebody_had_rejected_it, "somebody had rejected it before"),
         (the_plan_wanted_a_person, "retry.* was begun: nobody was asked about it"),
         (policy_asks_now, "retry.* was begun: nobody was asked about it"),
+        (the_votes_are_about_another_plan, "0 different people .* and 2 were needed"),
+        (the_decision_was_to_ask, "retry.* was begun: nobody was asked about it"),
+        (an_undo_without_a_person, "undo-delete.* was begun: nobody was asked about it"),
         (the_storms_question_is_about_other_plans, "delete-idle.* was begun: nobody was asked about it"),
         (one_of_a_storm_was_superseded, "delete-idle.* was begun: the answer is None: a newer failure"),
     ],
@@ -908,9 +945,75 @@ def events_that_are_none_of_ours(edited):
     edited.set(deliveries=(*edited.played.deliveries, taken))
 
 
+def an_alert_that_is_recorded(edited):
+    _alert(edited, is_recorded=True)
+
+
+def a_subscription_that_nobody_watches(edited):
+    a_failure_is_ignored(edited)
+    edited.set(policy={**edited.played.policy, "subscriptions": ["another"]})
+
+
+def sent_again_where_that_does_no_harm(edited):
+    said_to_be_not_done_and_begun_anew(edited)
+    edited.rewrite(edited.find("effects/*/0/1/intent", DELETED).with_name("outcome"), status="again")
+
+
+def sent_anew_after_azure_was_busy(edited):
+    said_to_be_not_done_and_begun_anew(edited)
+    edited.rewrite(edited.find("effects/*/0/1/intent", DELETED).with_name("outcome"), status="busy")
+    edited.entry(DELETED, "DELETE", took_effect=False, status=409)
+
+
+def a_deletion_that_was_refused(edited):
+    the_victim_was_never_shown(edited)
+    edited.entry(DELETED, "DELETE", took_effect=False, status=409)
+
+
+def _held(edited, *, is_true: bool = True, **body: Any) -> None:
+    the_role_was_shown_to_be_held(edited)
+    world = edited.played.worlds[GRANTED]
+    first = replace(world.changes[0], body={"properties": {**world.changes[0].body["properties"], **body}})
+    shown = tuple(replace(one, is_true=is_true) for one in world.shown)
+    edited.world(GRANTED, changes=(first, *world.changes[1:]), shown=shown)
+
+
+def the_role_is_held_on_a_condition(edited):
+    _held(edited, condition="@Resource[x] == 1")
+
+
+def another_role_is_held(edited):
+    _held(edited, roleDefinitionId="/x/roleDefinitions/another")
+
+
+def somebody_else_holds_the_role(edited):
+    _held(edited, principalId="another")
+
+
+def the_list_that_looked_whole_was_not(edited):
+    _held(edited, is_true=False)
+
+
+def the_role_is_held_elsewhere(edited):
+    _held(edited)
+    world = edited.played.worlds[GRANTED]
+    first = replace(world.changes[0], key=world.changes[0].key.replace("/registries/", "/registries/x"))
+    edited.world(GRANTED, changes=(first, *world.changes[1:]))
+
+
 @pytest.mark.parametrize(
     ("edit", "invariants"),
     [
+        pytest.param(an_alert_that_is_recorded, None, id="an alert"),
+        pytest.param(a_subscription_that_nobody_watches, {"events-accounted"}, id="a subscription that is not watched"),
+        pytest.param(sent_again_where_that_does_no_harm, {"one-send"}, id="sent again where that does no harm"),
+        pytest.param(sent_anew_after_azure_was_busy, {"one-send"}, id="sent anew after Azure was busy"),
+        pytest.param(a_deletion_that_was_refused, {"known-state"}, id="a deletion that Azure refused"),
+        pytest.param(the_role_is_held_on_a_condition, {"known-state"}, id="a role that is held on a condition"),
+        pytest.param(another_role_is_held, {"known-state"}, id="another role"),
+        pytest.param(somebody_else_holds_the_role, {"known-state"}, id="somebody else's role"),
+        pytest.param(the_list_that_looked_whole_was_not, {"known-state"}, id="a list that only looked whole"),
+        pytest.param(the_role_is_held_elsewhere, {"known-state"}, id="a role on something else"),
         pytest.param(asked_in_a_storm, {"approved"}, id="one question about several plans"),
         pytest.param(others_may_have_seen_it, {"known-state"}, id="somebody else may have been shown it"),
         pytest.param(one_stands_for_an_older_failure, {"events-accounted"}, id="an incident stands for an older one"),
@@ -926,6 +1029,23 @@ def test_what_is_no_breach_is_not_taken_for_one(edit, invariants, edited):
     edit(edited)
 
     assert [one for one in edited.found() if invariants is None or one.invariant in invariants] == []
+
+
+def test_a_change_between_look_and_call_is_counted_and_no_breach(edited):
+    """Nobody can see it: Resource Manager has no If-Match here."""
+    world, key = edited.played.worlds[DELETED], _victim(edited)
+    own = next(one for one in world.changes if one.key == key and one.by == "medic")
+    late = replace(own, by="person", client_request_id=None, order=own.order - 0.5)
+    after = tuple(
+        replace(one, number=one.number + 1) if one.key == key and one.number >= own.number else one
+        for one in world.changes
+    )
+    edited.world(DELETED, changes=(*after, late))
+
+    checked = check(edited.played)
+    assert checked.violations == ()
+    assert checked.figures["looks_raced"] == 1
+    assert 0 < checked.figures["oldest_raced_look_s"] < 30
 
 
 # ------------------------------------------------------------------------------------------- the parts
