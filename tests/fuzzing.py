@@ -1,6 +1,6 @@
 """How long the fuzz tests look, and what they have in common.
 
-In the gate each looks at a few examples, the same every time. ``MEDIC_FUZZ=5000 pytest tests/unit/test_hostile_*.py``
+In the gate each looks at a few examples, the same every time. ``FUZZ=5000 pytest tests/unit/test_hostile_*.py``
 looks at as many new ones; what that finds becomes an ``@example`` or a case of a table.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-_MANY = os.environ.get("MEDIC_FUZZ")
+_MANY = os.environ.get("FUZZ")
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)  # half surrogate pairs and NUL as well
 ANY_JSON = st.recursive(

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from msgspec import Struct
@@ -63,6 +63,7 @@ _AFTER_THE_END = {"told", "not-told", "linked-event", "undo", "undo-ended", "und
 _AFTER_THE_END |= {"evidence", "diagnosis", "plan", "decision"}
 _AFTER_THE_END |= {"answer-refused"}  # whoever answers too late
 _FIRST = "0" * 64
+_IN_FLIGHT = timedelta(seconds=5)
 _TAIL = re.compile(rb',"hash":"([0-9a-f]{64})"}')
 _LINES = 10_000
 _DIGESTS = ("evidence", "situation", "decision", "receipt")
@@ -568,7 +569,8 @@ def _unapproved(scene: Scene, plan: str, first: Noted) -> Iterator[tuple[str, tu
         yield f"the answer came {(answer.at - expires).total_seconds():.3f} s after the question had expired", records
     votes = book.votes.get(whole, ())
     in_time = [vote for vote in votes if vote.at < expires and vote.at <= answer.at and vote["plan"] == whole]
-    against = [vote for vote in in_time if vote["approves"] is not True and vote.at < answer.at]
+    # Who rejects while the answer is being kept is told that another one came first: both were dated before they stood.
+    against = [vote for vote in in_time if vote["approves"] is not True and vote.at < answer.at - _IN_FLIGHT]
     if against:
         yield "somebody had rejected it before", (*records, *(vote.name for vote in against))
     callers = {str(one).lower() for one in question["callers"] or ()} | _callers(scene, incident)

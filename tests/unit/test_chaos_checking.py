@@ -481,7 +481,7 @@ def a_vote_is_missing(edited):
 def somebody_had_rejected_it(edited):
     vote = votes_of(edited, DELETED)[0]
     asked = json.loads(edited.find("approvals/*/asked", DELETED).read_bytes())["at"]
-    edited.rewrite(vote, approves=False, at=later(asked, timedelta(milliseconds=1)))
+    edited.rewrite(vote, approves=False, at=later(asked, -timedelta(seconds=10)))
 
 
 def the_plan_wanted_a_person(edited):
@@ -567,7 +567,7 @@ def an_outcome_is_gone(edited):
 def it_went_on_after_its_end(edited):
     def change(records):
         decided = next(one for one in records if one["stage"] == "decision")
-        records.append({**decided, "key": "decision:later"})
+        records.append({**decided, "stage": "question", "key": "question:later"})
 
     edited.reseal(LOST, change)
 
@@ -808,7 +808,7 @@ BREACHES: dict[str, list[tuple[Callable[[Edited], None], str]]] = {
         (an_end_that_is_none, "ended as vanished, which is no end"),
         (a_repair_that_was_none, "ended as repaired, and its resource was never Succeeded meanwhile"),
         (an_outcome_is_gone, "nobody looked after PUT"),
-        (it_went_on_after_its_end, "went on after its end: decision"),
+        (it_went_on_after_its_end, "went on after its end: question"),
         (it_waits_for_ever, "its timer has no bound"),
         (a_question_that_has_expired_holds_nothing, "it is stuck"),
         (the_audit_does_not_know_of_the_end, "no audit record says so"),
