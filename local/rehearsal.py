@@ -102,6 +102,7 @@ class Expected(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         ends: ``endpoint/deployment`` -> how its incident ended; each incident there must end, and none elsewhere.
+            A storm is named ``storm 12 deployments in <workspace>``.
             ``score endpoint/deployment`` is the incident of requests that it fails to answer; ``undo …`` is an undo.
         effects: The writes by us that took effect, in order.
         dispositions: How many deliveries ended how; a number left out is zero, ``null`` leaves it open.
@@ -443,6 +444,8 @@ def filled(value: Any, names: dict[str, str]) -> Any:
 
 def label_of(incident: Incident) -> str:
     """Give an incident's endpoint and deployment, as scenario files name them."""
+    if incident.storm is not None:
+        return f"storm {incident.label}"
     kind = "score " if incident.is_scoring else "undo " if incident.is_undo else ""
     return f"{kind}{name_of(incident.resource)}"
 

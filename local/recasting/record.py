@@ -107,7 +107,7 @@ def read(trail: Trail, evidence: EvidenceStore, incident_id: str) -> Recorded:
     """Give an incident as it is on record.
 
     Raises:
-        NotRecorded: it has no end, or its evidence is not there any more; or it is an undo.
+        NotRecorded: it has no end, or its evidence is not there any more; or it is an undo, or a storm.
     """
     opened, ended = trail.opened(incident_id), trail.ended(incident_id)
     if opened is None:
@@ -117,6 +117,9 @@ def read(trail: Trail, evidence: EvidenceStore, incident_id: str) -> Recorded:
         raise NotRecorded(
             f"{incident_id} undoes a call of {of}. Export {of}, and write the undo as a step: `do: undo`."
         )
+    if opened.incident.storm is not None:
+        parts = ", ".join(part.incident for part in trail.storms.of(opened.incident).members)
+        raise NotRecorded(f"{incident_id} is a storm: its members are incidents of their own. Export one of {parts}.")
     if ended is None:
         words = f"{incident_id} has not ended: what came out is not known yet"
         raise NotRecorded(f"{words}. Export it once `medic audit list` shows its end.")
