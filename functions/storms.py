@@ -42,7 +42,7 @@ def muster(order: Order) -> Order:
     key, number, at = order["storm"], order["roll"], order["at"]
     roll = own.trail.storms.roll(key, number)
     if roll is None:
-        left = _unjudged(own, key)
+        left = unjudged(own, key)
         looks = order.get("looks", 0)
         if left and len(left) != order.get("seen") and looks < _MOST_LOOKS:
             wait_s = own.policy.storm.calm.total_seconds() / order["scale"]
@@ -162,6 +162,12 @@ def disband(step: Order) -> Order:
 # ------------------------------------------------------------------------------------------- for the sweep
 
 
+def unjudged(own: Services, key: str) -> list[str]:
+    """Give the members that stand in no roll yet."""
+    before = frozenset[str]().union(*(roll.everybody for roll in own.trail.storms.rolls(key)))
+    return sorted(own.trail.storms.listed(key) - before)
+
+
 def to_restart(own: Services, incident: Incident) -> tuple[str, Order] | None:
     """Give what has to run for a member that has no end: its muster, its storm's walk, or, as None, its own."""
     member = own.trail.storms.member(incident.id)
@@ -193,12 +199,6 @@ def _step(
     over: bool = False,
 ) -> Order:
     return {"next": following, "judge": [*judge], "start": [*start], "wait_s": wait_s, "over": over}
-
-
-def _unjudged(own: Services, key: str) -> list[str]:
-    """Give the members that stand in no roll yet."""
-    before = frozenset[str]().union(*(roll.everybody for roll in own.trail.storms.rolls(key)))
-    return sorted(own.trail.storms.listed(key) - before)
 
 
 def _called(own: Services, key: str, number: int, ids: Sequence[str]) -> Roll | None:

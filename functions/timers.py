@@ -93,7 +93,8 @@ def _unfinished(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:
                     yield from _unclaimed(own, record, now)
                 elif record.storm not in musters:
                     musters.add(record.storm)
-                    yield muster_of(record.storm, own)
+                    if storms.unjudged(own, record.storm):
+                        yield muster_of(record.storm, own)
 
 
 def _claimed(own: Services, incident_id: str) -> Iterator[tuple[str, dict[str, Json]]]:

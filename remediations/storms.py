@@ -298,7 +298,7 @@ def words_of(ends: Sequence[tuple[str, End | None, bool]]) -> str:
     for what, labels in counts.items():
         names = "" if what in _WELL else f" ({_few(labels)})"
         parts.append(f"{len(labels)} {what}{names}")
-    return f"of {len(ends)}: {', '.join(parts)}"
+    return ", ".join(parts)
 
 
 def _few(labels: Sequence[str]) -> str:

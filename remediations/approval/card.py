@@ -229,7 +229,7 @@ def _members(notice: Notice) -> _Section:
 
 def _member(share: Share) -> _Element:
     end = "" if share.end is None else f": {share.end}"
-    runs = [_mono(share.label, most=_NAME, size="Small"), _run(end, size="Small")]
+    runs = [_mono(share.resource.label, most=_NAME, size="Small"), _run(end, size="Small")]
     if share.plan is not None:
         runs.append(_run(f": {share.plan.effect}", size="Small"))
     return _line(*runs, spacing="None")

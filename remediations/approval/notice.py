@@ -56,8 +56,8 @@ class Share(Struct, frozen=True, kw_only=True):
     end: End | None = None
 
     @property
-    def label(self) -> str:
-        return ResourceId.parse(self.path).label
+    def resource(self) -> ResourceId:
+        return ResourceId.parse(self.path)
 
 
 class Notice(Struct, frozen=True, kw_only=True):

@@ -289,6 +289,6 @@ def test_the_end_of_a_storm_names_those_that_somebody_has_to_look_at():
     ends = [("w/a/green", End.REPAIRED, True), ("w/b/green", End.NOT_REPAIRED, True), ("w/g/green", None, True)]
     ends += [(f"w/n{number}/green", End.REFUSED, False) for number in range(7)]
     assert storms.words_of(ends) == (
-        "of 10: 1 repaired, 1 not-repaired (w/b/green), 1 open (w/g/green), "
+        "1 repaired, 1 not-repaired (w/b/green), 1 open (w/g/green), "
         "7 not begun (w/n0/green, w/n1/green, w/n2/green, w/n3/green, w/n4/green and 2 more)"
     )
