@@ -698,7 +698,7 @@ def _end_unplanned(own: Services, plan: NoPlan, evidence: Evidence) -> tuple[End
     """
     incident = evidence.incident
     if not incident.is_undo:
-        return (End.REPAIRED if _stands_by_us(evidence) else End(plan.end)), plan.words
+        return (End.REPAIRED if _stands_by_us(own, evidence) else End(plan.end)), plan.words
     taken = [
         effect
         for effect, outcome in own.trail.effects_on(incident.resource.key)
@@ -715,13 +715,18 @@ def _end_unplanned(own: Services, plan: NoPlan, evidence: Evidence) -> tuple[End
     return (End.INCONCLUSIVE if end is None else end), words
 
 
-def _stands_by_us(evidence: Evidence) -> bool:
-    """Tell whether what an earlier, interrupted walk of this incident sent has succeeded."""
-    if not isinstance(evidence.resource, Found) or evidence.incident.sent_digest is None:
+def _stands_by_us(own: Services, evidence: Evidence) -> bool:
+    """Tell whether what an earlier, interrupted walk of this incident sent has succeeded.
+
+    That walk may have sent it after this one began: a lost hub does not stop an activity under way.
+    """
+    incident, state = evidence.incident, evidence.resource.value if isinstance(evidence.resource, Found) else None
+    if state is None or state.provisioning_state != ProvisioningState.SUCCEEDED or state.modified_by_us is not True:
         return False
-    state = evidence.resource.value
-    succeeded = state.provisioning_state == ProvisioningState.SUCCEEDED
-    return succeeded and state.modified_by_us is True and state.spec_digest == evidence.incident.sent_digest
+    mine = [pair[0] for pair in own.trail.effects_on(incident.resource.key) if pair[0].incident_id == incident.id]
+    intents = [own.trail.intent(effect.plan, effect.step, effect.attempt) for effect in mine]
+    sent = {incident.sent_digest, *(intent.body_digest for intent in intents if intent is not None)}
+    return state.spec_digest is not None and state.spec_digest in sent
 
 
 def end_of(decision: Decision) -> Order:

@@ -164,8 +164,7 @@ async def schedule(
 
     Azure replaces a finished instance of the same id, so the store, not the hub, tells duplicates of what is over.
     """
-    known = await client.get_orchestration_state(instance_id, fetch_payloads=False)
-    if known is not None and known.runtime_status in _RUNNING:
+    if await is_running(client, instance_id):
         return False
     try:
         await client.schedule_new_orchestration(name, input=order, instance_id=instance_id)
@@ -174,6 +173,12 @@ async def schedule(
             raise
         return False
     return True
+
+
+async def is_running(client: df.DurableFunctionsClient, instance_id: str) -> bool:
+    """Tell whether an orchestration is under way."""
+    known = await client.get_orchestration_state(instance_id, fetch_payloads=False)
+    return known is not None and known.runtime_status in _RUNNING
 
 
 def order_of(incident: Incident, own: Services, *, nonce: str | None = None) -> dict[str, Json]:

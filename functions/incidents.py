@@ -22,14 +22,13 @@ from functions.pages import figures, timeline
 from remediations import codec, guards, telling, undoing
 from remediations.actions import ACTIONS
 from remediations.approval import rules
-from remediations.audit import asked_about
 from remediations.errors import MedicError, NotFound
 from remediations.model import AuditRecord, End, Evidence, Found, Json, Mode, Person, ResourceId, Unknown
 from remediations.policy import ActionPolicy, Pause, Policy
 from remediations.register import Case, State
 from remediations.services import Services, services
 from remediations.situation import Situation
-from remediations.trail import Ended, Opened, Question, Result
+from remediations.trail import Ended, Opened, Question, Result, asked_about
 
 log = structlog.get_logger()
 

@@ -1,6 +1,6 @@
 """Timers: the sweep for what no event told of and what was left unfinished, and the purge of finished histories."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -9,16 +9,15 @@ import structlog
 from durabletask.client import OrchestrationStatus
 
 from functions import activities, storms
-from functions.events import muster_of, order_of, ring, schedule, start
+from functions.events import is_running, muster_of, order_of, ring, schedule, start
 from functions.logs import in_thread
 from remediations import admission, codec, discovery, telling
 from remediations.approval import rules
 from remediations.approval.notice import Kind
-from remediations.audit import asked_about
 from remediations.model import Disposition, Incident, Json, Outcome, Reception, Status
 from remediations.proof import anchoring
 from remediations.services import Services, services
-from remediations.trail import Intake, Intent, Opened, Question
+from remediations.trail import Intake, Intent, Opened, Question, asked_about
 
 log = structlog.get_logger()
 
@@ -34,7 +33,11 @@ _FINISHED = [OrchestrationStatus.COMPLETED, OrchestrationStatus.FAILED, Orchestr
 async def sweep(client: df.DurableFunctionsClient) -> None:
     """Start what was claimed and not ended, what was acknowledged and not claimed, and what no event told of."""
     own = await in_thread(services)
-    unfinished = await in_thread(lambda: dict(_unfinished(own)))
+    open_ids = await in_thread(own.trail.unended)
+    running_ids = [one for one in open_ids if await is_running(client, one)]
+    await in_thread(_tell_stuck, own, running_ids)
+    idle_ids = sorted({*open_ids} - {*running_ids})
+    unfinished = await in_thread(lambda: dict(_unfinished(own, idle_ids)))
     restarted = [
         instance for instance, order in unfinished.items() if await schedule(client, instance, order, _name_of(order))
     ]
@@ -46,7 +49,7 @@ async def sweep(client: df.DurableFunctionsClient) -> None:
             done = await start(admitted, admitted.incident, client, own)
             started += done.disposition is Disposition.INCIDENT
             await in_thread(_record, own, reception, done)
-    unheard = await in_thread(lambda: list(_unheard(own)))
+    unheard = await in_thread(lambda: list(_unheard(own, open_ids)))
     for incident_id, plan in unheard:
         await ring(client, incident_id, plan)
     untold = await in_thread(lambda: list(_untold_ends(own)))
@@ -78,15 +81,24 @@ def anchor() -> None:
             log.error("checkpoint.untold", number=anchored.checkpoint.number, why=told.words)
 
 
-def _unfinished(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:
-    """Give the walks to start again: a running one refuses, a claimed one goes on under its own nonce."""
-    for incident_id in own.trail.unended():
+def _tell_stuck(own: Services, running_ids: Iterable[str]) -> None:
+    """Tell of the incidents whose walks run and should long be over."""
+    for incident_id in running_ids:
+        with _unreadable_is_told("incident.unreadable", incident_id):
+            opened = own.trail.opened(incident_id)
+            if opened is not None:
+                _tell_if_stuck(opened, own.policy.longest_ceiling, own.clock())
+
+
+def _unfinished(own: Services, idle_ids: Iterable[str]) -> Iterator[tuple[str, dict[str, Json]]]:
+    """Give the walks to start again: a claimed one goes on under its own nonce, and one that runs by now refuses."""
+    for incident_id in idle_ids:
         with _unreadable_is_told("incident.unreadable", incident_id):
             yield from _claimed(own, incident_id)
     musters: set[str] = set()
     now = own.clock()
     for day in (now - timedelta(days=1), now):
-        for name in own.trail.intake_names(day):
+        for name in own.trail.starting_names(day):
             with _unreadable_is_told("intake.unreadable", name):
                 record = own.trail.intake(name)
                 if record.storm is None:
@@ -181,13 +193,17 @@ def _whose_turn_it_is(workspaces: list[str], now: datetime) -> list[str]:
     return [*workspaces, *workspaces][first : first + _MOST_WORKSPACES]
 
 
-def _unheard(own: Services) -> Iterator[tuple[str, str]]:
-    """Give the questions that people have answered, for walks that have not heard of it."""
-    for incident_id in own.trail.unended():
+def _unheard(own: Services, open_ids: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Give the questions that people have answered, for walks that have not heard of it.
+
+    Most questions wait for their first answer, and are not read for it.
+    """
+    voted = own.trail.voted() if open_ids else frozenset()
+    for incident_id in open_ids if voted else ():
         with _unreadable_is_told("incident.unreadable", incident_id):
-            records = own.trail.records(incident_id)
+            records = own.trail.records(incident_id, {"question", "answer"})
             heard = {record.key for record in records if record.stage == "answer"}
-            for question in (own.trail.question(plan) for plan in asked_about(records)):
+            for question in (own.trail.question(plan) for plan in asked_about(records) if plan in voted):
                 if question is not None and f"answer:{question.plan}" not in heard and _is_answered(own, question):
                     yield incident_id, question.plan
 

@@ -68,7 +68,7 @@ class Unfinished(Struct, frozen=True, kw_only=True):
 
 
 class Unreadable(Struct, frozen=True, kw_only=True):
-    """An incident that the report leaves out, and why."""
+    """What the report leaves out, and why: an incident, or a delivery, of which the words tell."""
 
     incident: str
     words: str
@@ -97,6 +97,7 @@ def build(trail: Trail, *, since: datetime, until: datetime) -> Report:
     ends: list[Ended] = []
     unfinished: list[Unfinished] = []
     unreadable: list[Unreadable] = []
+    events = _events(trail, since, until, unreadable)
     for incident_id in trail.incidents():
         try:
             ended, opened = trail.ended(incident_id), trail.opened(incident_id)
@@ -117,7 +118,7 @@ def build(trail: Trail, *, since: datetime, until: datetime) -> Report:
     return Report(
         since=since,
         until=until,
-        events=_events(trail, since, until),
+        events=events,
         decisions=_decisions(records),
         done=_done(records),
         ends=_ends(ends),
@@ -130,16 +131,22 @@ def _unfinished(incident_id: str, opened: Opened) -> Unfinished:
     return Unfinished(incident=incident_id, resource=opened.incident.resource.path, opened_at=opened.at)
 
 
-def _events(trail: Trail, since: datetime, until: datetime) -> dict[str, int]:
+def _events(trail: Trail, since: datetime, until: datetime, unreadable: list[Unreadable]) -> dict[str, int]:
     first = next(iter(trail.store.list("intake/")), None)  # names are in order of their day
     if first is None:
         return {}
     begin = max(since, datetime.fromisoformat(first.split("/")[1]).replace(tzinfo=UTC))
     days = (begin + timedelta(days=number) for number in range((until.date() - begin.date()).days + 1))
-    counted = Counter(
-        str(intake.disposition) for day in days for intake in trail.intakes(day) if since <= intake.at <= until
-    )
-    return dict(counted.most_common())
+    counted: Counter[str] = Counter()
+    for name in (name for day in days for name in trail.intake_names(day)):
+        try:
+            intake = trail.intake(name)
+        except ValueError as error:
+            words = f"the delivery {name} cannot be read ({error}): `medic audit verify` tells what was changed"
+            unreadable.append(Unreadable(incident="", words=words))
+            continue
+        counted[str(intake.disposition)] += since <= intake.at <= until
+    return dict((+counted).most_common())
 
 
 def _decisions(records: Iterable[AuditRecord]) -> tuple[Decisions, ...]:

@@ -163,8 +163,9 @@ def _placed(incident: Incident, reception: Reception, trail: Trail) -> Admission
         if trail.is_worked_on(other):
             words = f"incident {other.id} is working on this resource; judged again when it ends"
             return Admission(disposition=Disposition.PARKED, words=words, incident=incident, incident_id=incident.id)
-        for question in trail.open_questions():
-            superseded += [(other.id, question.plan)] * (question.incident_id == other.id)
+        superseded += [(other.id, question.plan) for question in trail.open_questions_of(other.id)]
+        storm = trail.storms.over(other.id)
+        for question in () if storm is None else trail.open_questions_of(storm.id):
             superseded += [(other.id, one.plan) for one in question.members if one.incident == other.id]
     return Admission(
         disposition=Disposition.INCIDENT,

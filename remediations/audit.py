@@ -4,7 +4,7 @@ A record holds ids, digests, enumerated words and our own sentences; the texts o
 store, under the digest that is written here. Recording the same thing twice leaves one record.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
@@ -72,11 +72,6 @@ STAGES = (
     "stands-for",
     "members",
 )
-
-
-def asked_about(records: Iterable[AuditRecord]) -> tuple[str, ...]:
-    """Give the plans that people were asked about, in order, by the records of an incident."""
-    return tuple(str(record.facts.get("plan")) for record in records if record.stage == "question")
 
 
 class Journal(Struct, frozen=True):

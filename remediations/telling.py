@@ -12,13 +12,12 @@ from msgspec.structs import replace
 from remediations import codec
 from remediations.approval import card, token
 from remediations.approval.notice import Kind, Notice, Share
-from remediations.audit import asked_about
 from remediations.catalogue import CAUSES
 from remediations.classification import classify
 from remediations.model import AuditRecord, Decision, Diagnosis, End, Evidence, Incident, Json
 from remediations.ports import Message
 from remediations.services import Services
-from remediations.trail import Question
+from remediations.trail import Question, asked_about
 
 type Order = dict[str, Any]
 

@@ -1,7 +1,7 @@
 """What lies where on the trail, and the compare-and-sets that the promises rest on. All through the port `Store`.
 
 ==========================================  =========================================================================
-``intake/<day>/<event>-<nonce>``            one delivered event and how it ended
+``intake/<day>/<event>-<nonce>``            one delivered event and how it ended; ``-none``: it starts nothing
 ``incidents/<id>/opened``                   the claim: whoever creates it runs the incident
 ``incidents/<id>/joined/<event>``           what a further event of the same failure adds
 ``incidents/<id>/ended``                    how the incident ended
@@ -27,7 +27,7 @@
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -55,6 +55,7 @@ _OURS = re.compile(
     re.ASCII,
 )
 _APPENDS = 20
+_STARTS_NONE = "-none"
 _KEPT_ENDS = 1_000
 _STAGE = b'"stage":"'  # as `codec.encode` writes it
 _NOTHING_DONE = frozenset({Status.BUSY, Status.THROTTLED, Status.UNSENT, Status.REFUSED})
@@ -272,8 +273,8 @@ class Trail:
 
     def record_intake(self, intake: Intake, nonce: str) -> None:
         """Keep how one delivery ended. A fresh nonce makes a fresh record, so no delivery hides another."""
-        name = f"intake/{intake.at:%Y-%m-%d}/{codec.digest(intake.event_id)[:24]}-{nonce}"
-        self._create(name, intake)
+        starts = "" if intake.incident is not None else _STARTS_NONE
+        self._create(f"intake/{intake.at:%Y-%m-%d}/{codec.digest(intake.event_id)[:24]}-{nonce}{starts}", intake)
 
     def intakes(self, day: datetime) -> Iterator[Intake]:
         """Give the deliveries of one UTC day."""
@@ -282,6 +283,10 @@ class Trail:
     def intake_names(self, day: datetime) -> Iterator[str]:
         """Give the names of one UTC day's deliveries, for whoever is to get past one that cannot be read."""
         return iter(self.store.list(f"intake/{day:%Y-%m-%d}/"))
+
+    def starting_names(self, day: datetime) -> Iterator[str]:
+        """Give the names of those that may start an incident, from their names alone."""
+        return (name for name in self.intake_names(day) if not name.endswith(_STARTS_NONE))
 
     def intake(self, name: str) -> Intake:
         """Give the delivery of a name; raises ValueError if it cannot be read."""
@@ -601,6 +606,18 @@ class Trail:
             if last == "asked" and base not in answered:
                 yield codec.decode(Question, self.store.read(f"{base}/asked"))
 
+    def open_questions_of(self, incident_id: str) -> Iterator[Question]:
+        """Give the open questions of one incident, by its own records: how many others wait costs nothing."""
+        for plan in asked_about(self.records(incident_id, {"question"})):
+            question = self.question(plan)
+            if question is not None and self.answered(plan) is None:
+                yield question
+
+    def voted(self) -> frozenset[str]:
+        """Give the plans about which somebody has answered anything, from names alone."""
+        parts = (name.split("/") for name in self.store.list("approvals/"))
+        return frozenset(part[1] for part in parts if part[-1] != "asked")
+
     # --- the parts ---
 
     def _begun(self, kind: Kind, at: datetime, incident_id: str, incident: Incident | None = None) -> Line:
@@ -743,6 +760,11 @@ def outcome_name(plan: str, step: int, attempt: int) -> str:
 def is_ours(name: str) -> bool:
     """Tell whether a record of such a name can be one of the trail's."""
     return _OURS.fullmatch(name) is not None or storms.is_name(name)
+
+
+def asked_about(records: Iterable[AuditRecord]) -> tuple[str, ...]:
+    """Give the plans that people were asked about, in order, by the records of an incident."""
+    return tuple(str(record.facts.get("plan")) for record in records if record.stage == "question")
 
 
 def audit_folder(incident_id: str) -> str:

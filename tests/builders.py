@@ -350,6 +350,7 @@ class MemoryStore:
 
     Attributes:
         calls: Every create and append that was tried, as ``create <name>``.
+        looks: Every record that was read, and every name that was listed, as ``read <name>`` and ``list <name>``.
         fails: Told each name that is about to be written; true makes the store unavailable.
     """
 
@@ -358,6 +359,7 @@ class MemoryStore:
         self._created: set[str] = set()
         self._lock = threading.Lock()
         self.calls: list[str] = []
+        self.looks: list[str] = []
         self.fails: Callable[[str], bool] = lambda _: False
 
     def create(self, name: str, content: bytes) -> None:
@@ -382,6 +384,7 @@ class MemoryStore:
 
     def read(self, name: str) -> bytes:
         checked_name(name)
+        self.looks.append(f"read {name}")
         with self._lock:
             if name not in self._records:
                 raise NotFound(name)
@@ -391,6 +394,7 @@ class MemoryStore:
         checked_prefix(prefix)
         with self._lock:
             names = sorted(name for name in self._records if name.startswith(prefix))
+        self.looks += [f"list {name}" for name in names]
         yield from names
 
     def lengths(self, prefix: str) -> Iterator[tuple[str, int]]:

@@ -98,13 +98,13 @@ class FolderStore:
         """Yield the names that start with ``prefix``, in lexical order."""
         start = checked_prefix(prefix)
         with explained(self.root, f"list {prefix!r}"):
-            yield from _names(self.root, "", start)
+            yield from _names_from(self.root, start)
 
     def lengths(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yield the names that start with ``prefix`` and how many bytes each record has, in lexical order."""
         start = checked_prefix(prefix)
         with explained(self.root, f"list {prefix!r}"):
-            for name in _names(self.root, "", start):
+            for name in _names_from(self.root, start):
                 target = self.root / name
                 length = _read_length(str(_length_file(target)))
                 yield name, target.stat().st_size if length is None else length
@@ -361,6 +361,16 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _names_from(root: Path, prefix: str) -> Iterator[str]:
+    """Yield the names that start with a prefix; what lies beside its folder is not looked through."""
+    above, slash, _ = prefix.rpartition("/")
+    try:
+        yield from _names(root / above, above + slash, prefix)
+    except NotADirectoryError:
+        if not root.is_dir():
+            raise  # else a record has the name of the folder, and there is none below it
 
 
 def _names(folder: Path, above: str, prefix: str) -> Iterator[str]:

@@ -160,6 +160,10 @@ class TestEveryStore:
         with pytest.raises(NotFound):
             store.read("nothing")
 
+    def test_below_a_record_there_is_nothing_to_list(self, store: Store):
+        store.create("a/b", b"x")
+        assert [list(store.list(prefix)) for prefix in ("a/b/", "a/b/c", "a/b/c/d", "a/c/")] == [[], [], [], []]
+
     def test_lists_in_lexical_order_under_a_prefix(self, store: Store):
         names = ["a/b/2", "a-b/1", "a.b/1", "a/b/10", "B/1", "a=b", "a/c", "aa", "a/b-c/1"]
         for name in names:

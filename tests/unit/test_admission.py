@@ -1,8 +1,10 @@
 """Where an event belongs: a new incident, a known one, behind one that is being worked on, or our own doing."""
 
 from datetime import timedelta
+from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from remediations import intake
 from remediations.admission import admit
@@ -21,9 +23,11 @@ from tests.builders import (
     WORKSPACE,
     WRITE,
     FakeReads,
+    MemoryStore,
     make_effect,
     make_incident,
     make_intent,
+    make_journal,
     make_outcome,
     make_resource,
     make_trail,
@@ -157,11 +161,31 @@ def test_a_repair_of_another_deployment_of_the_endpoint_parks_nothing():
     assert admitted(reception(make_incident()), trail).disposition is Disposition.INCIDENT
 
 
+def test_how_many_others_wait_for_a_person_costs_a_new_incident_nothing():
+    def cost(waiting: int) -> int:
+        trail = make_trail()
+        older = make_incident()
+        for number in range(waiting):
+            other = make_incident(id=f"inc-{number}", resource=make_resource(f"{DEPLOYMENT}-{number}"))
+            trail.open_incident(other, "n", NOON)
+            trail.ask(replace(question(other), plan=f"plan-of-{number}"))
+        trail.open_incident(older, "n", NOON)
+        trail.ask(question(older))
+        make_journal(trail).asked(question(older))
+        looks = cast("MemoryStore", trail.store).looks
+        looks.clear()
+        assert admitted(reception(newer()), trail).superseded == ((older.id, "plan-1"),)
+        return len(looks)
+
+    assert cost(30) == cost(0)
+
+
 def test_a_newer_failure_supersedes_a_question_that_waits():
     trail = make_trail()
     older = make_incident()
     trail.open_incident(older, "n", NOON)
     trail.ask(question(older))
+    make_journal(trail).asked(question(older))
     assert admitted(reception(newer()), trail).superseded == ((older.id, "plan-1"),)
     trail.answer(Answered(at=NOON, plan="plan-1", approved=False, words="no"))
     assert admitted(reception(newer()), trail).superseded == ()

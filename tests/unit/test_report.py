@@ -139,6 +139,17 @@ def test_events_are_counted_by_how_they_ended_inside_the_time() -> None:
     assert report_of(trail).events == {"duplicate": 2, "incident": 1}
 
 
+def test_a_delivery_that_cannot_be_read_is_told_and_the_others_are_counted() -> None:
+    trail = make_trail()
+    intake = Intake(at=NOON, event_id="event-1", event_type="x", disposition=Disposition.IGNORED)
+    trail.record_intake(intake, "nonce")
+    trail.store.create(f"intake/{NOON:%Y-%m-%d}/0-broken", b"{")
+    report = report_of(trail)
+    assert report.events == {"ignored": 1}
+    (lost,) = report.unreadable
+    assert lost.words.startswith(f"the delivery intake/{NOON:%Y-%m-%d}/0-broken cannot be read (")
+
+
 def test_what_is_older_or_later_is_not_told() -> None:
     trail = make_trail()
     old = opened(trail, "inc-old", NOON - 2 * WEEK)
