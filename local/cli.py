@@ -59,6 +59,7 @@ app = typer.Typer(
 audit = typer.Typer(no_args_is_help=True, help="Read the audit trail.")
 approvals = typer.Typer(invoke_without_command=True)
 policy = typer.Typer(no_args_is_help=True, help="Check the policy, or show what it may say.")
+events = typer.Typer(no_args_is_help=True, help="Send dead letters again.")
 
 _HERE = "On this machine, with a simulated Azure"
 _FAILURES = "Failures and what would be done"
@@ -261,6 +262,48 @@ def plan(
     from local.commands import looking
 
     raise typer.Exit(looking.plan(event_file, as_json=as_json, arm_url=arm_url))
+
+
+@events.command("replay")
+def events_replay(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A file or folder of dead letters, or the URL of their container: "
+            "https://<account>.blob.core.windows.net/deadletters.",
+        ),
+    ],
+    to: AppUrl = _LOCAL,
+    scope: AppScope = None,
+    *,
+    since: Annotated[
+        str | None, typer.Option(help="Events that happened since: 7d, 24h, 30m, or a date; default: all.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="… and before: the same.")] = None,
+    rate: Annotated[float, typer.Option(min=0.1, max=100, metavar="N", help="The most events a second.")] = 5,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send dead letters to the app's intake once more, oldest event first, and tell what became of each.
+
+    To repeat it is safe: what the app knows is a duplicate, and what is old is judged by what Azure shows now.
+    Exit 1 if something was not taken, or is no event.
+    """
+    from datetime import UTC, datetime
+
+    from local.commands import events as letters
+    from local.commands import terminal
+
+    now = datetime.now(UTC)
+    given = letters.Given(
+        source=source,
+        since=None if since is None else terminal.past(since, now),
+        until=None if until is None else terminal.past(until, now),
+        rate=rate,
+        only_shows=dry_run,
+    )
+    raise typer.Exit(letters.replay(given, to=to, scope=scope, as_json=as_json))
 
 
 @app.command(rich_help_panel=_FAILURES)
@@ -681,6 +724,7 @@ def doctor(*, as_json: AsJson = False) -> None:
     raise typer.Exit(commands.doctor(as_json=as_json))
 
 
+app.add_typer(events, name="events", rich_help_panel=_FAILURES)
 app.add_typer(audit, name="audit", rich_help_panel=_TRAIL)
 app.add_typer(approvals, name="approvals", rich_help_panel=_TRAIL)
 app.add_typer(policy, name="policy", rich_help_panel=_SETUP)

@@ -252,16 +252,19 @@ class Services:
         from remediations.adapters.arm import credential_of
 
         if settings.is_loopback(self.settings.store):
-            key = os.environ.get("AZURITE_ACCOUNTS", "").split(";", maxsplit=1)[0]
-            if ":" not in key:
-                fix = "Set AZURITE_ACCOUNTS=<name>:<key>, as for Azurite itself."
-                raise SettingsError(
-                    "MEDIC_STORE", self.settings.store, "a store on loopback needs its account's key", fix
-                )
-            from azure.core.credentials import AzureNamedKeyCredential
-
-            return AzureNamedKeyCredential(*key.split(":", maxsplit=1))
+            return emulator_credential("MEDIC_STORE", self.settings.store)
         return credential_of(self.settings)
+
+
+def emulator_credential(setting: str, where: str) -> Any:
+    """Give the key of an account on this machine, by the variable that Azurite itself reads; raises SettingsError."""
+    key = os.environ.get("AZURITE_ACCOUNTS", "").split(";", maxsplit=1)[0]
+    if ":" not in key:
+        fix = "Set AZURITE_ACCOUNTS=<name>:<key>, as for Azurite itself."
+        raise SettingsError(setting, where, "a store on loopback needs its account's key", fix)
+    from azure.core.credentials import AzureNamedKeyCredential
+
+    return AzureNamedKeyCredential(*key.split(":", maxsplit=1))
 
 
 _lock = threading.Lock()
