@@ -48,7 +48,7 @@ _STORAGE_SCOPE = "https://storage.azure.com/.default"
 _LONGEST_WAIT_S = 5.0
 _LONGEST_ANSWER_S = 20.0  # of a diagnosis; the next round of reads asks again
 _READ_TIMEOUT_S = 15
-_PATIENCE_S, _LONG_PATIENCE_S = 20.0, 120.0  # for our share: of one look in all, and of one that nobody waits for
+_PATIENCE_S, _LONG_PATIENCE_S = 20.0, 30.0  # for our share, of one look in all; longer if nobody waits for it
 _MOST_REQUESTS = 200  # of one look: of an activity, or of the sweep at one workspace
 _FEW_REQUESTS = 40  # beyond them, one look at a time in a subscription
 _MAX_PAGES = 50
@@ -94,7 +94,7 @@ class ArmReads:
         Args:
             throttle: What all readers and writers of this process share; None: buckets of its own.
             flights: Lets what is asked twice at once be one request: for polls, never for what a guard decides on.
-            is_patient: Whether it may wait for minutes; then it leaves half of what may be asked at once to others.
+            is_patient: Whether nobody waits for it: it may wait longer, and leaves half of the places to others.
         """
         self._settings = settings
         self._credential = credential
