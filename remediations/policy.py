@@ -291,7 +291,7 @@ _CONTAINER = re.compile(r"https://[^/?#@]+/[^/?#]+/?|http://127\.0\.0\.1:\d+/[^?
 
 
 # What PyYAML lets through of a value that is none: a month 13, a number of 5,000 digits, `!!timestamp soon`.
-_IN_A_VALUE = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError, RecursionError)
+_IN_A_VALUE = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
 
 
 @cache
@@ -304,6 +304,13 @@ def _yaml_1_2_loader() -> Any:
             first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
             for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
+
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            """Say where a value stands that is none: PyYAML's own errors say it, Python's do not."""
+            try:
+                return super().construct_object(node, deep)
+            except _IN_A_VALUE as error:
+                raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             """Refuse a name that stands twice: the last would hold, and the first be overlooked."""
@@ -355,8 +362,11 @@ def read_yaml(content: bytes, file: str = "policy.yaml") -> Json:
 
     try:
         plain: Json = yaml.load(content, Loader=_yaml_1_2_loader())  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, *_IN_A_VALUE) as error:
+    except (yaml.YAMLError, *_IN_A_VALUE, RecursionError) as error:
         words = str(error).replace("\n", " ")[:300]
+        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+            mark = error.problem_mark
+            words = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
         raise PolicyError(file, "$", words, "Write valid YAML.") from error
     return plain
 

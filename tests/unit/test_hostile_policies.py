@@ -173,8 +173,13 @@ def test_yaml_that_is_made_to_break_a_reader_is_one_or_is_refused(content):
     ],
 )
 def test_a_name_that_stands_twice_is_refused_and_named(content):
-    with pytest.raises(PolicyError, match=r"stands there twice.*line \d"):
+    with pytest.raises(PolicyError, match=r"line \d, column \d+: .* stands there twice"):
         parse(content)
+
+
+def test_a_value_that_is_none_is_refused_with_its_line():
+    with pytest.raises(PolicyError, match=r"line 2, column 19: month must be in 1..12"):
+        parse(b"actions:\n  retry: {within: 2026-13-45}")
 
 
 def test_a_value_that_is_merged_and_written_over_stands_once():
