@@ -106,6 +106,7 @@ def _overview(own: Services, req: func.HttpRequest, person: Person) -> func.Http
     with pages.ready("overview.html"):
         listing = own.trail.register.listing(datetime.combine(days[0], time(), UTC), now)
     cases = listing.cases
+    single = tuple(case for case in cases if not case.storm)  # whose members are counted
     waiting = sorted((case for case in cases if case.state is State.WAITING), key=_expiry)
     running = [case for case in cases if case.state is State.RUNNING]
     with ThreadPoolExecutor(_READERS, "overview") as readers:
@@ -135,9 +136,9 @@ def _overview(own: Services, req: func.HttpRequest, person: Person) -> func.Http
         "stops": stops,
         "held": [(name, list(actions)) for name, actions in groupby(held, key=_subscription)],
         "broken": [one for one in held if one.is_open],
-        "bars": figures.ends(cases, days),
+        "bars": figures.ends(single, days),
         "groups": figures.GROUPS,
-        "spans": figures.spans(cases, days),
+        "spans": figures.spans(single, days),
         "unreadable": listing.unreadable,
     }
     return pages.html(req, 200, pages.render("overview.html", **values))

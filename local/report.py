@@ -113,7 +113,7 @@ def build(trail: Trail, *, since: datetime, until: datetime) -> Report:
             continue
         if ended is None:
             unfinished.append(_unfinished(incident_id, opened))
-        elif ended.at <= until:
+        elif ended.at <= until and opened.incident.storm is None:  # its members are counted
             ends.append(ended)
     return Report(
         since=since,

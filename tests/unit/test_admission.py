@@ -3,13 +3,15 @@
 from datetime import timedelta
 from typing import cast
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from remediations import intake
 from remediations.admission import admit
 from remediations.model import Absent, Caller, Disposition, End, Found, Operation, Reception, Scoring, Status
-from remediations.trail import Answered, Ended, Question
+from remediations.policy import Storms as Limits
+from remediations.trail import Answered, Asked, Ended, Question
 from tests.builders import (
     CORRELATION,
     DELETE,
@@ -48,8 +50,16 @@ def reception(incident=None, **changes):
     return Reception(**{**fields, **changes})
 
 
-def admitted(received, trail, *, own=US, reads=None, now=NOON, report=None):
-    return admit(received, trail=trail, own=lambda: own, reads=lambda: reads or FakeReads(), now=now, report=report)
+def admitted(received, trail, *, own=US, reads=None, now=NOON, report=None, limits=Limits(first=0)):  # noqa: B008
+    return admit(
+        received,
+        trail=trail,
+        own=lambda: own,
+        reads=lambda: reads or FakeReads(),
+        now=now,
+        report=report,
+        limits=limits,
+    )
 
 
 def newer():
@@ -616,3 +626,74 @@ def test_our_own_identity_in_an_alert_about_requests_is_no_write_of_ours():
     trail.open_intent(make_effect(), make_intent(), (DEPLOYMENT.lower(),))
     admission = admitted(told_of(alerted(caller=US)), trail)
     assert admission.disposition is Disposition.INCIDENT
+
+
+# ------------------------------------------------------------------------------------------------ storms
+
+ONE = Limits(first=1)
+PATHS = [f"{WORKSPACE}/onlineEndpoints/e{number}/deployments/green" for number in range(3)]
+
+
+def nth(number, **changes):
+    fields = {"id": f"inc-{number}", "resource": make_resource(PATHS[number]), "event_id": f"event-{number}"}
+    return make_incident(**{**fields, **changes})
+
+
+def test_a_failure_without_a_place_is_parked_and_judged_with_others():
+    trail = make_trail()
+    first, second = (admitted(reception(nth(number)), trail, limits=ONE) for number in (0, 1))
+    assert (first.disposition, first.storm) == (Disposition.INCIDENT, None)
+    assert (second.disposition, second.incident) == (Disposition.PARKED, nth(1))
+    assert second.words == "one of many failures in workspace mlw-prod; judged together with them"
+    assert trail.storms.listed(second.storm) == {"inc-1"}
+
+
+def test_a_member_that_is_told_of_again_is_known_and_its_storm_is_named():
+    trail = make_trail()
+    for number in (0, 1):
+        storm = admitted(reception(nth(number)), trail, limits=ONE).storm
+    again = admitted(reception(nth(1)), trail, limits=ONE)
+    other = admitted(reception(nth(1), event_id="event-of-the-sweep"), trail, limits=ONE)
+    assert [(one.disposition, one.incident, one.incident_id, one.storm) for one in (again, other)] == [
+        (Disposition.DUPLICATE, None, "inc-1", storm),
+        (Disposition.JOINED, None, "inc-1", storm),
+    ]
+
+
+def test_a_member_that_has_been_opened_is_an_incident_like_any_other():
+    trail = make_trail()
+    for number in (0, 1):
+        admitted(reception(nth(number)), trail, limits=ONE)
+    trail.open_incident(nth(1), "n", NOON)
+    assert admitted(reception(nth(1)), trail, limits=ONE).storm is None
+
+
+def test_an_alert_about_requests_takes_a_place_and_joins_a_storm_like_any_failure():
+    trail = make_trail()
+    fired = [
+        nth(number, operation=Operation.SCORE, scoring=Scoring(rule="424"), correlation_id=None) for number in (0, 1)
+    ]
+    found = [admitted(reception(one), trail, limits=ONE) for one in [*fired, fired[1]]]
+    assert [one.disposition for one in found] == [Disposition.INCIDENT, Disposition.PARKED, Disposition.DUPLICATE]
+
+
+def test_what_waits_at_a_desk_takes_no_place():
+    trail = make_trail()
+    working = nth(0)
+    trail.open_incident(working, "n", NOON)
+    trail.open_intent(make_effect(incident_id=working.id), make_intent(), (working.resource.key,))
+    newer_one = nth(1, resource=working.resource, correlation_id=OTHER_CORRELATION)
+    parked = admitted(reception(newer_one), trail, limits=ONE)
+    assert (parked.disposition, parked.storm) == (Disposition.PARKED, None)
+    assert admitted(reception(nth(2)), trail, limits=ONE).disposition is Disposition.INCIDENT
+
+
+def test_a_newer_failure_of_a_member_supersedes_its_plan_and_no_other_of_its_storm():
+    trail = make_trail()
+    for number in (0, 1):
+        trail.open_incident(nth(number), "n", NOON)
+    asked = question(make_incident(id="inc-storm"))
+    members = tuple(Asked(incident=f"inc-{number}", plan=f"plan-{number}", decision="d") for number in (0, 1))
+    trail.ask(msgspec.structs.replace(asked, members=members))
+    newer_one = nth(2, resource=nth(1).resource, correlation_id=OTHER_CORRELATION)
+    assert admitted(reception(newer_one), trail).superseded == (("inc-1", "plan-1"),)

@@ -23,12 +23,13 @@ from msgspec.structs import replace
 from functions import approvals
 from functions.limits import Limit
 from local import answering
-from remediations import codec
+from remediations import codec, storms
+from remediations.approval.notice import Share
 from remediations.errors import StoreUnavailable
 from remediations.model import Caller, Decision
 from remediations.services import EvidenceStore, Services, services
 from remediations.settings import Settings
-from remediations.trail import Question, Trail, Vote
+from remediations.trail import Asked, Question, Trail, Vote
 from tests.builders import NOON, MemoryStore
 from tests.notices import decision_for, make_incident_of, make_notice, make_question
 from tests.workflow import attacks
@@ -1358,3 +1359,21 @@ def test_a_plan_that_is_not_the_one_its_digest_names_is_approved_by_nobody():
     other = replace(notice.decision.plan, parameters={"body": "another"})
     assert approvals._plans_of(replace(notice, decision=replace(notice.decision, plan=other))) == ()
     assert approvals._plans_of(replace(notice, decision=None)) == ()
+
+
+def test_a_storm_of_which_one_plan_is_not_the_one_that_is_named_is_approved_by_nobody():
+    notice = make_notice()
+    assert notice.decision is not None
+    assert notice.question is not None
+    plan = notice.decision.plan
+    asked = (Asked(incident="inc-a", plan=plan.digest, decision="d"),) * 2
+    question = replace(notice.question, members=asked, plan=storms.plan_digest(one.plan for one in asked))
+    share = Share(incident="inc-a", path=notice.incident.resource.path, plan=plan)
+    whole = replace(notice, question=question, members=(share,))
+    other = replace(share, plan=replace(plan, parameters={"body": "another"}))
+    assert approvals._plans_of(whole) == (plan, plan)
+    assert approvals._plans_of(replace(whole, members=(other,))) == ()
+    assert approvals._plans_of(replace(whole, members=(replace(share, plan=None),))) == ()
+    assert approvals._plans_of(replace(whole, members=())) == ()
+    assert approvals._plans_of(replace(whole, question=replace(question, members=asked[:1]))) == ()
+    assert approvals._plans_of(replace(whole, question=replace(question, plan=plan.digest))) == ()

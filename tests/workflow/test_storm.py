@@ -1,5 +1,6 @@
 """Storms: many failures of one workspace become one incident, one question and one card, and a ramp that stops."""
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -292,3 +293,19 @@ def test_a_budget_holds_through_the_ramp(tell):
     over = end_of(story, storm_of(story).incident.id)
     assert (over.end, len(story.effects())) == ("not-repaired", 3)
     assert sorted(ends_of(story)) == ["refused", "refused", "repaired", "repaired"]
+
+
+def test_a_storm_is_asked_about_by_the_strictest_of_what_holds_for_each(tell):
+    listed = [str(uuid.uuid4()) for _ in range(3)]
+    approvers = {"role": "", "users": listed}
+    strict = {"scope": {"endpoint": "e02"}, "actions": ["retry"], "quorum": 2, "approvers": approvers}
+    story = hit(tell, NAMES[:3], policy={**stormy("ask"), "rules": [strict]})
+    asked = asked_of_many(story)
+    started = [story.trail.opened(part.incident) for part in members(story)]
+    assert asked.quorum == 2
+    assert {one.role for one in asked.approvers} == {"", "Medic.Approver"}
+    assert {one.incident.caller.oid for one in started if one is not None} <= set(asked.callers)
+    assert story.answer(asked, oid=str(uuid.uuid4())).status_code == 404, "an approver of one is none of both"
+    for oid in listed[:2]:
+        assert story.answer(asked, oid=oid).status_code == 200
+    assert end_of(story, asked.incident_id).end == "repaired"
