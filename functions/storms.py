@@ -112,7 +112,9 @@ def ask_members(step: Order) -> Order:
     own.trail.ask(question)
     kept = own.trail.question(step["plan"]) or question
     own.journal.asked(kept)
-    log.info("approval.requested", incident_id=incident.id, plan=step["plan"][:12], members=len(members))
+    log.info(
+        "approval.requested", incident_id=incident.id, plan=step["plan"][:12], expires_at=kept.expires_at.isoformat()
+    )
     is_answered = own.trail.answered(step["plan"]) is not None
     left_s = 0.0 if is_answered else max(0.0, (kept.expires_at - now).total_seconds())
     order = telling.order(own, incident.id, Kind.ASKED, plan=step["plan"])
