@@ -1,5 +1,6 @@
 """A campaign: round after round, in processes of their own, until so many incidents have been through it."""
 
+import faulthandler
 import multiprocessing
 import os
 import shutil
@@ -13,12 +14,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from local.chaos import checking, playing
+from local.chaos.drawing import draw, kill_points
 from local.chaos.played import Violation
 from local.chaos.story import Story
 from remediations.errors import MedicError
 
 HOST_LOG = "host.log"
+MOST_RENEWED = 3
 
 
 class CampaignError(MedicError):
@@ -54,12 +59,19 @@ class Lanes:
         self._folder = folder
         self._pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
         self.count = count
+        self.renewed = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+    def renew(self) -> None:
+        """Begin anew with other processes: one of them ended, and with it all that they played."""
+        self._pool.shutdown(cancel_futures=True)
+        self._pool = ProcessPoolExecutor(self.count, mp_context=multiprocessing.get_context("spawn"))
+        self.renewed += 1
 
     def play(self, story: Story, name: str) -> "Future[Result]":
         """Begin to play a story, in a folder of that name."""
@@ -72,17 +84,22 @@ def run(seed: int, incidents: int, lanes: Lanes) -> Iterator[Result]:
     Raises:
         CampaignError: a round could not be played to its end.
     """
-    from local.chaos.drawing import draw  # noqa: PLC0415 - reads all scenarios
-
-    under_way: dict[Future[Result], int] = {}
+    under_way: dict[Future[Result], Story] = {}
     number = done = 0
     try:
         while done < incidents or under_way:
-            while len(under_way) < lanes.count and done + sum(under_way.values()) < incidents:
+            while (
+                len(under_way) < lanes.count and done + sum(story.failures for story in under_way.values()) < incidents
+            ):
                 story = draw(seed, number)
-                under_way[lanes.play(story, f"{seed}-{number}")] = story.failures
+                under_way[lanes.play(story, f"{seed}-{number}")] = story
                 number += 1
             for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                if isinstance(future.exception(), BrokenProcessPool) and lanes.renewed < MOST_RENEWED:
+                    lanes.renew()  # an interpreter that crashed, or a process that somebody ended: play them again
+                    lost = under_way.values()
+                    under_way = {lanes.play(each, f"{seed}-{each.number}"): each for each in lost}
+                    break
                 del under_way[future]
                 result = future.result()
                 done += int(result.figures["incidents"])
@@ -94,18 +111,17 @@ def run(seed: int, incidents: int, lanes: Lanes) -> Iterator[Result]:
 
 def _played(story: Story, folder: Path) -> Result:
     """Play and check one round, in a process of a lane."""
-    from local.chaos import checking, playing  # noqa: PLC0415 - of a process that plays
-
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f"{folder.name}.log")
     with aside.open("wb") as log:
         sys.stderr.flush()
         os.dup2(log.fileno(), 2)
+        faulthandler.enable()
         played = playing.play(story, folder)
         sys.stderr.flush()
     aside.rename(folder / HOST_LOG)
     texts = {**played.round.texts, HOST_LOG: (folder / HOST_LOG).read_bytes()}
-    checked = checking.check(_with(played.round, texts))
+    checked = checking.check(replace(played.round, texts=texts))
     if not checked.violations:
         shutil.rmtree(folder, ignore_errors=True)
     return Result(
@@ -119,12 +135,6 @@ def _played(story: Story, folder: Path) -> Result:
         crashes=played.crashes,
         seconds=played.seconds,
     )
-
-
-def _with(round_: Any, texts: dict[str, bytes]) -> Any:
-    from msgspec.structs import replace  # noqa: PLC0415
-
-    return replace(round_, texts=texts)
 
 
 class Totals(Struct, frozen=True, kw_only=True):
@@ -152,7 +162,6 @@ class Totals(Struct, frozen=True, kw_only=True):
 
 def totals(results: Sequence[Result], *, seed: int | None, began: float) -> Totals:
     """Sum up what rounds came to."""
-    from local.chaos.drawing import kill_points  # noqa: PLC0415 - reads all scenarios
 
     def summed(counts: Iterator[dict[str, int]]) -> dict[str, int]:
         total: Counter[str] = Counter()

@@ -27,7 +27,7 @@ import yaml
 from msgspec import Struct
 
 from local import answering
-from local.arm.events import action_group, post, webhook
+from local.arm.events import Schema, action_group, post, webhook
 from local.arm.faults import Answer, Fault, Request
 from local.arm.happenings import AnyHappening
 from local.arm.models import World
@@ -269,9 +269,9 @@ class Round:
                     happening.perform(world)
 
                 world.when(happening.when, deed, nth=happening.nth, after=happening.after)
-        world.subscribe(
-            webhook(self.host.url + EVENT_GRID, schema="event-grid", post=self._post), retries=_QUICK_RETRIES
-        )
+        schema: Schema = "cloud-events" if place % 3 == 1 else "event-grid"
+        deliver = webhook(self.host.url + EVENT_GRID, schema=schema, post=self._post)
+        world.subscribe(deliver, schema=schema, retries=_QUICK_RETRIES)
         world.subscribe_alerts(action_group(self.host.url + ALERTS, post=self._post))
         return world
 

@@ -27,7 +27,7 @@ def shrink(
     goes_on = True
     while goes_on:
         goes_on = False
-        for story in shorter(best.story):
+        for story in (*named(best), *shorter(best.story)):
             if time.monotonic() > deadline:
                 return best, played
             found, count = _breaks(story, broken, lanes, played)
@@ -37,6 +37,14 @@ def shrink(
                 tell(best.story)
                 break
     return best, played
+
+
+def named(result: Result) -> Iterator[Story]:
+    """Give the story with those acts alone whose subscriptions the violations name."""
+    said = " ".join(" ".join((violation.words, *violation.records)) for violation in result.violations)
+    acts = tuple(act for act in result.story.acts if act.subscription in said)
+    if 0 < len(acts) < len(result.story.acts):
+        yield replace(result.story, acts=acts)
 
 
 def shorter(story: Story) -> Iterator[Story]:

@@ -51,6 +51,8 @@ def chaos(
                 so_far = campaign.totals(results, seed=chosen, began=began)
                 rate = 60 * so_far.incidents / max(so_far.seconds, 1.0)
                 status.update(f"{so_far.incidents} of {incidents} incidents, {rate:.0f} a minute")
+        if pool.renewed:
+            console.print(f"A process that played rounds ended {pool.renewed} times by itself; they were played again.")
         found = campaign.totals(results, seed=None if replay else chosen, began=began)
         if found.violations and replay is None and shrink_s > 0:
             _show_shortest(console, results, pool, folder, shrink_s)

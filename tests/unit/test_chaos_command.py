@@ -1,6 +1,8 @@
 """``medic chaos``: what it says of a campaign, and what bad input gets."""
 
 import json
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, cast
 
@@ -163,6 +165,33 @@ def test_bad_input_gets_a_clear_error(arguments, words):
     shown = " ".join((result.output + result.stderr).replace("│", " ").split())
     assert words in shown
     assert "Traceback" not in shown
+
+
+def test_rounds_of_a_process_that_ended_are_played_again_and_not_for_ever():
+    class Dies:
+        count, renewed, played = 1, 0, 0
+
+        def renew(self) -> None:
+            self.renewed += 1
+
+        def play(self, story: Story, _name: str) -> "Future[Result]":
+            self.played += 1
+            future: Future[Result] = Future()
+            if self.played <= self.dies:
+                future.set_exception(BrokenProcessPool("it ended"))
+            else:
+                future.set_result(replace(CLEAN, story=story))
+            return future
+
+        def __init__(self, dies: int) -> None:
+            self.dies = dies
+
+    once, ever = Dies(1), Dies(99)
+    results = list(campaign.run(1, 10, cast("Lanes", once)))
+    assert ([result.story for result in results], once.renewed) == ([draw(1, 0)], 1)
+    with pytest.raises(campaign.CampaignError, match="it ended"):
+        list(campaign.run(1, 10, cast("Lanes", ever)))
+    assert ever.renewed == campaign.MOST_RENEWED
 
 
 def test_a_round_that_cannot_be_played_is_told():

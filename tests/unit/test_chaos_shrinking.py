@@ -5,6 +5,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
 
+from msgspec.structs import replace
+
 from local.chaos import shrinking
 from local.chaos.campaign import Lanes, Result
 from local.chaos.drawing import draw
@@ -71,6 +73,13 @@ def test_another_promise_that_breaks_does_not_count():
 def test_one_of_several_tries_suffices():
     story = shrunk(lambda _, number: ("one-send",) if number % shrinking.TRIES else ())
     assert size(story) < size(WHOLE) / 4
+
+
+def test_the_acts_that_a_violation_names_are_tried_alone_first():
+    act = WHOLE.acts[4]
+    said = Violation(invariant="one-send", words="it was sent twice", records=(f"ledger {act.subscription} 3",))
+    assert [story.acts for story in shrinking.named(replace(result(WHOLE), violations=(said,)))] == [(act,)]
+    assert list(shrinking.named(result(WHOLE, "one-send"))) == []
 
 
 def test_without_time_the_story_stays_as_it_is():
