@@ -23,6 +23,17 @@ from typing import Any, Self
 
 from local import worker
 
+# What a worker of the function app imports when an event first needs it.
+PRELOAD = (
+    "functions.activities",
+    "functions.entities",
+    "functions.storms",
+    "remediations.adapters.arm",
+    "remediations.adapters.folder",
+    "remediations.adapters.ml",
+    "remediations.adapters.roles",
+    "azure.ai.ml",
+)
 _MOST_BYTES = 1 << 20
 _PATIENCE_S = 120.0  # a machine that others use takes that long to import what is preloaded
 
@@ -65,9 +76,10 @@ class Nursery:
     Args:
         app: Module whose ``app`` is the function app.
         preload: Further modules that a worker would import when it first needs them.
+        env: What its environment holds while the app is imported, besides that of this process.
     """
 
-    def __init__(self, app: str, preload: Sequence[str] = ()) -> None:
+    def __init__(self, app: str, preload: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
         self._children: dict[int, Child] = {}
         self._lock = threading.Lock()
         self._begun: queue.SimpleQueue[Child] = queue.SimpleQueue()
@@ -76,7 +88,10 @@ class Nursery:
             command = [sys.executable, "-m", "local.nursery", "--app", app, "--socket", str(theirs.fileno()), *preload]
             path = os.pathsep.join(entry for entry in sys.path if entry)
             self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),), env={**os.environ, "PYTHONPATH": path}
+                command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                env={**os.environ, **(env or {}), "PYTHONPATH": path},
             )
         self._listener = threading.Thread(target=self._listen, name="nursery", daemon=True)
         self._listener.start()

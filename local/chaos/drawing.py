@@ -477,6 +477,8 @@ WORK = (
     "orchestration repair",
     "orchestration follow",
     "orchestration notify",
+    "orchestration mustering",
+    "orchestration ramp",
     "activity open_incident",
     "activity collect",
     "activity judge",
@@ -487,6 +489,12 @@ WORK = (
     "activity verify",
     "activity finish",
     "activity tell",
+    "activity fold",
+    "activity muster",
+    "activity assemble",
+    "activity ask_members",
+    "activity wave",
+    "activity disband",
     "entity desk",
 )
 CREATED = (
@@ -502,6 +510,10 @@ CREATED = (
     "question",
     "end",
     "evidence",
+    "place",
+    "member",
+    "roll",
+    "groups",
 )
 APPENDED = ("audit", "register")
 CALLS = (
@@ -518,7 +530,20 @@ CALLS = (
     "DELETE deployment",
 )
 
-RARE = frozenset({"create settled", "create result", "PUT role-assignment", "POST resync-keys", "DELETE deployment"})
+RARE = frozenset(
+    {
+        *(
+            what
+            for what in WORK
+            if what.rpartition(" ")[2]
+            in {"mustering", "ramp", "fold", "muster", "assemble", "ask_members", "wave", "disband"}
+        ),
+        *(f"create {record}" for record in ("settled", "result", "place", "member", "roll", "groups")),
+        "PUT role-assignment",
+        "POST resync-keys",
+        "DELETE deployment",
+    }
+)
 
 
 def kill_points() -> list[Kill]:

@@ -39,6 +39,10 @@ RECORDS = {
     "vote": r"approvals/[^/]+/votes/.*",
     "register": r"days/.*",
     "audit": r"audit/.*",
+    "place": r"storms/.*/places/.*",
+    "member": r"members/.*|storms/.*/members/.*|storms/.*/begun",
+    "roll": r"storms/.*/rolls/.*",
+    "groups": r"storms/.*/groups/.*",
 }
 _RECORDS = [(kind, re.compile(pattern)) for kind, pattern in RECORDS.items()]
 _SHORT_S = 0.0005  # in which a process is killed that is inside of an operation: one fsync takes longer

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -40,6 +41,7 @@ from local.chaos.faulty import LIFTED, PLAN, Plan
 from local.chaos.played import Delivery
 from local.chaos.story import Act, Kill, People, Story, Stray
 from local.host import Host
+from local.nursery import PRELOAD, Nursery
 from local.rehearsal import (
     ALERTS,
     EVENT_GRID,
@@ -169,7 +171,10 @@ class Round:
             self._write_policy()
             services.use(None)
             resources.callback(services.use, None)
-            host = Host(app=app.__name__, env=self._environment(), timers=False, backend=backend, worker_output=log)
+            env, nursery = self._environment(), None
+            if sys.platform == "linux":  # a worker that is killed again and again would else import again and again
+                nursery = resources.enter_context(Nursery(app.__name__, PRELOAD, env))
+            host = Host(app=app.__name__, env=env, timers=False, backend=backend, worker_output=log, nursery=nursery)
             self.host = resources.enter_context(host)
             app.install()
             limits = httpx.Limits(max_connections=64)

@@ -37,7 +37,7 @@ def quiet(channel):
 
 def stormy(mode: str = "auto", first: int = 1, **retry: Any) -> dict[str, Any]:
     """A policy in which the second failure of a workspace begins a storm."""
-    storm = {"from": first, "within": "P1D", "calm": "PT20S"}
+    storm = {"from": first, "within": "P1D", "calm": "PT60S"}
     return {"storm": storm, "actions": {"retry": {"mode": mode, "backoff": "PT0S", **retry}}}
 
 

@@ -27,7 +27,7 @@ from local.arm.resources import Refusal
 from local.arm.server import Server
 from local.backend import Backend
 from local.host import Host
-from local.nursery import Nursery
+from local.nursery import PRELOAD, Nursery
 from remediations import policy, services
 from remediations.adapters.folder import FolderStore
 from remediations.approval import token
@@ -38,15 +38,6 @@ from remediations.trail import Ended, Intake, Intent, Opened, Question, Result, 
 POLICY = Path(__file__).parents[2] / "policy.yaml"
 EVENT_GRID = "/runtime/webhooks/eventgrid?functionName=on_deployment_failure"
 SOON_S = 20.0
-PRELOAD = (
-    "functions.activities",
-    "functions.entities",
-    "remediations.adapters.arm",
-    "remediations.adapters.folder",
-    "remediations.adapters.ml",
-    "remediations.adapters.roles",
-    "azure.ai.ml",
-)
 KEY = "theatre-approval-key-0123456789abcdef"
 
 WORLD: dict[str, Any] = {
