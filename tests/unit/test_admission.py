@@ -11,6 +11,7 @@ from remediations import intake
 from remediations.admission import admit
 from remediations.model import Absent, Caller, Disposition, End, Found, Operation, Reception, Scoring, Status
 from remediations.policy import Storms as Limits
+from remediations.storms import Judged, grouped, roll_of
 from remediations.trail import Answered, Asked, Ended, Question
 from tests.builders import (
     CORRELATION,
@@ -690,10 +691,16 @@ def test_what_waits_at_a_desk_takes_no_place():
 
 def test_a_newer_failure_of_a_member_supersedes_its_plan_and_no_other_of_its_storm():
     trail = make_trail()
-    for number in (0, 1):
-        trail.open_incident(nth(number), "n", NOON)
-    asked = question(make_incident(id="inc-storm"))
+    key = "scope/window"
+    roll = trail.storms.call(key, 1, roll_of((trail.storms.enlist(key, nth(n), NOON) for n in (0, 1)), NOON))
+    alike = {"cause": "canceled", "action": "retry", "verdict": "ask", "evidence": "e", "decision": "d"}
+    judged = [Judged(incident=nth(n), plan=f"plan-{n}", **alike) for n in (0, 1)]
+    storm = trail.storms.group(key, 1, grouped(judged, key, 1, roll.at)).storms[0].incident
+    for one in (storm, nth(0), nth(1)):
+        trail.open_incident(one, "n", NOON)
     members = tuple(Asked(incident=f"inc-{number}", plan=f"plan-{number}", decision="d") for number in (0, 1))
-    trail.ask(msgspec.structs.replace(asked, members=members))
+    asked = msgspec.structs.replace(question(storm), members=members)
+    trail.ask(asked)
+    make_journal(trail).asked(asked)
     newer_one = nth(2, resource=nth(1).resource, correlation_id=OTHER_CORRELATION)
     assert admitted(reception(newer_one), trail).superseded == (("inc-1", "plan-1"),)

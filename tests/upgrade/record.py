@@ -11,7 +11,9 @@ import re
 import shutil
 import sys
 import tempfile
+import threading
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -23,6 +25,7 @@ from durabletask.entities import EntityInstanceId
 
 from functions.events import WALK
 from local import answering, rehearsal
+from local.arm.schema import PRINCIPALS
 from local.backend import Backend
 from remediations import codec
 from remediations.policy import Pause
@@ -35,12 +38,20 @@ RACES = Path(__file__).parents[1] / "e2e" / "races"
 BEGIN = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 # A registry whose keys were changed: what is repaired has two steps, and touches two things.
 SYNC: dict[str, Any] = {"hazards": [], "registries": [{"name": "crmlwdemo", "keys_regenerated": 1800}]}
+# Failures that come at once: those that had places of their own join the storm of the others.
+STORM: dict[str, Any] = {
+    "workspaces": [{"name": "mlw-demo", "endpoints": [{"name": f"e{number}"} for number in range(5)]}],
+    "hazards": [{"kind": "higher-priority", "endpoint": f"e{number}", "remaining": 1} for number in range(5)],
+}
+STORMY: dict[str, Any] = {"storm": {"from": 2, "within": "P1D", "calm": "PT3M"}, "actions": {"retry": {"mode": "ask"}}}
 _TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?=\.\d|Z|\+00:00)")
 _ID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
     r"|(?<![0-9a-zA-Z.])(?=[0-9]*[a-f])[0-9a-f]{16,64}(?![0-9a-zA-Z])"
 )
-_PLACE = re.compile(r"(?<![\w.:-])/(?:tmp|home|root|work|Users|var|private)/[^\s'\"\\,]*")
+_PLACE = re.compile(
+    rf"(?<![\w.:-])(?:/(?:tmp|home|root|Users|var|private)/|{re.escape(str(Path(__file__).parents[2]))})[^\s'\"\\,]*"
+)
 _PORT = re.compile(r"(?<=//127\.0\.0\.1:)\d+|(?<=//localhost:)\d+")
 
 
@@ -204,6 +215,21 @@ def claimed_by_another(story: Story) -> None:
     story.host.client.wait_for_orchestration_completion(again, timeout=120)
 
 
+def nobody_to_ask(story: Story) -> None:
+    """A question that nobody may answer is not asked."""
+    story.put()
+    wait_for_its_end(story)
+
+
+def storm_joined(story: Story) -> None:
+    """The first failures join the storm of those that came right after them, and all are repaired."""
+    for number in range(5):
+        story.world.put_deployment("ci", f"e{number}", "green")
+    asked = eventually(lambda: [one for one in story.trail.open_questions() if one.members], "nobody was asked", 120)
+    story.answer(asked[0])
+    wait_for_its_end(story)
+
+
 def telling_fails(story: Story) -> None:
     """What cannot be told, since the claim of its incident cannot be read, is given up."""
 
@@ -223,20 +249,6 @@ def telling_fails(story: Story) -> None:
     eventually(is_given_up, "it is still being told", 120)
 
 
-def tales(folder: Path) -> list[History]:
-    """Tell what no scenario holds."""
-    told: list[History] = []
-    backend = RecordingBackend()
-    env = {"MEDIC_TEAMS_URL": "http://127.0.0.1:9/nobody/listens", "MEDIC_ANCHOR_KEY": checkpoint.new_key()}
-    with Theatre(folder, backend=backend, env=env) as theatre:
-        for tale in (evidence_lost, desks_held, claimed_by_another, telling_fails, rare_values):
-            story = theatre.tell(SYNC)
-            tale(story)
-            story.world.close()
-            told += backend.take(tale.__name__)
-    return told
-
-
 def wait_for_its_end(story: Story) -> None:
     """Wait longer than a test would: a recording is made once."""
 
@@ -253,6 +265,24 @@ def wait_until_told_again(backend: Any) -> None:
     )
 
 
+def member_ended(story: Story) -> None:
+    """Somebody ends the walk of a storm's member by hand, and the others are judged all the same."""
+    backend, ended = story.host.backend, list[str]()
+
+    def end(_kind: str, name: str, instance: str) -> None:
+        if name == "judge" and instance.startswith("muster-") and not ended:
+            ended.append(instance)
+            threading.Thread(target=story.host.client.terminate_orchestration, args=(instance,)).start()
+
+    def is_judged() -> bool:
+        return bool(ended) and not any(name.startswith("muster-") for name in backend.unfinished())
+
+    backend.on_hand_out = end
+    for number in range(5):
+        story.world.put_deployment("ci", f"e{number}", "green")
+    eventually(is_judged, "the storm is not judged", 120)
+
+
 def rare_values(story: Story) -> None:
     """Leave what no walk leaves: a pause, an answer to no question, a signed state of the trail."""
     story.put()
@@ -262,6 +292,34 @@ def rare_values(story: Story) -> None:
     signed_in = answering.principal(story.approver)
     story.http.post("/api/approvals/none.of.ours", data={"decision": "approve"}, headers=signed_in)
     story.http.post("/admin/functions/anchor", json={}).raise_for_status()
+
+
+# A question that only whoever started the failed operation might answer.
+OWN: dict[str, Any] = {"role": "", "users": [PRINCIPALS["ci"].oid]}
+TALES: tuple[tuple[Callable[[Story], None], dict[str, Any], dict[str, Any] | None], ...] = (
+    (evidence_lost, SYNC, None),
+    (desks_held, SYNC, None),
+    (claimed_by_another, SYNC, None),
+    (telling_fails, SYNC, None),
+    (nobody_to_ask, SYNC, {"actions": {"sync-keys": {"mode": "ask", "approvers": OWN}}}),
+    (storm_joined, STORM, STORMY),
+    (member_ended, STORM, STORMY),
+    (rare_values, SYNC, None),  # the last: each begins with an empty store
+)
+
+
+def tales(folder: Path) -> list[History]:
+    """Tell what no scenario holds."""
+    told: list[History] = []
+    backend = RecordingBackend()
+    env = {"MEDIC_TEAMS_URL": "http://127.0.0.1:9/nobody/listens", "MEDIC_ANCHOR_KEY": checkpoint.new_key()}
+    with Theatre(folder, backend=backend, env=env) as theatre:
+        for tale, world, policy in TALES:
+            story = theatre.tell(world, policy=policy)
+            tale(story)
+            story.world.close()
+            told += backend.take(tale.__name__)
+    return told
 
 
 def distinct(told: list[History]) -> list[History]:

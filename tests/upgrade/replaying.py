@@ -24,7 +24,7 @@ from msgspec import Struct
 from functions import orchestrators
 
 HISTORIES = Path(__file__).parent / "histories"
-WALKERS = ("remediate", "gather", "repair", "follow", "notify")
+WALKERS = ("remediate", "gather", "repair", "follow", "notify", "mustering", "ramp")
 
 type Plain = dict[str, Any]
 
@@ -151,7 +151,9 @@ def _kind(message: Plain) -> str:
     body: Any = message.get(kind) or {}
     inner = body.get("entityOperationCalled", body.get("entityOperationSignaled", body))
     name = inner.get("name") or inner.get("operation") or body.get("orchestrationStatus") or ""
-    return f"{kind}:{name.partition(':')[0]}"
+    result = json.loads(body.get("result") or "null")
+    end = result["end"] if isinstance(result, dict) and list(result) == ["end"] else ""  # of a walk: where it went
+    return f"{kind}:{name.partition(':')[0]}{end}"
 
 
 def _shown(actions: Sequence[Plain]) -> str:

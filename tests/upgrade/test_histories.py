@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 from types import CodeType, FunctionType
 
 import pytest
@@ -51,7 +52,7 @@ def test_the_histories_go_through_every_line_of_the_walk():
         for each in vars(orchestrators).values()
         if isinstance(each, FunctionType) and inspect.isgeneratorfunction(each)
     ]
-    assert {each.__name__ for each in functions} == set(replaying.WALKERS)
+    assert {each.__name__ for each in functions if not each.__name__.startswith("_")} == set(replaying.WALKERS)
     reached: set[tuple[CodeType, int]] = set()
     tool = sys.monitoring.COVERAGE_ID
     sys.monitoring.use_tool_id(tool, "histories")
@@ -93,7 +94,7 @@ def test_every_name_in_the_histories_is_registered():
     assert asked - registered == set()
 
 
-@pytest.mark.parametrize("words", ["/tmp/", "/home/", "/work/", "Traceback", "stackTrace"])
+@pytest.mark.parametrize("words", ["/tmp/", "/home/", str(Path(__file__).parents[2]), "Traceback", "stackTrace"])
 def test_the_histories_hold_nothing_of_the_machine_they_were_recorded_on(words):
     for one in ALL:
         assert words not in json.dumps([one.events, [turn.actions for turn in one.turns]])
@@ -102,15 +103,19 @@ def test_the_histories_hold_nothing_of_the_machine_they_were_recorded_on(words):
 # ------------------------------------------------------------------------------------------ what a change would do
 
 NEW = 'order["walk"] >= 2'
-ASKED = """            step = yield ctx.call_activity("ask", input=step, retry_policy=_retries(order))
-            _tell(ctx, step)
+ASKED = """        step = yield ctx.call_activity("ask", input=order, retry_policy=_retries(order))
 """
-JUDGED = """        step = yield ctx.call_activity("judge", input=step, retry_policy=_retries(order))
+TOLD = """    _tell(ctx, step)
 """
-WAITING = """        if step["verdict"] == "ask":
-            deadline = ctx.create_timer(timedelta(seconds=step["question_s"]))
+JUDGED = """    step = yield ctx.call_activity("judge", input=step, retry_policy=_retries(order))
 """
-TELLING = "            if {}:\n                _tell(ctx, step)\n"
+WAITING = """    if step["verdict"] != "ask":
+        return step
+    deadline = ctx.create_timer(timedelta(seconds=step["question_s"]))
+"""
+TURN = """    \"\"\"Wait for the plan's turn, and repair; or run the walks of a storm's members.\"\"\"
+"""
+TELLING = "    if {}:\n        _tell(ctx, step)\n"
 SIGNAL = 'ctx.signal_entity(EntityInstanceId("desk", key), "release", {"owner": order["incident"]["id"]})'
 CALL = SIGNAL.replace("ctx.signal_entity", "yield ctx.call_entity")
 
@@ -118,25 +123,25 @@ CALL = SIGNAL.replace("ctx.signal_entity", "yield ctx.call_entity")
 CHANGES = {
     "a step inserted": (
         JUDGED,
-        f"{JUDGED}        yield AGAIN\n",
-        f"{JUDGED}        if {NEW}:\n            yield AGAIN\n",
+        f"{JUDGED}    yield AGAIN\n",
+        f"{JUDGED}    if {NEW}:\n        yield AGAIN\n",
     ),
     "a step removed": (
         ASKED,
-        "            _tell(ctx, step)\n",
-        f"            if not {NEW}:\n    {ASKED.splitlines()[0]}\n            _tell(ctx, step)\n",
+        "        step = order\n",
+        f"        step = order\n        if not {NEW}:\n    {ASKED}",
     ),
     "steps reordered": (
-        ASKED + WAITING,
-        f"{ASKED.splitlines()[0]}\n{WAITING}            _tell(ctx, step)\n",
-        f"{ASKED.splitlines()[0]}\n{TELLING.format(f'not {NEW}')}{WAITING}{TELLING.format(NEW)}",
+        TOLD + WAITING,
+        WAITING + TOLD,
+        f"{TELLING.format(f'not {NEW}')}{WAITING}{TELLING.format(NEW)}",
     ),
     "an activity renamed": ('"settle"', '"answered"', f'"answered" if {NEW} else "settle"'),
     "an orchestrator renamed": ('"gather"', '"collect_all"', f'"collect_all" if {NEW} else "gather"'),
     "another input": (
-        'input={**order, "polls": 0})\n        step',
-        'input={**order, "polls": 1})\n        step',
-        f'input={{**order, "polls": 1 if {NEW} else 0}})\n        step',
+        '"gather", input={**order, "polls": 0}',
+        '"gather", input={**order, "polls": 1}',
+        f'"gather", input={{**order, "polls": 1 if {NEW} else 0}}',
     ),
     "another timer": (
         'seconds=step["question_s"]',
@@ -144,9 +149,9 @@ CHANGES = {
         f'seconds=60 * ({NEW}) + step["question_s"]',
     ),
     "a timer that was not there": (
-        '            if step["wait_s"] > 0:\n',
-        '            if step["wait_s"] >= 0:\n',
-        f'            if step["wait_s"] > 0 or {NEW}:\n',
+        f'{TURN}    if step["wait_s"] > 0:\n',
+        f'{TURN}    if step["wait_s"] >= 0:\n',
+        f'{TURN}    if step["wait_s"] > 0 or step["walk"] >= 2:\n',
     ),
     "another event": ('event(step["bell"])', 'event("decided")', f'event("decided" if {NEW} else step["bell"])'),
     "another id of a sub-orchestration": (
@@ -157,7 +162,7 @@ CHANGES = {
     "an id where the engine gave one": (
         '"repair", input={**step, "number": 0, "attempt": 1}',
         '"repair", instance_id="repair", input={**step, "number": 0, "attempt": 1}',
-        f'"repair", instance_id="repair" if {NEW} else None, input={{**step, "number": 0, "attempt": 1}}',
+        '"repair", instance_id="repair" if step["walk"] >= 2 else None, input={**step, "number": 0, "attempt": 1}',
     ),
     "another operation of an entity": (
         'desk, "claim", claim',

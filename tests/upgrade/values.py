@@ -15,6 +15,7 @@ from remediations.policy import Pause
 from remediations.proof.checkpoint import Page
 from remediations.register import Line
 from remediations.situation import Declined, Situation
+from remediations.storms import Groups, Member, Roll
 from remediations.trail import (
     Answered,
     Effect,
@@ -53,7 +54,12 @@ ON_THE_TRAIL: dict[str, type] = {
     r"pauses/.+": Pause,
     r"days/.+": Line,
     r"checkpoints/.+": Page,
+    r"members/.+": Member,
+    r"storms/.+/rolls/.+": Roll,
+    r"storms/.+/groups/.+": Groups,
 }
+# Whose names say all that is read of them.
+NAMES_ALONE = re.compile(r"storms/.+/(?:places/.+|members/.+|begun)")
 # Evidence lies under its digest, so what it is shows in what it is read as without a loss.
 AS_EVIDENCE: tuple[type, ...] = (Evidence, Situation, Decision, Declined)
 TYPES = {type_.__name__: type_ for type_ in (*ON_THE_TRAIL.values(), *AS_EVIDENCE)}
@@ -118,9 +124,10 @@ def of_folder(folder: Path) -> Iterator[tuple[str, Any]]:
     """Give all values in a store of this machine."""
     for path in sorted((folder / "trail").rglob("*")):
         if path.is_file() and not path.name.startswith("."):
-            type_ = type_at(path.relative_to(folder / "trail").as_posix())
-            for line in path.read_bytes().splitlines():
-                yield type_.__name__, json.loads(line)
+            name = path.relative_to(folder / "trail").as_posix()
+            if not NAMES_ALONE.fullmatch(name):
+                for line in path.read_bytes().splitlines():
+                    yield type_at(name).__name__, json.loads(line)
     for path in sorted((folder / "evidence").rglob("*")):
         if path.is_file() and not path.name.startswith("."):
             plain = json.loads(path.read_bytes())
