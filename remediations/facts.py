@@ -49,7 +49,7 @@ _PATTERNS: Final = tuple(
             ("nodes are available",),
             (
                 r"\b\d{1,5}/(?P<nodes>\d{1,5}) nodes are available"
-                r"(?:: [^\n]{0,120}?(?P<short_nodes>\d{1,5}) Insufficient "
+                r"(?:: [^\n]{0,120}?(?<!\d)(?P<short_nodes>\d{1,5}) Insufficient "
                 r"(?P<lacking>[\w-]{1,40}(?:\.[\w-]{1,40}){0,3}(?:/[\w-]{1,40})?))?"
             ),
         ),
@@ -59,8 +59,8 @@ _PATTERNS: Final = tuple(
             ("tatus", "HTTP"),
             r"(?:[Ss]tatus ?[Cc]ode:?|HTTP/?[\d.]{0,3}|[Ss]tatus:)[ \"'=]{1,3}(?P<status_code>[1-5]\d\d)\b",
         ),
-        (("usage/limit",), r"[Cc]urrent usage/limit: (?P<used>\d{1,9})/(?P<limit>\d{1,9})"),
-        (("dditional needed",), r"[Aa]dditional needed: (?P<needed>\d{1,9})"),
+        (("usage/limit",), r"[Cc]urrent usage/limit: (?P<used>\d{1,9})/(?P<limit>\d{1,9})(?!\d)"),
+        (("dditional needed",), r"[Aa]dditional needed: (?P<needed>\d{1,9})(?!\d)"),
     )
 )
 

@@ -27,13 +27,13 @@ from remediations.model import Area
 _OTHER_SERVICE = either(code("InsufficientQuota"), message(r"tokens per minute"))
 _OF_MACHINE = message(
     r"not (?:have )?enough quota (?:available )?for (?:(?P<instance_type>[A-Za-z]\w*_\w+)|\*{3})"
-    r"(?:[\s\S]{0,120}?current usage/limit: (?P<used>\d{1,9})/(?P<limit>\d{1,9})"
-    r"(?:\.? additional needed: (?P<needed>\d{1,9}))?)?"
+    r"(?:[\s\S]{0,120}?current usage/limit: (?P<used>\d{1,9})/(?P<limit>\d{1,9})(?!\d)"
+    r"(?:\.? additional needed: (?P<needed>\d{1,9})(?!\d))?)?"
 )
 _OF_SUBSCRIPTION = message(
     r"not enough subscription CPU quota"
-    r"(?:[\s\S]{0,60}?requested is (?P<needed>\d{1,9}|\[N/A\]|\([^)]{1,40}\)))?"
-    r"(?:[\s\S]{0,40}?maximum amount of quota is (?P<limit>\d{1,9}|\[N/A\]))?"
+    r"(?:[\s\S]{0,60}?requested is (?P<needed>\d{1,9}(?!\d)|\[N/A\]|\([^)]{1,40}\)))?"
+    r"(?:[\s\S]{0,40}?maximum amount of quota is (?P<limit>\d{1,9}(?!\d)|\[N/A\]))?"
 )
 _CPU = either(
     _OF_MACHINE,
@@ -43,7 +43,9 @@ _CPU = either(
 )
 _ENDPOINTS = either(
     numbered("ERR_1103"),
-    message(r"endpoint quota reached(?:[\s\S]{0,120}?current usage/limit: (?P<used>\d{1,9})/(?P<limit>\d{1,9}))?"),
+    message(
+        r"endpoint quota reached(?:[\s\S]{0,120}?current usage/limit: (?P<used>\d{1,9})/(?P<limit>\d{1,9})(?!\d))?"
+    ),
     every(
         OUT_OF_QUOTA,
         message(

@@ -145,6 +145,9 @@ def assert_diagnosed_well(text, code):
     return seen
 
 
+@example(SENTENCES[1], "0000000001")
+@example(SENTENCES[1], "1234567890")
+@example(SENTENCES[2], "1234567890")
 @given(st.sampled_from(SENTENCES), DIGITS)
 def test_foreign_digits_are_no_numbers_and_break_nothing(sentence, digits):
     text = sentence.replace("{}", digits)

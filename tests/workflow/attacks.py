@@ -159,7 +159,11 @@ class Scene:
         """Every file of the store."""
         folders = [self.theatre.folder / name for name in ("trail", "evidence")]
         files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-        return {str(path.relative_to(self.theatre.folder)): path.read_bytes() for path in files}
+        found: dict[str, bytes] = {}
+        for path in files:
+            with suppress(FileNotFoundError):  # what a writer keeps aside for a moment
+                found[str(path.relative_to(self.theatre.folder))] = path.read_bytes()
+        return found
 
     # What is sent
 

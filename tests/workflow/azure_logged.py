@@ -10,7 +10,8 @@ from local.worker import load_functions
 
 app = SimpleNamespace(get_functions=lambda: load_functions("function_app"))  # which a process can index only once
 
-if __main__.__spec__ is not None and __main__.__spec__.name == "local.worker":  # the host shares its process with tests
+WORKERS = {"local.worker", "local.nursery"}  # the host shares its process with tests
+if __main__.__spec__ is not None and __main__.__spec__.name in WORKERS:
     load_functions("function_app")  # sets up the log as at home
     logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s", stream=sys.stdout)
     logs.configure(in_azure=True)

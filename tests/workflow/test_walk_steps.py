@@ -181,10 +181,11 @@ def test_a_desk_that_another_holds_stops_the_whole_claim(tell):
     assert effects_of(story) == EFFECTS["sync-keys"]
 
 
-def test_ten_failures_of_one_workspace_share_one_sync_and_wait_without_reading(tell):
+def test_ten_failures_that_are_no_storm_share_one_sync_and_wait_without_reading(tell):
     names = [f"churn-{number}" for number in range(10)]
     workspace = {"name": "mlw-demo", "endpoints": [{"name": name} for name in names]}
-    story = tell(SYNC | {"workspaces": [workspace]}, policy={"actions": {"sync-keys": {"mode": "auto"}}})
+    alone = {"storm": {"from": 0}, "actions": {"sync-keys": {"mode": "auto"}}}
+    story = tell(SYNC | {"workspaces": [workspace]}, policy=alone)
     for name in names:
         story.world.put_deployment("ci", name, "green")
     over = story.endings(10)
