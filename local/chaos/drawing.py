@@ -510,11 +510,11 @@ CREATED = (
     "question",
     "end",
     "evidence",
-    "place",
     "member",
     "roll",
     "groups",
 )
+CREATED_BY_THE_HOST = ("delivery", "joined", "place", "answer", "vote")  # it is not killed
 APPENDED = ("audit", "register")
 CALLS = (
     "GET deployment",
@@ -538,7 +538,7 @@ RARE = frozenset(
             if what.rpartition(" ")[2]
             in {"mustering", "ramp", "fold", "muster", "assemble", "ask_members", "wave", "disband"}
         ),
-        *(f"create {record}" for record in ("settled", "result", "place", "member", "roll", "groups")),
+        *(f"create {record}" for record in ("settled", "result", "member", "roll", "groups")),
         "PUT role-assignment",
         "POST resync-keys",
         "DELETE deployment",
@@ -560,7 +560,7 @@ STORE_DECK: tuple[tuple[str, tuple[str, str]], ...] = (
     *(
         (kind, ("create", record))
         for kind in ("refused", "lost", "echoed")
-        for record in (*CREATED, "delivery", "joined", "answer", "vote")
+        for record in (*CREATED, *CREATED_BY_THE_HOST)
     ),
     *((kind, ("append", record)) for kind in ("refused", "lost", "echoed") for record in APPENDED),
     *(("refused", ("read", record)) for record in ("claim", "evidence", "intent", "outcome", "audit", "question")),
