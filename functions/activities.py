@@ -335,7 +335,7 @@ def decided(plan: Plan, seen: Situation) -> Decision:
 
 def resumed(own: Services, incident: Incident) -> tuple[Incident, int]:
     """Give the incident as its interrupted walk would judge it now: by what its own last effect came to."""
-    effects = [pair for pair in own.trail.effects_on(incident.resource.key) if pair[0].incident_id == incident.id]
+    effects = own.trail.effects_of(incident)
     if not effects:
         return incident, 0
     effect, outcome = effects[-1]
@@ -419,9 +419,9 @@ def _closed_own(own: Services, incident: Incident) -> bool:
     What came of its calls is put on the record: that walk may have died before it was.
     """
     is_closed = True
-    for effect, outcome in own.trail.effects_on(incident.resource.key):
+    for effect, outcome in own.trail.effects_of(incident):
         intent = own.trail.intent(effect.plan, effect.step, effect.attempt)
-        if effect.incident_id != incident.id or intent is None:
+        if intent is None:
             continue
         found = outcome or _seen(own, intent)
         if found is None:
@@ -512,10 +512,7 @@ def finish(step: Order) -> Order:
             again = _again(own, step, incident)
             log.info("repair.failed", words=words, next_try=again["try"])
             return {"again": again, "end": end}
-        effects = sum(
-            effect.incident_id == incident.id and counts_as_attempt(outcome)
-            for effect, outcome in own.trail.effects_on(incident.resource.key)
-        )
+        effects = sum(counts_as_attempt(outcome) for _, outcome in own.trail.effects_of(incident))
         if effects and end in {End.REFUSED, End.ADVISED}:  # something was tried and did not help: a person has to look
             last = f", the last of which ended so: {step['last']}" if "last" in step else ""
             end, words = End.NOT_REPAIRED, f"after {effects} call{'s' if effects > 1 else ''}{last}. Now: {words}"
@@ -701,8 +698,8 @@ def _end_unplanned(own: Services, plan: NoPlan, evidence: Evidence) -> tuple[End
         return (End.REPAIRED if _stands_by_us(own, evidence) else End(plan.end)), plan.words
     taken = [
         effect
-        for effect, outcome in own.trail.effects_on(incident.resource.key)
-        if effect.incident_id == incident.id and outcome is not None and outcome.status is Status.ACCEPTED
+        for effect, outcome in own.trail.effects_of(incident)
+        if outcome is not None and outcome.status is Status.ACCEPTED
     ]
     if not taken:
         return End(plan.end), plan.words
@@ -723,8 +720,8 @@ def _stands_by_us(own: Services, evidence: Evidence) -> bool:
     incident, state = evidence.incident, evidence.resource.value if isinstance(evidence.resource, Found) else None
     if state is None or state.provisioning_state != ProvisioningState.SUCCEEDED or state.modified_by_us is not True:
         return False
-    mine = [pair[0] for pair in own.trail.effects_on(incident.resource.key) if pair[0].incident_id == incident.id]
-    intents = [own.trail.intent(effect.plan, effect.step, effect.attempt) for effect in mine]
+    effects = own.trail.effects_of(incident)
+    intents = [own.trail.intent(effect.plan, effect.step, effect.attempt) for effect, _ in effects]
     sent = {incident.sent_digest, *(intent.body_digest for intent in intents if intent is not None)}
     return state.spec_digest is not None and state.spec_digest in sent
 

@@ -478,12 +478,16 @@ class Trail:
                 found.append((effect, self.outcome(effect.plan, effect.step, effect.attempt)))
         return tuple(sorted(found, key=lambda pair: pair[0].at))
 
+    def effects_of(self, incident: Incident) -> tuple[tuple[Effect, Outcome | None], ...]:
+        """Give the same of one incident: each of its effects stands under its own resource, too."""
+        effects = self.effects_on(incident.resource.key)
+        return tuple(pair for pair in effects if pair[0].incident_id == incident.id)
+
     def is_worked_on(self, incident: Incident) -> bool:
         """Tell whether an incident has sent something and has not ended."""
         if self.ended(incident.id) is not None:
             return False
-        effects = self.effects_on(incident.resource.key)
-        outcomes = [outcome for effect, outcome in effects if effect.incident_id == incident.id]
+        outcomes = (outcome for _, outcome in self.effects_of(incident))
         return any(outcome is None or outcome.status is Status.ACCEPTED for outcome in outcomes)
 
     def open_intents(self) -> tuple[str, ...]:
