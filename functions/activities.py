@@ -212,17 +212,25 @@ def ask(step: Order) -> Order:
         differences=() if old_decision is None else rules.differences(old_decision.plan, decision.plan),
         is_undo=incident.is_undo,
     )
+    return put(own, step, question)
+
+
+def put(own: Services, step: Order, question: Question) -> Order:
+    """Put a question on the trail, unless nobody could answer it; give how long it stays open, and its bell."""
     if why := rules.why_unanswerable(question):
         return {**step, "verdict": "end", "end": End.REFUSED, "words": why}
     own.trail.ask(question)
-    kept = own.trail.question(step["plan"]) or question
+    kept = own.trail.question(question.plan) or question
     own.journal.asked(kept)
     log.info(
-        "approval.requested", incident_id=incident.id, plan=step["plan"][:12], expires_at=kept.expires_at.isoformat()
+        "approval.requested",
+        incident_id=kept.incident_id,
+        plan=kept.plan[:12],
+        expires_at=kept.expires_at.isoformat(),
     )
-    is_answered = own.trail.answered(step["plan"]) is not None  # while no walk could hear the bell
-    left_s = 0.0 if is_answered else max(0.0, (kept.expires_at - now).total_seconds())
-    order = telling.order(own, incident.id, Kind.ASKED, plan=step["plan"])
+    is_answered = own.trail.answered(kept.plan) is not None  # while no walk could hear the bell
+    left_s = 0.0 if is_answered else max(0.0, (kept.expires_at - question.at).total_seconds())
+    order = telling.order(own, kept.incident_id, Kind.ASKED, plan=kept.plan)
     return {**step, "bell": kept.bell, "question_s": left_s, "tell": order}
 
 

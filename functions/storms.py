@@ -13,10 +13,9 @@ from msgspec.structs import replace
 
 from functions import activities
 from functions.events import muster_of, order_of
-from remediations import codec, desk, storms, telling
+from remediations import codec, desk, storms
 from remediations.actions import ACTIONS
 from remediations.approval import rules
-from remediations.approval.notice import Kind
 from remediations.catalogue import CAUSES
 from remediations.classification import classify
 from remediations.model import Decision, End, Evidence, Incident, Json, ResourceId, Verdict
@@ -107,18 +106,7 @@ def ask_members(step: Order) -> Order:
             Asked(incident=part.incident, plan=part.plan or "", decision=part.decision or "") for part in members
         ),
     )
-    if why := rules.why_unanswerable(question):
-        return {**step, "verdict": "end", "end": End.REFUSED, "words": why}
-    own.trail.ask(question)
-    kept = own.trail.question(step["plan"]) or question
-    own.journal.asked(kept)
-    log.info(
-        "approval.requested", incident_id=incident.id, plan=step["plan"][:12], expires_at=kept.expires_at.isoformat()
-    )
-    is_answered = own.trail.answered(step["plan"]) is not None
-    left_s = 0.0 if is_answered else max(0.0, (kept.expires_at - now).total_seconds())
-    order = telling.order(own, incident.id, Kind.ASKED, plan=step["plan"])
-    return {**step, "bell": kept.bell, "question_s": left_s, "tell": order}
+    return activities.put(own, step, question)
 
 
 def wave(step: Order) -> Order:
@@ -175,18 +163,14 @@ def to_restart(own: Services, incident: Incident) -> tuple[str, Order] | None:
     member = own.trail.storms.member(incident.id)
     if member is None:
         return None
-    for number, roll in enumerate(own.trail.storms.rolls(member.storm), 1):
-        if incident.id not in roll.everybody:
-            continue
-        groups = own.trail.storms.groups(member.storm, number)
-        if groups is None:
-            return muster_of(member.storm, own)
-        found = [one for one in groups.storms if any(part.incident == incident.id for part in one.members)]
-        if not found or own.trail.ended(found[0].incident.id) is not None:
-            return None
-        opened = own.trail.opened(found[0].incident.id)
-        return found[0].incident.id, order_of(found[0].incident, own, nonce=None if opened is None else opened.nonce)
-    return muster_of(member.storm, own)
+    groups = own.trail.storms.groups_of(incident.id)
+    if groups is None:
+        return muster_of(member.storm, own)
+    storm = groups.over(incident.id)
+    if storm is None or own.trail.ended(storm.id) is not None:
+        return None
+    opened = own.trail.opened(storm.id)
+    return storm.id, order_of(storm, own, nonce=None if opened is None else opened.nonce)
 
 
 # ------------------------------------------------------------------------------------------- the parts

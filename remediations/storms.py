@@ -124,6 +124,11 @@ class Groups(Struct, frozen=True, kw_only=True):
     storms: tuple[Group, ...]
     alone: tuple[str, ...]
 
+    def over(self, incident_id: str) -> Incident | None:
+        """Give the storm's incident that an incident is a member of."""
+        found = (group for group in self.storms if any(part.incident == incident_id for part in group.members))
+        return next((group.incident for group in found), None)
+
 
 class Storms:
     """What lies on the trail of storms, by name."""
@@ -211,12 +216,15 @@ class Storms:
 
     def over(self, incident_id: str) -> Incident | None:
         """Give the storm's incident that an incident is a member of; None if it stands for itself."""
+        groups = self.groups_of(incident_id)
+        return None if groups is None else groups.over(incident_id)
+
+    def groups_of(self, incident_id: str) -> Groups | None:
+        """Give what the roll came to in which a failure stands; None while it is in none, or that is not judged."""
         member = self.member(incident_id)
-        for number, roll in enumerate(self.rolls(member.storm) if member is not None else (), 1):
-            groups = self.groups(member.storm, number) if member is not None and incident_id in roll.everybody else None
-            for group in () if groups is None else groups.storms:
-                if any(part.incident == incident_id for part in group.members):
-                    return group.incident
+        for number, roll in enumerate(() if member is None else self.rolls(member.storm), 1):
+            if member is not None and incident_id in roll.everybody:
+                return self.groups(member.storm, number)
         return None
 
     def _ids(self, prefix: str) -> list[str]:
