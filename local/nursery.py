@@ -172,12 +172,10 @@ def _become_worker(order: dict[str, Any], output: int) -> None:
     os.environ.update(order["env"])
     try:
         worker.main(order["arguments"])
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - also what would end a process: what comes after the fork is not its own
         traceback.print_exc()
-        raise
-    finally:
-        sys.stderr.flush()
-        os._exit(1)  # a worker leaves by itself; what comes after the fork here is the nursery's
+    sys.stderr.flush()
+    os._exit(1)  # a worker leaves by itself
 
 
 def main(argv: Sequence[str] | None = None) -> None:

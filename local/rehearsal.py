@@ -389,20 +389,27 @@ class Stage:
         return "" if opened is None else label_of(opened.incident)
 
     def _environment(self) -> dict[str, str]:
-        principal = self.server.world.principals["medic"]
         return {
+            **environment(self.server),
             "MEDIC_MODE": self._mode,
             "MEDIC_STORE": str(self.store),
             "MEDIC_POLICY": str(self.policy_file),
-            "MEDIC_ARM_URL": self.server.url,
-            "MEDIC_ARM_TOKEN": "sim-medic",
-            "MEDIC_CLIENT_ID": principal.appid,
-            "MEDIC_PRINCIPAL_ID": principal.oid,
             "MEDIC_TIME_SCALE": f"{TIME_SCALE:g}",
             "MEDIC_SEND_SECONDS": f"{SEND_SECONDS:g}",
             "MEDIC_APPROVAL_KEYS": json.dumps({"k1": self._key}),
-            **answering.SIGN_IN,
         }
+
+
+def environment(server: Server) -> dict[str, str]:
+    """Give the settings of an app that repairs a simulated Azure, and whose people are told apart without a sign-in."""
+    principal = server.world.principals["medic"]
+    return {
+        "MEDIC_ARM_URL": server.url,
+        "MEDIC_ARM_TOKEN": "sim-medic",
+        "MEDIC_CLIENT_ID": principal.appid,
+        "MEDIC_PRINCIPAL_ID": principal.oid,
+        **answering.SIGN_IN,
+    }
 
 
 def differences(expect: Expected, actual: Actual) -> tuple[str, ...]:

@@ -192,7 +192,7 @@ class Flights:
             return answer
         try:
             answer = ask()
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, those who share the answer must not wait for ever
             mine.set_exception(error)
             raise
         else:

@@ -1,6 +1,10 @@
 """The environment that a command is tested in: nobody's settings, and a folder of its own."""
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import HTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,3 +24,16 @@ def settle(monkeypatch: pytest.MonkeyPatch, folder: Path, **settings: str) -> Tr
     monkeypatch.chdir(folder)
     monkeypatch.setattr(services, "_services", None)
     return Trail(FolderStore(folder / "store" / "trail"))
+
+
+@contextmanager
+def serving(server: HTTPServer) -> Iterator[None]:
+    """Let what stands for the app answer a command, as long as the block lasts."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -50,6 +50,7 @@ from local.rehearsal import (
     Sweep,
     Undo,
     WaitFor,
+    environment,
     filled,
     is_read,
     label_of,
@@ -188,15 +189,11 @@ class Round:
         self._resources.close()
 
     def _environment(self) -> dict[str, str]:
-        principal = self.server.world.principals["medic"]
         return {
+            **environment(self.server),
             "MEDIC_MODE": self.story.mode,
             "MEDIC_STORE": str(self.folder),
             "MEDIC_POLICY": str(self.folder / "policy.yaml"),
-            "MEDIC_ARM_URL": self.server.url,
-            "MEDIC_ARM_TOKEN": "sim-medic",
-            "MEDIC_CLIENT_ID": principal.appid,
-            "MEDIC_PRINCIPAL_ID": principal.oid,
             "MEDIC_TIME_SCALE": f"{TIME_SCALE:g}",
             "MEDIC_SEND_SECONDS": f"{SEND_SECONDS:g}",
             "MEDIC_APPROVAL_KEYS": json.dumps({"k1": self._key}),
@@ -204,7 +201,6 @@ class Round:
             "PYTHONFAULTHANDLER": "1",
             app.FOLDER: str(self._meetings),
             app.HOST: str(os.getpid()),
-            **answering.SIGN_IN,
         }
 
     def _names(self, place: int) -> dict[str, str]:

@@ -44,8 +44,8 @@ class Given(Struct, frozen=True, kw_only=True):
     only_shows: bool = False
 
 
-class Letter(Struct, frozen=True, kw_only=True):
-    """One event of a source, and why Event Grid gave it up, where it says so.
+class Named(Struct, frozen=True, kw_only=True):
+    """What tells one event of a source from others, and why Event Grid gave it up, where it says so.
 
     Attributes:
         file: Where it lies in the source, and `number` which it is there.
@@ -59,23 +59,21 @@ class Letter(Struct, frozen=True, kw_only=True):
     subject: str
     at: datetime | None
     reason: str
+
+
+class Letter(Named, frozen=True, kw_only=True):
+    """One event of a source."""
+
     event: Json
 
 
-class Sent(Struct, frozen=True, kw_only=True):
+class Sent(Named, frozen=True, kw_only=True):
     """What became of one event.
 
     Attributes:
         disposition: The app's own word; ``not taken``, or ``would be sent`` where nothing is.
     """
 
-    file: str
-    number: int
-    id: str
-    type: str
-    subject: str
-    at: datetime | None
-    reason: str
     disposition: str
     words: str = ""
     incident: str | None = None

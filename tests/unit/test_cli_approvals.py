@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from local.cli import app
-from tests.commands import settle
+from tests.commands import serving, settle
 
 ROOT = Path(__file__).parents[2]
 INCIDENT = "inc-aaa111111111111111111111"
@@ -131,12 +131,8 @@ class Api:
 def api(monkeypatch, tmp_path) -> Iterator[Api]:
     settle(monkeypatch, tmp_path)
     made = Api()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join(10)
+    with serving(made.server):
+        yield made
 
 
 def medic(api: Api, *arguments: str):

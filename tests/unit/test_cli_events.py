@@ -1,7 +1,6 @@
 """``medic events replay``: each dead letter once more, in order, and what became of it."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,6 +11,7 @@ from typer.testing import CliRunner
 
 from local.cli import app
 from local.commands import events
+from tests.commands import serving
 
 SUBJECT = (
     "/subscriptions/s/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/w/onlineEndpoints/e"
@@ -81,12 +81,8 @@ class Host:
 @pytest.fixture
 def host() -> Iterator[Host]:
     made = Host()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
+    with serving(made.server):
+        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import ssl
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -18,6 +17,7 @@ from typer.testing import CliRunner
 
 from local.cli import app
 from local.commands.sending import publish
+from tests.commands import serving
 
 EVENT = {"id": "1", "eventType": "Microsoft.Resources.ResourceWriteCancel", "topic": "/subscriptions/x", "data": {}}
 CLOUD = {"specversion": "1.0", "id": "1", "type": "Microsoft.Resources.ResourceWriteCancel", "source": "/x", "data": {}}
@@ -55,12 +55,8 @@ class Host:
 @pytest.fixture
 def host() -> Iterator[Host]:
     made = Host()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
+    with serving(made.server):
+        yield made
 
 
 def send(tmp_path, payload: Any, *options: str):

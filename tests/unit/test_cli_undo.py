@@ -5,7 +5,6 @@ import os
 import pty
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from local.cli import app
-from tests.commands import settle
+from tests.commands import serving, settle
 
 ROOT = Path(__file__).parents[2]
 INCIDENT = "inc-aaa111111111111111111111"
@@ -122,12 +121,8 @@ class Api:
 def api(monkeypatch, tmp_path) -> Iterator[Api]:
     settle(monkeypatch, tmp_path)
     made = Api()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join(10)
+    with serving(made.server):
+        yield made
 
 
 def medic(api: Api, *arguments: str):

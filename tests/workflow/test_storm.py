@@ -30,9 +30,7 @@ def theatre(tmp_path_factory, channel) -> Iterator[Theatre]:
 
 @pytest.fixture(autouse=True)
 def quiet(channel):
-    channel.answers.clear()
-    channel.asked.clear()
-    channel.taken.clear()
+    channel.forget()
 
 
 def stormy(mode: str = "auto", first: int = 1, **retry: Any) -> dict[str, Any]:

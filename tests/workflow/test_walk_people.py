@@ -54,6 +54,12 @@ class Channel:
         self._server.server_close()
         self._thread.join()
 
+    def forget(self) -> None:
+        """Forget what was asked and taken, and how to answer."""
+        self.answers.clear()
+        self.asked.clear()
+        self.taken.clear()
+
     def titles(self) -> list[str]:
         """The first line of each card that was taken."""
         return [text_of(body)[0] for body in list(self.taken)]
@@ -84,9 +90,7 @@ def theatre(tmp_path_factory, channel) -> Iterator[Theatre]:
 
 @pytest.fixture(autouse=True)
 def quiet(channel):
-    channel.answers.clear()
-    channel.asked.clear()
-    channel.taken.clear()
+    channel.forget()
 
 
 def told(story, stage="told") -> list[tuple[str, str]]:

@@ -28,6 +28,7 @@ from local.arm.server import Server
 from local.backend import Backend
 from local.host import Host
 from local.nursery import PRELOAD, Nursery
+from local.rehearsal import environment
 from remediations import policy, services
 from remediations.adapters.folder import FolderStore
 from remediations.approval import token
@@ -171,20 +172,15 @@ class Theatre:
         self._resources.close()
 
     def _environment(self) -> dict[str, str]:
-        principal = self.server.world.principals["medic"]
         return {
+            **environment(self.server),
             "MEDIC_MODE": self._mode,
             "MEDIC_STORE": self.store or str(self.folder),
             "MEDIC_POLICY": str(self.policy_file),
-            "MEDIC_ARM_URL": self.server.url,
-            "MEDIC_ARM_TOKEN": "sim-medic",
-            "MEDIC_CLIENT_ID": principal.appid,
-            "MEDIC_PRINCIPAL_ID": principal.oid,
             "MEDIC_TIME_SCALE": f"{self._scale:g}",
             "MEDIC_SEND_SECONDS": "1",
             "MEDIC_APPROVAL_KEYS": json.dumps({"k1": KEY}),
             "MEDIC_NOTICES": "off",
-            **answering.SIGN_IN,
             **self._extra,
         }
 
