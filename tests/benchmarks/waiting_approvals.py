@@ -131,7 +131,8 @@ def main() -> None:
         folder = Path(name)
         (folder / "app").mkdir()
         with Theatre(folder / "app", store=str(folder / "current")) as theatre:
-            theatre.write_policy({"actions": {"retry": {"budget_per_hour": 1000}}})
+            # Each round's failure goes its own way: so many in a row would otherwise be judged together.
+            theatre.write_policy({"actions": {"retry": {"budget_per_hour": 1000}}, "storm": {"from": 1000}})
             bench = Bench(folder, theatre, options.waiting)
             with closing(bench.world):
                 figures = measure(bench, options.waiting, options.rounds)
