@@ -22,7 +22,7 @@ from remediations.model import Decision, End, Evidence, Incident, Json, Resource
 from remediations.services import Services, services
 from remediations.situation import Situation
 from remediations.storms import Group, Groups, Judged, Part, Roll
-from remediations.trail import Asked, Ended, Question
+from remediations.trail import Asked, Ended, Opened, Question
 
 log = structlog.get_logger()
 
@@ -127,8 +127,6 @@ def wave(step: Order) -> Order:
 
 def disband(step: Order) -> Order:
     """End the members that were not begun as their storm ends, and give its own end."""
-    if step["verdict"] == "failed":
-        return step  # each goes on alone once the storm has ended
     own, incident = services(), codec.load(Incident, step["incident"])
     group = own.trail.storms.of(incident)
     was_run = step["verdict"] == "over"
@@ -158,19 +156,28 @@ def unjudged(own: Services, key: str) -> list[str]:
     return sorted(own.trail.storms.listed(key) - before)
 
 
-def to_restart(own: Services, incident: Incident) -> tuple[str, Order] | None:
-    """Give what has to run for a member that has no end: its muster, its storm's walk, or, as None, its own."""
+def to_restart(own: Services, opened: Opened) -> tuple[str, Order] | None:
+    """Give what has to run for an incident without an end: its muster, its storm's walk or its own.
+
+    None for a member that was not begun when its storm ended: it ends here. A storm of which a step failed has
+    stopped, and what it left would be sent at once if each went on alone.
+    """
+    incident = opened.incident
     member = own.trail.storms.member(incident.id)
-    if member is None:
-        return None
-    groups = own.trail.storms.groups_of(incident.id)
-    if groups is None:
+    groups = None if member is None else own.trail.storms.groups_of(incident.id)
+    if member is not None and groups is None:
         return muster_of(member.storm, own)
-    storm = groups.over(incident.id)
-    if storm is None or own.trail.ended(storm.id) is not None:
-        return None
-    opened = own.trail.opened(storm.id)
-    return storm.id, order_of(storm, own, nonce=None if opened is None else opened.nonce)
+    storm = None if groups is None else groups.over(incident.id)
+    if storm is not None and own.trail.ended(storm.id) is None:
+        claimed = own.trail.opened(storm.id)
+        return storm.id, order_of(storm, own, nonce=None if claimed is None else claimed.nonce)
+    if storm is not None:
+        group = own.trail.storms.of(storm)
+        part = next(part for part in group.members if part.incident == incident.id)
+        if not _has_sent(own, part):
+            _end(own, group, part, End.INCONCLUSIVE, f"not begun: storm {storm.id} ended before")
+            return None
+    return incident.id, _again(own, opened)
 
 
 # ------------------------------------------------------------------------------------------- the parts
@@ -289,8 +296,13 @@ def _walk(own: Services, part: Part, storm: str) -> dict[str, Json]:
     if opened is None:  # nothing claims it
         msg = f"member {part.incident} of storm {storm} was judged and is not open"
         raise ValueError(msg)
+    return {**_again(own, opened), "storm": storm}
+
+
+def _again(own: Services, opened: Opened) -> dict[str, Json]:
+    """Give the order of a walk that goes on under its own nonce, at its next try."""
     incident, tries = activities.resumed(own, opened.incident)
-    return {**order_of(incident, own, nonce=opened.nonce), "try": tries + 1, "storm": storm}
+    return {**order_of(incident, own, nonce=opened.nonce), "try": tries + 1}
 
 
 def _end_of(own: Services, part: Part) -> End | None:

@@ -114,12 +114,9 @@ def _claimed(own: Services, incident_id: str) -> Iterator[tuple[str, dict[str, J
     if opened is None:
         return
     _tell_if_stuck(opened, own.policy.longest_ceiling, own.clock())
-    together = storms.to_restart(own, opened.incident)
-    if together is not None:
-        yield together
-    else:
-        incident, tries = activities.resumed(own, opened.incident)
-        yield incident_id, {**order_of(incident, own, nonce=opened.nonce), "try": tries + 1}
+    walk = storms.to_restart(own, opened)
+    if walk is not None:
+        yield walk
 
 
 def _name_of(order: dict[str, Json]) -> str:

@@ -1,12 +1,15 @@
 """Storms: many failures of one workspace become one incident, one question and one card, and a ramp that stops."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from remediations import codec, storms
+from remediations.policy import Pause
 from remediations.storms import Part
 from remediations.trail import Ended, Opened, Question
 from tests.workflow.test_walk_people import Channel, text_of
@@ -272,6 +275,65 @@ def test_a_storm_outlives_the_loss_of_the_hub(tell, name):
 
     eventually(over, lambda: f"not all ended:\n{story.said()}", 40)
     assert len(story.effects()) == 4
+    story.check_promises()
+
+
+def when_handed_out(story: Story, name: str, number: int, do: Callable[[], object]) -> None:
+    """Do something once the nth piece of work of a name is handed out, before it is at work."""
+    seen: list[str] = []
+
+    def look(_kind: str, handed_out: str, instance_id: str) -> None:
+        if handed_out == name:
+            seen.append(instance_id)
+            if len(seen) == number:
+                do()
+
+    story.host.backend.on_hand_out = look
+
+
+@pytest.mark.parametrize("mode", ["auto", "ask"])
+def test_a_pause_between_two_waves_stops_what_was_not_begun(tell, mode):
+    story = hit(tell, NAMES[:5], policy=stormy(mode))
+    pause = Pause(until=datetime.now(UTC) + timedelta(hours=1), reason="release night")
+    when_handed_out(story, "wave", 2, lambda: story.trail.pause(pause, "p1"))
+    if mode == "ask":
+        story.answer(asked_of_many(story))
+    over = end_of(story, storm_of(story).incident.id)
+    assert over.words.startswith("4 deployments in mlw-demo: 1 repaired, 3 refused (")
+    assert ends_of(story) == ["repaired", "refused", "refused", "refused"]
+    words = {end_of(story, part.incident).words for part in members(story)[1:]}
+    assert all("release night" in one for one in words), words
+    assert [intent.incident_id for intent, _ in story.intents()][-1] == members(story)[0].incident
+
+
+@pytest.mark.parametrize("lowered", ["off", "dry-run"])
+def test_a_mode_that_is_lowered_between_two_waves_holds_for_what_was_not_begun(tell, theatre, lowered):
+    story = hit(tell, NAMES[:5], policy=stormy("ask"))
+    when_handed_out(story, "wave", 2, lambda: theatre.write_policy(stormy(lowered)))
+    story.answer(asked_of_many(story))
+    end_of(story, storm_of(story).incident.id)
+    assert ends_of(story)[0] == "repaired"
+    assert set(ends_of(story)[1:]) <= {"refused", "dry-run"}
+    assert len({intent.incident_id for intent, _ in story.intents()} & {one.incident for one in members(story)}) == 1
+
+
+def test_what_a_storm_leaves_when_a_step_of_it_fails_ends_with_it_and_is_not_sent_at_once(tell, channel):
+    story = hit(tell, NAMES[:5])
+    aside = story.theatre.folder / "groups"
+
+    def groups() -> Path:
+        (found,) = (story.theatre.folder / "trail" / "storms").glob("*/*/groups/0001")
+        return found
+
+    when_handed_out(story, "wave", 2, lambda: groups().rename(aside))
+    storm = storm_of(story).incident
+    assert end_of(story, storm.id).words == "a step failed: ValueError"
+    aside.rename(next((story.theatre.folder / "trail" / "storms").glob("*/*/groups")) / "0001")
+    story.sweep()
+    assert ends_of(story) == ["repaired", "inconclusive", "inconclusive", "inconclusive"]
+    assert end_of(story, members(story)[1].incident).words == f"not begun: storm {storm.id} ended before"
+    assert len(story.effects()) == 2
+    eventually(lambda: len(channel.taken) == 2, "not all was told")
     story.check_promises()
 
 
