@@ -611,8 +611,12 @@ class Trail:
                 yield codec.decode(Question, self.store.read(f"{base}/asked"))
 
     def open_questions_of(self, incident_id: str) -> Iterator[Question]:
-        """Give the open questions of one incident, by its own records: how many others wait costs nothing."""
-        for plan in asked_about(self.records(incident_id, {"question"})):
+        """Give the open questions of one incident, by its own records: how many others wait costs nothing.
+
+        One that was kept and whose walk died before its record is found by the plan that it is about.
+        """
+        records = self.records(incident_id, {"plan", "question"})
+        for plan in dict.fromkeys(str(record.facts["plan"]) for record in records if "plan" in record.facts):
             question = self.question(plan)
             if question is not None and self.answered(plan) is None:
                 yield question

@@ -32,6 +32,7 @@ from tests.builders import (
     make_intent,
     make_journal,
     make_outcome,
+    make_plan,
     make_resource,
     make_trail,
 )
@@ -200,6 +201,15 @@ def test_a_newer_failure_supersedes_a_question_that_waits():
     assert admitted(reception(newer()), trail).superseded == ((older.id, "plan-1"),)
     trail.answer(Answered(at=NOON, plan="plan-1", approved=False, words="no"))
     assert admitted(reception(newer()), trail).superseded == ()
+
+
+def test_a_question_that_is_not_on_the_record_yet_is_superseded_as_well():
+    trail = make_trail()
+    older, plan = make_incident(), make_plan()
+    trail.open_incident(older, "n", NOON)
+    make_journal(trail).planned(plan)
+    trail.ask(replace(question(older), plan=plan.digest))
+    assert admitted(reception(newer()), trail).superseded == ((older.id, plan.digest),)
 
 
 # -------------------------------------------------------------------------------------- no correlation id
