@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 from local.chaos import laws
 from local.chaos.laws import Scene
-from local.chaos.played import Checked, Delivery, Lease, Round, Violation, Watched, watched
+from local.chaos.played import Checked, Delivery, Lease, Round, Said, Violation, Watched, watched
 
-__all__ = ["INVARIANTS", "Checked", "Delivery", "Lease", "Round", "Violation", "Watched", "check", "watched"]
+__all__ = ["INVARIANTS", "Checked", "Delivery", "Lease", "Round", "Said", "Violation", "Watched", "check", "watched"]
 
 INVARIANTS: dict[str, Callable[[Scene], Iterator[Violation]]] = {
     "events-accounted": laws.events_accounted,
@@ -54,6 +54,7 @@ def _figures(scene: Scene) -> dict[str, int | float]:
         "grants": sum("/roleassignments/" in write.entry.path.lower() for write in effects),
         "records": sum(len(records) for records in book.records.values()),
         "questions": len(book.questions),
+        "answers": sum(said.status < 300 for said in played.said),
         "slots": len(book.slots),
         "shown": sum(len(world.shown) for world in played.worlds),
         "bytes": sum(map(len, book.trail.values())) + sum(map(len, book.evidence.values())),

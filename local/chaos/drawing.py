@@ -31,7 +31,8 @@ type Draw = random.Random
 def draw(seed: int, number: int) -> Story:
     """Give the story of one round of a campaign."""
     chance = random.Random(f"chaos {seed} {number}")
-    acts = _acts(chance, seed, number)
+    kills = _kills(chance, seed, number)
+    acts = _acts(chance, seed, number, kills)
     watched = chance.random() < 0.5
     return Story(
         seed=seed,
@@ -43,7 +44,7 @@ def draw(seed: int, number: int) -> Story:
             store_fault(chance, kind, where)
             for kind, where in _dealt("store", seed, number, STORE_DECK, STORE_FAULTS_A_ROUND)
         ),
-        kills=_kills(chance, seed, number),
+        kills=kills,
         losses=tuple(
             HubLoss(what=what, nth=chance.randint(1, 6))
             for what in _dealt("losses", seed, number // LOSS_EVERY, WORK, 1)
@@ -93,9 +94,11 @@ def _scenarios() -> tuple[Scenario, ...]:
     return tuple(load(path) for path in shipped())
 
 
-def _acts(chance: Draw, seed: int, number: int) -> list[Act]:
+def _acts(chance: Draw, seed: int, number: int, kills: Sequence[Kill]) -> list[Act]:
     scenarios = _dealt("scenarios", seed, number, _scenarios(), SCENARIOS_A_ROUND)
     crowds = _dealt("crowds", seed, number, CROWDS, CROWDS_A_ROUND)
+    wanted = [ONLY_IN[kill.what] for kill in kills if kill.what in ONLY_IN]
+    crowds = [*wanted, *(one for one in crowds if one not in wanted)][:CROWDS_A_ROUND]
     acts: list[Act] = []
     taken: set[str] = set()
     for scenario in scenarios:
@@ -171,6 +174,14 @@ def _storm(chance: Draw) -> Act:
     hazards = [{"kind": "higher-priority", "remaining": len(names)}]
     world = {"workspaces": [_workspace([{"name": name} for name in names])], "hazards": hazards}
     return _crowd(chance, "a storm of cancellations", world, [(name, "green", 0.0) for name in names])
+
+
+def _storm_of_roles(chance: Draw) -> Act:
+    """A storm about which people are asked: policy lists the identities of the first few alone."""
+    names = _names(chance, 12, 16)
+    endpoints = [{"name": name, "identities": [f"id-{name}"]} for name in names]
+    world = {"workspaces": [_workspace(endpoints)], "role_assignments": []}
+    return _crowd(chance, "a storm of missing roles", world, [(name, "green", 0.0) for name in names])
 
 
 def _one_after_another(chance: Draw) -> Act:
@@ -280,7 +291,9 @@ CROWDS: tuple[Callable[[Draw], Act], ...] = (
     _broken,
     _mixed,
     _storm,
+    _storm_of_roles,
 )
+ONLY_IN = {"activity ask_members": _storm_of_roles}  # the one crowd in which the worker can be killed there
 
 
 # --- troubles of a world ---

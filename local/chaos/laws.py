@@ -18,7 +18,7 @@ from local.arm.witness import LISTED, Change, Shown
 from local.chaos import rules
 from local.chaos.book import Book, Noted, Plain, key_of, moment, plan_step
 from local.chaos.leaks import leaks
-from local.chaos.played import Delivery, Round, Violation, Watched
+from local.chaos.played import Delivery, Round, Said, Violation, Watched
 
 _DISPOSITIONS = {
     "incident",
@@ -538,6 +538,23 @@ def approved(scene: Scene) -> Iterator[Violation]:
         for words, records in _unapproved(scene, plan, first):
             text = f"plan {plan[:12]} ({action}) was begun: {words}"
             yield Violation(invariant=name, words=text, incident=incident, records=(first.name, *records))
+    for said in scene.played.said:
+        if said.status < 300 and (wrong := _forgotten(book, said)) is not None:
+            words = f"{said.oid} was told that an answer about plan {said.plan[:12]} counts: {wrong}"
+            question = book.questions.get(said.plan)
+            records = () if question is None else (question.name,)
+            yield Violation(invariant=name, words=words, records=records)
+
+
+def _forgotten(book: Book, said: Said) -> str | None:
+    """Give what is wrong on the trail with an answer that its sender was told counts; None if it counts."""
+    votes = [vote for vote in book.votes.get(said.plan, ()) if _oid(vote) == said.oid.lower()]
+    if not any(vote["approves"] is said.approves for vote in votes):
+        return "no vote of theirs says so"
+    answer = book.answers.get(said.plan)
+    if said.approves or (answer is not None and answer["approved"] is False):
+        return None
+    return f"it was rejected, and the final answer is {'none' if answer is None else answer['approved']}"
 
 
 def _asks(record: Noted) -> bool:
@@ -552,16 +569,17 @@ def _unapproved(scene: Scene, plan: str, first: Noted) -> Iterator[tuple[str, tu
         yield "nobody was asked about it", ()
         return
     whole = str(question["plan"])  # of a storm, the digest of all its members' plans
-    answer = book.answers.get(plan) or book.answers.get(whole)
-    if answer is None or answer["approved"] is not True:
-        said = "nobody has answered" if answer is None else f"the answer is {answer['approved']}: {answer['words']}"
-        yield said, (question.name, *(() if answer is None else (answer.name,)))
+    answer, own = book.answers.get(whole), book.answers.get(plan)  # which are one, but in a storm
+    no = next((one for one in (own, answer) if one is not None and one["approved"] is not True), None)
+    if answer is None or no is not None:
+        said = "nobody has answered" if no is None else f"the answer is {no['approved']}: {no['words']}"
+        yield said, (question.name, *(() if no is None else (no.name,)))
         return
     records = (question.name, answer.name)
     expires = moment(question["expires_at"]) or question.at
     about = {(whole, question["incident_id"])}
     about |= {(str(one.get("plan")), one.get("incident")) for one in question["members"] or ()}
-    if (plan, incident) not in about or answer["plan"] != whole or answer.name.split("/")[1] != whole:
+    if (plan, incident) not in about or answer["plan"] != whole or (own is not None and own["plan"] != plan):
         yield "question and answer are about another plan or incident", records
     if answer.at > first.at:
         yield f"the answer came {(answer.at - first.at).total_seconds():.3f} s later", records
@@ -569,7 +587,8 @@ def _unapproved(scene: Scene, plan: str, first: Noted) -> Iterator[tuple[str, tu
         yield f"the answer came {(answer.at - expires).total_seconds():.3f} s after the question had expired", records
     votes = book.votes.get(whole, ())
     in_time = [vote for vote in votes if vote.at < expires and vote.at <= answer.at and vote["plan"] == whole]
-    # Who rejects while the answer is being kept is told that another one came first: both were dated before they stood.
+    # Who rejects while the answer is being kept is told that another one came first (`_forgotten`): both were dated
+    # before they stood.
     against = [vote for vote in in_time if vote["approves"] is not True and vote.at < answer.at - _IN_FLIGHT]
     if against:
         yield "somebody had rejected it before", (*records, *(vote.name for vote in against))

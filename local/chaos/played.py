@@ -25,6 +25,20 @@ class Delivery(Struct, frozen=True, kw_only=True):
     answer: int | None
 
 
+class Said(Struct, frozen=True, kw_only=True):
+    """An answer to a question, as somebody sent it to the app.
+
+    Attributes:
+        plan: What was asked about: the digest in the question's name.
+        status: The HTTP status that came back: below 300, whoever answered was told that it counts.
+    """
+
+    plan: str
+    oid: str
+    approves: bool
+    status: int
+
+
 class Watched(Struct, frozen=True, kw_only=True):
     """What one simulated Azure knows: its ledger, what it showed, and what became of it.
 
@@ -59,6 +73,7 @@ class Round(Struct, frozen=True, kw_only=True):
     Attributes:
         store: The folder of the app's store: ``trail`` and ``evidence`` below it.
         deliveries: Every request with events, each repetition on its own.
+        said: Every answer to a question that the app answered in turn, each repetition on its own.
         mode: ``MEDIC_MODE`` of the app.
         policy: policy.yaml as plain data, as the app read it.
         now: When the round was over, by the app's clock.
@@ -77,6 +92,7 @@ class Round(Struct, frozen=True, kw_only=True):
     mode: str
     policy: dict[str, Any]
     now: datetime
+    said: tuple[Said, ...] = ()
     approvers: frozenset[str] = frozenset()
     timers: dict[str, datetime] = {}
     desks: tuple[Lease, ...] = ()

@@ -146,6 +146,7 @@ class Round:
         self._meetings = folder / "met"
         self._lock = threading.Lock()
         self._sent: list[Delivery] = []
+        self._said: list[played.Said] = []
         self._pages: dict[str, bytes] = {}
         self._happened: Counter[str] = Counter()
         self._killed: Counter[str] = Counter()
@@ -509,7 +510,6 @@ class Round:
                 answer.result()
 
     def _answer(self, question: Question, deed: str, people: People) -> None:
-        link = answering.link(question, self._key)
         wait_s = people.delay_s
         if deed == "nothing":
             self._met("approvals missing")
@@ -521,31 +521,46 @@ class Round:
             return
         if people.strangers:
             self._met("approvals by strangers")
-            self._say(link, "approve", oid=answering.somebody(77), roles=())
-            self._say(answering.link(question, "forged-" + "0" * 40), "approve", oid=answering.somebody(1))
+            forged = answering.link(question, "forged-" + "0" * 40)
+            self._say(question, "approve", oid=answering.somebody(77), roles=())
+            self._say(question, "approve", oid=answering.somebody(1), link=forged)
             for caller in question.callers[:1]:
-                self._say(link, "approve", oid=caller)
+                self._say(question, "approve", oid=caller)
         if deed == "race":
             self._met("approvals racing")
-            rival = threading.Thread(target=self._say, args=(link, "reject"), kwargs={"oid": answering.somebody(9)})
+            whose = {"oid": answering.somebody(9)}
+            rival = threading.Thread(target=self._say, args=(question, "reject"), kwargs=whose)
             rival.start()
         if deed == "late":
             self._met("approvals late")
         decision = "reject" if deed == "reject" else "approve"
         for number in range(1, 1 + (question.quorum if decision == "approve" else 1)):
             for _ in range(2 if people.is_doubled else 1):
-                self._say(link, decision, oid=answering.somebody(number))
+                self._say(question, decision, oid=answering.somebody(number))
         if people.is_doubled:
             self._met("approvals doubled")
         if deed == "race":
             rival.join()
 
-    def _say(self, link: str, decision: str, *, oid: str, roles: tuple[str, ...] = ("Medic.Approver",)) -> None:
+    def _say(
+        self,
+        question: Question,
+        decision: str,
+        *,
+        oid: str,
+        roles: tuple[str, ...] = ("Medic.Approver",),
+        link: str | None = None,
+    ) -> None:
         """Answer as somebody, and again while the app is not well."""
+        link = link or answering.link(question, self._key)
         for attempt in range(5):
             with suppress(httpx.HTTPError):
                 answered = answering.answer(self.http, link, decision, oid=oid, roles=roles)
                 self._keep(answered)
+                said = played.Said(
+                    plan=question.plan, oid=oid, approves=decision == "approve", status=answered.status_code
+                )
+                self._said.append(said)
                 if answered.status_code < 500:
                     return
             if self._over.wait(0.1 * 2**attempt):
@@ -569,6 +584,7 @@ class Round:
                 for world, skew in zip(self.worlds, skews, strict=True)
             ),
             deliveries=tuple(self._sent),
+            said=tuple(self._said),
             mode=self.story.mode,
             policy=self.policy,
             now=datetime.now(UTC),

@@ -26,7 +26,7 @@ from local.arm.events import webhook
 from local.arm.models import World
 from local.arm.witness import LISTED, Change
 from local.chaos import leaks, rules
-from local.chaos.checking import INVARIANTS, Delivery, Lease, Round, Violation, Watched, check, watched
+from local.chaos.checking import INVARIANTS, Delivery, Lease, Round, Said, Violation, Watched, check, watched
 from local.rehearsal import Stage
 
 STORIES = ("02-canceled-by-lock-third-try", "11-answer-lost", "38-unlisted-identity-approved", "41-quota-asks")
@@ -484,6 +484,30 @@ def somebody_had_rejected_it(edited):
     edited.rewrite(vote, approves=False, at=later(asked, -timedelta(seconds=10)))
 
 
+def _told(edited, number: int, *, approves: bool, status: int = 200) -> None:
+    plan = plan_of(edited, DELETED)
+    edited.set(said=(Said(plan=plan, oid=somebody(number), approves=approves, status=status),))
+
+
+def somebody_was_told_that_it_is_rejected(edited):
+    edited.rewrite(votes_of(edited, DELETED)[0], approves=False)
+    oid = json.loads(votes_of(edited, DELETED)[0].read_bytes())["by"]["oid"]
+    edited.set(said=(Said(plan=plan_of(edited, DELETED), oid=oid, approves=False, status=200),))
+
+
+def somebody_was_told_that_it_is_rejected_and_nothing_was_decided(edited):
+    somebody_was_told_that_it_is_rejected(edited)
+    nobody_answered(edited)
+
+
+def a_vote_that_counts_was_never_kept(edited):
+    _told(edited, 7, approves=True)
+
+
+def a_vote_that_counts_was_kept_the_other_way_round(edited):
+    _told(edited, 1, approves=False)
+
+
 def the_plan_wanted_a_person(edited):
     def change(records):
         next(one for one in records if one["stage"] == "plan")["facts"]["needs_person"] = "somebody has to look"
@@ -511,6 +535,24 @@ def one_of_a_storm_was_superseded(edited):
     plan = plan_of(edited, DELETED)
     asked_in_a_storm(edited)
     answer = {"at": edited.played.now.isoformat(), "plan": plan, "approved": None, "words": "a newer failure"}
+    edited.write(edited.trail / "approvals" / plan / "decided", json.dumps(answer).encode())
+
+
+def a_yes_that_was_passed_on_and_never_given(edited):
+    plan = plan_of(edited, DELETED)
+    asked_in_a_storm(edited)
+    (edited.trail / "approvals" / ("e" * 64) / "decided").unlink()
+    _passed_on(edited, plan)
+
+
+def a_yes_about_another_plan_was_passed_on(edited):
+    plan = plan_of(edited, DELETED)
+    asked_in_a_storm(edited)
+    _passed_on(edited, plan, about="f" * 64)
+
+
+def _passed_on(edited, plan: str, *, about: str | None = None) -> None:
+    answer = {"at": edited.played.now.isoformat(), "plan": about or plan, "approved": True, "words": "with storm inc-s"}
     edited.write(edited.trail / "approvals" / plan / "decided", json.dumps(answer).encode())
 
 
@@ -795,12 +837,18 @@ BREACHES: dict[str, list[tuple[Callable[[Edited], None], str]]] = {
         (the_answer_is_about_another_incident, "are about another plan or incident"),
         (a_vote_is_missing, "1 different people .* and 2 were needed"),
         (somebody_had_rejected_it, "somebody had rejected it before"),
+        (somebody_was_told_that_it_is_rejected, "counts: it was rejected, and the final answer is True"),
+        (somebody_was_told_that_it_is_rejected_and_nothing_was_decided, "rejected, and the final answer is none"),
+        (a_vote_that_counts_was_never_kept, "000007 was told that .* counts: no vote of theirs says so"),
+        (a_vote_that_counts_was_kept_the_other_way_round, "counts: no vote of theirs says so"),
         (the_plan_wanted_a_person, "retry.* was begun: nobody was asked about it"),
         (policy_asks_now, "retry.* was begun: nobody was asked about it"),
         (the_votes_are_about_another_plan, "0 different people .* and 2 were needed"),
         (the_decision_was_to_ask, "retry.* was begun: nobody was asked about it"),
         (an_undo_without_a_person, "undo-delete.* was begun: nobody was asked about it"),
         (the_storms_question_is_about_other_plans, "delete-idle.* was begun: nobody was asked about it"),
+        (a_yes_that_was_passed_on_and_never_given, "delete-idle.* was begun: nobody has answered"),
+        (a_yes_about_another_plan_was_passed_on, "question and answer are about another plan or incident"),
         (one_of_a_storm_was_superseded, "delete-idle.* was begun: the answer is None: a newer failure"),
     ],
     "ends": [
@@ -904,6 +952,12 @@ def an_open_question(edited):
     shutil.rmtree(edited.trail / "effects" / plan_of(edited, DELETED))
     nobody_answered(edited)
     edited.set(now=datetime.fromisoformat(json.loads(edited.find("approvals/*/asked", DELETED).read_bytes())["at"]))
+
+
+def a_yes_that_was_passed_on(edited):
+    plan = plan_of(edited, DELETED)
+    asked_in_a_storm(edited)
+    _passed_on(edited, plan)
 
 
 def others_may_have_seen_it(edited):
@@ -1015,6 +1069,7 @@ def the_role_is_held_elsewhere(edited):
         pytest.param(the_list_that_looked_whole_was_not, {"known-state"}, id="a list that only looked whole"),
         pytest.param(the_role_is_held_elsewhere, {"known-state"}, id="a role on something else"),
         pytest.param(asked_in_a_storm, {"approved"}, id="one question about several plans"),
+        pytest.param(a_yes_that_was_passed_on, {"approved"}, id="an answer to a storm that each of its plans has"),
         pytest.param(others_may_have_seen_it, {"known-state"}, id="somebody else may have been shown it"),
         pytest.param(one_stands_for_an_older_failure, {"events-accounted"}, id="an incident stands for an older one"),
         pytest.param(what_is_parked_may_join, {"events-accounted"}, id="a parked event joined"),

@@ -73,6 +73,12 @@ def test_every_scenario_and_every_crowd_is_played(stories):
     assert len(played - scenarios) == len(drawing.CROWDS)
 
 
+def test_a_worker_that_dies_while_a_storm_is_asked_about_dies_beside_one(stories):
+    asked = [story for story in stories if any(kill.what in drawing.ONLY_IN for kill in story.kills)]
+    assert asked
+    assert all("a storm of missing roles" in {act.name for act in story.acts} for story in asked)
+
+
 def test_every_world_can_be_made_with_what_lies_over_it(stories):
     for story in stories:
         for act in story.acts:
