@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from remediations import codec, storms
 from remediations.model import End, Incident, Operation
 from remediations.policy import Storms as Limits
-from remediations.storms import Judged, Member, Roll
+from remediations.storms import Groups, Judged, Member, Roll
 from remediations.trail import Asked, Question, is_ours
 from tests.builders import NOON, WORKSPACE, make_incident, make_resource, make_trail
 
@@ -127,6 +127,13 @@ def test_an_incident_with_a_place_sees_the_storm_beside_it_until_its_roll_is_cal
     assert trail.storms.beside(failure(0), NOON, LIMITS) == (2, None)
 
 
+def test_where_policy_switches_it_off_nobody_sees_the_storm_of_before():
+    trail = make_trail()
+    for number in range(3):
+        taken(trail, number)
+    assert trail.storms.beside(failure(0), NOON, Limits(first=0)) == (0, None)
+
+
 def test_every_name_is_one_of_the_trail_s():
     trail = make_trail()
     for number in range(4):
@@ -167,6 +174,14 @@ def test_requests_that_fail_stand_beside_an_operation_that_failed():
     assert [one.incident for one in found.entries] == ["inc-1", "inc-2"]
 
 
+def test_of_failures_of_one_moment_the_same_is_judged_whoever_was_enlisted_first():
+    both = [member(failure(1, endpoint="a")), member(failure(2, endpoint="a"))]
+    found = [storms.roll_of(one, NOON).entries for one in (both, both[::-1])]
+    assert [[(entry.incident, entry.stands_for) for entry in entries] for entries in found] == [
+        [("inc-2", ("inc-1",))]
+    ] * 2
+
+
 def test_the_first_roll_stands():
     trail = make_trail()
     key = "a" * 32 + "/20261101T120000"
@@ -174,6 +189,8 @@ def test_the_first_roll_stands():
     assert trail.storms.call(key, 1, first) == first
     assert trail.storms.call(key, 1, storms.roll_of([member(failure(2))], NOON)) == first
     assert list(trail.storms.rolls(key)) == [first]
+    second = trail.storms.call(key, 2, storms.roll_of([member(failure(2))], NOON))
+    assert list(trail.storms.rolls(key)) == [first, second]
 
 
 # ------------------------------------------------------------------------------------------------ groups
@@ -189,6 +206,7 @@ def test_what_is_of_one_cause_action_and_verdict_is_one_storm_and_a_single_one_g
             judged(5),
             judged(6, cause="unknown", action=None, verdict="advised", plan=None, decision=None),
             judged(7, cause="unknown", action=None, verdict="advised", plan=None, decision=None),
+            judged(8, action="sync-keys"),
         ],
         "a/b",
         1,
@@ -198,7 +216,12 @@ def test_what_is_of_one_cause_action_and_verdict_is_one_storm_and_a_single_one_g
         ["inc-1", "inc-2", "inc-5"],
         ["inc-6", "inc-7"],
     ]
-    assert found.alone == ("inc-3", "inc-4")
+    assert found.alone == ("inc-3", "inc-4", "inc-8")
+    assert [part.label for part in found.storms[0].members] == [
+        "mlw-prod/e1/green",
+        "mlw-prod/e2/green",
+        "mlw-prod/e5/green",
+    ]
     assert found.storms[1].action is None
     first = found.storms[0].incident
     assert first.storm is not None
@@ -228,17 +251,42 @@ def test_a_storm_of_which_the_trail_says_nothing_is_not_guessed_at():
         make_trail().storms.of(storm)
 
 
-def test_a_member_is_found_in_its_storm_and_who_goes_alone_in_none():
-    trail = make_trail()
+def mustered(trail, number: int, *parts: Judged) -> Groups:
+    """Let incidents be enlisted, called in a roll of that number and judged in it."""
     key = "a" * 32 + "/20261101T120000"
-    parts = [judged(1), judged(2), judged(3, verdict="run")]
     for one in parts:
         trail.storms.enlist(key, one.incident, NOON)
-    trail.storms.call(key, 1, storms.roll_of([member(one.incident) for one in parts], NOON))
-    groups = trail.storms.group(key, 1, storms.grouped(parts, key, 1, NOON))
+    trail.storms.call(key, number, storms.roll_of([member(one.incident) for one in parts], NOON))
+    kept: Groups = trail.storms.group(key, number, storms.grouped(parts, key, number, NOON))
+    return kept
+
+
+def test_a_member_is_found_in_its_storm_and_who_goes_alone_in_none():
+    trail = make_trail()
+    groups = mustered(trail, 1, judged(1), judged(2), judged(3, verdict="run"))
     assert trail.storms.over("inc-1") == groups.storms[0].incident
     assert trail.storms.over("inc-3") is None
     assert trail.storms.over("inc-9") is None
+
+
+def test_a_member_is_found_in_the_roll_that_named_it():
+    trail = make_trail()
+    first = mustered(trail, 1, judged(1), judged(2))
+    assert trail.storms.groups_of("inc-3") is None
+    second = mustered(trail, 2, judged(3), judged(4))
+    assert [trail.storms.groups_of(f"inc-{number}") for number in range(1, 6)] == [first, first, second, second, None]
+
+
+def test_a_storm_knows_of_which_incidents_it_is_made():
+    trail = make_trail()
+    groups = mustered(trail, 1, judged(1), judged(2), judged(3, verdict="run"), judged(4, verdict="run"))
+    assert [trail.storms.of(one.incident) for one in groups.storms] == list(groups.storms)
+
+
+def test_the_first_word_about_what_a_roll_came_to_stands():
+    trail = make_trail()
+    first = mustered(trail, 1, judged(1), judged(2))
+    assert mustered(trail, 1, judged(1, verdict="run"), judged(2)) == first
 
 
 # ------------------------------------------------------------------------------------------ digest and end
