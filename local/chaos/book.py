@@ -53,12 +53,11 @@ class Book:
     Attributes:
         trail, evidence: The bytes by name, as far as their writers confirmed them.
         torn: What is shorter than its writer confirmed, or has no readable length.
-        unreadable: Names on the trail whose bytes are no JSON object.
     """
 
     def __init__(self, store: Path) -> None:
         self.torn: list[str] = []
-        self.unreadable: list[str] = []
+        self._appended: set[str] = set()
         self.trail = self._read(store / "trail")
         self.evidence = self._read(store / "evidence")
         self._parts: dict[str, list[tuple[str, list[str]]]] = defaultdict(list)
@@ -76,6 +75,7 @@ class Book:
                 name = (folder / file).relative_to(root).as_posix()
                 content = (folder / file).read_bytes()
                 if f".{file}.length" in lengths:
+                    self._appended.add(name)
                     content = self._confirmed(name, content, (folder / f".{file}.length").read_text("ascii", "replace"))
                 found[name] = content
         return found
@@ -87,19 +87,18 @@ class Book:
             self.torn.append(name)
         return content[:length]
 
-    def _noted(self, name: str) -> Noted | None:
-        plain = self.line(self.trail[name])
-        if plain is None:
-            self.unreadable.append(name)
-            return None
-        return Noted(name, plain)
-
     def _each(self, first: str, last: str | None = None) -> Iterator[tuple[Noted, list[str]]]:
         for name, rest in self._parts.get(first, ()):
-            if (last is None or rest[-1] == last) and (noted := self._noted(name)) is not None:
-                yield noted, rest
+            if (last is None or rest[-1] == last) and (plain := self.line(self.trail[name])) is not None:
+                yield Noted(name, plain), rest
 
     # What is there
+
+    @cached_property
+    def unreadable(self) -> tuple[str, ...]:
+        """Names on the trail whose bytes are no JSON object; what is appended to holds lines of them."""
+        created = ((name, content) for name, content in self.trail.items() if name not in self._appended)
+        return tuple(name for name, content in created if self.line(content) is None)
 
     @cached_property
     def intakes(self) -> tuple[Noted, ...]:
@@ -225,6 +224,12 @@ class Book:
             for record in records:
                 found[str(record["stage"])].append((incident, record))
         return {stage: tuple(records) for stage, records in found.items()}
+
+    @cached_property
+    def proved(self) -> frozenset[str]:
+        """The names on the trail of which an audit record tells what lies there."""
+        beside = (record.facts.get("beside") for records in self.records.values() for record in records)
+        return frozenset(str(one.get("name")) for one in beside if isinstance(one, dict))
 
     @cached_property
     def plans(self) -> Mapping[str, Noted]:

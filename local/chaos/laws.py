@@ -150,9 +150,13 @@ class Scene:
         outcome = self.book.outcomes.get(plan_step(intent))
         return None if outcome is None else str(outcome["status"])
 
+    def took_effect(self, intent: Noted) -> bool:
+        """Tell whether a send of an intent changed something, by the ledger."""
+        return any(write.entry.took_effect for write in self.by_request.get(str(intent["request_id"]), ()))
+
     def counts(self, intent: Noted) -> bool:
-        """Tell whether an intent is an attempt: not if nothing was done."""
-        return self.status_of(intent) not in _NOTHING_DONE
+        """Tell whether an intent is an attempt: not if nothing was done, by the trail and by the ledger."""
+        return self.status_of(intent) not in _NOTHING_DONE or self.took_effect(intent)
 
     @cached_property
     def looks(self) -> Mapping[str, "Looks"]:
@@ -187,11 +191,11 @@ class Scene:
 
     @cached_property
     def firsts(self) -> Mapping[str, Noted]:
-        """The first intent of each plan that counts; of one that never came to anything, its first."""
+        """The first intent of each plan that counts; of one that never came to anything, its last."""
         found: dict[str, Noted] = {}
         for intent in self.book.intents:
             known = found.get(str(intent["plan"]))
-            if known is None or (not self.counts(known) and self.counts(intent)):
+            if known is None or not self.counts(known):
                 found[str(intent["plan"])] = intent
         return found
 
@@ -291,6 +295,7 @@ def intent_first(scene: Scene) -> Iterator[Violation]:
     audited: dict[str, Noted] = {}
     for _, noted in scene.book.staged.get("intent", ()):
         audited.setdefault(str(noted.facts.get("client_request_id")), noted)
+    decided = {str(record.facts.get("plan")) for _, record in scene.book.staged.get("decision", ())}
     for write in scene.writes:
         request, intent = write.entry.client_request_id or "", write.intent
         record = audited.get(request)
@@ -309,6 +314,8 @@ def intent_first(scene: Scene) -> Iterator[Violation]:
             yield write.breaks(
                 name, f"{write.call} was sent {late:.3f} s before the audit record of its intent", record.name
             )
+        if str(intent["plan"]) not in decided:
+            yield write.breaks(name, f"{write.call} was sent, and no audit record tells of a decision about its plan")
         if _path_of(intent["call"]) != (write.entry.method, write.entry.path.lower().rstrip("/")):
             yield write.breaks(name, f"{write.call} was sent, but its intent is for {intent['call']}")
 
@@ -335,7 +342,7 @@ def one_send(scene: Scene) -> Iterator[Violation]:
                 f"attempt {attempt} of {intent['call']} was begun, though the one before came to {status or 'nothing'}"
             )
             yield Violation(invariant=name, words=words, incident=incident, records=records)
-        elif status != "again" and any(write.entry.took_effect for write in sent):
+        elif status != "again" and before is not None and scene.took_effect(before):
             words = f"attempt {attempt} of {intent['call']} was begun: the one before took effect, and is {status} here"
             yield Violation(invariant=name, words=words, incident=incident, records=records)
 
@@ -587,6 +594,8 @@ def _unapproved(scene: Scene, plan: str, first: Noted) -> Iterator[tuple[str, tu
         yield f"the answer came {(answer.at - expires).total_seconds():.3f} s after the question had expired", records
     votes = book.votes.get(whole, ())
     in_time = [vote for vote in votes if vote.at < expires and vote.at <= answer.at and vote["plan"] == whole]
+    if answer.name not in book.proved:
+        yield "no audit record names the answer", records
     # Who rejects while the answer is being kept is told that another one came first (`_forgotten`): both were dated
     # before they stood.
     against = [vote for vote in in_time if vote["approves"] is not True and vote.at < answer.at - _IN_FLIGHT]
@@ -594,15 +603,18 @@ def _unapproved(scene: Scene, plan: str, first: Noted) -> Iterator[tuple[str, tu
         yield "somebody had rejected it before", (*records, *(vote.name for vote in against))
     callers = {str(one).lower() for one in question["callers"] or ()} | _callers(scene, incident)
     people = {_oid(vote) for vote in in_time if vote["approves"] is True}
-    able = {one for one in people if one and one not in callers}
+    proved = {_oid(vote) for vote in in_time if vote["approves"] is True and vote.name in book.proved}
+    able = {one for one in proved if one and one not in callers}
     named = tuple(vote.name for vote in votes)
     if people & callers:
         yield "one who approved had started the operation that failed", (*records, *named)
     allowed = {one.lower() for one in scene.played.approvers}
     if allowed and able - allowed:
         yield f"{', '.join(sorted(able - allowed))} approved and is no approver", (*records, *named)
+    able = able & allowed if allowed else able
     needed = _quorum(scene, str(first["action"]), incident, has_callers=bool(question["callers"]))
-    if len(able & allowed if allowed else able) < max(needed, int(question["quorum"] or 1)):
+    needed = max(needed, int(question["quorum"] or 1))
+    if len(able) < needed:
         words = f"{len(able)} different people who may approve did so in time, and {needed} were needed"
         yield words, (*records, *named)
 
@@ -661,6 +673,9 @@ def ends(scene: Scene) -> Iterator[Violation]:
                 f"nobody looked after {intent['call']}: its incident has ended, and what came of it is not on the trail"
             )
             yield Violation(invariant=name, words=words, incident=incident, records=(intent.name,))
+        elif scene.status_of(intent) in _NOTHING_DONE and scene.took_effect(intent):
+            words = f"{intent['call']} took effect, and is {scene.status_of(intent)} here"
+            yield Violation(invariant=name, words=words, incident=incident, records=(intent.name,))
 
 
 def _is_open(book: Book, plan: str, question: Noted, now: datetime) -> bool:
@@ -702,7 +717,7 @@ def _was_repaired(scene: Scene, incident: str, ended: Noted) -> bool:
     key, until = key_of(scene.book.resource_of(incident)), ended.at + world.offset
     states = [change for change in scene.versions(world).get(key, ()) if change.at <= until]
     held = [
-        change for change, after in zip(states, [*states[1:], None], strict=True) if after is None or after.at >= since
+        change for change, after in zip(states, [*states, None][1:], strict=True) if after is None or after.at >= since
     ]
     return any(_properties(change.body).get("provisioningState") == "Succeeded" for change in held)
 
@@ -724,7 +739,7 @@ def trail_verifies(scene: Scene) -> Iterator[Violation]:
             yield Violation(invariant=name, words=words, records=(f"evidence/{digest}",))
     for words, incident, record in _unaudited(book):
         yield Violation(invariant=name, words=words, incident=incident, records=(record,))
-    for file in dict.fromkeys(book.unreadable):
+    for file in book.unreadable:
         yield Violation(invariant=name, words=f"{file} is no JSON object", records=(file,))
 
 
@@ -776,19 +791,13 @@ def _beside_wrong(book: Book, noted: Plain) -> Iterator[str]:
 
 def _unaudited(book: Book) -> Iterator[tuple[str, str, str]]:
     """Give what lies on the trail and is in no audit record: then nothing proves it."""
-    named = {
-        str(record.facts["beside"].get("name"))
-        for records in book.records.values()
-        for record in records
-        if isinstance(record.facts.get("beside"), dict)
-    }
     ended = {str(incident) for incident in book.ended}
     things = [(str(one["incident_id"]), one) for one in book.intents]
     things += [(str(one["incident_id"]), one) for one in book.questions.values()]
     things += [(incident, one) for incident, one in book.opened.items()]
     things += [(_incident_of(book, step), one) for step, one in book.outcomes.items()]
     for incident, thing in things:
-        if incident in ended and thing.name not in named:
+        if incident in ended and thing.name not in book.proved:
             yield f"{thing.name} is named by no audit record of {incident}: nothing proves it", incident, thing.name
 
 
@@ -806,7 +815,7 @@ def budget(scene: Scene) -> Iterator[Violation]:
     limits, taken = _Limits(scene), defaultdict[tuple[str, str, str], list[Noted]](list)
     for scope, action, hour, number, slot in book.slots:
         taken[scope, action, hour].append(slot)
-        limit = limits.of(scope, action, hour)
+        limit = limits.of(scope, action)
         if number >= limit:
             words = f"slot {number + 1} of {action} in {hour} was taken, and policy permits {limit}"
             yield Violation(invariant=name, words=words, incident=slot["incident_id"], records=(slot.name,))
@@ -824,14 +833,14 @@ def budget(scene: Scene) -> Iterator[Violation]:
             )
             yield Violation(invariant=name, words=words, incident=incident, records=(intent.name,))
     for (scope, action, hour), intents in begun.items():
-        limit = limits.of(scope, action, hour)
+        limit = limits.of(scope, action)
         if len(intents) > limit:
             words = f"{len(intents)} repairs by {action} were begun in {hour}, and policy permits {limit}"
             yield Violation(invariant=name, words=words, records=tuple(intent.name for intent in intents))
 
 
 class _Limits:
-    """What policy permits in a subscription and hour, for the resource that it permits most."""
+    """What policy permits in a subscription in any hour, for the resource that it permits most."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -840,7 +849,7 @@ class _Limits:
             self._incidents[_short(str(scene.book.resource_of(incident).get("subscription")))].append(incident)
         self._known: dict[tuple[str, str], int] = {}
 
-    def of(self, scope: str, action: str, _hour: str) -> int:
+    def of(self, scope: str, action: str) -> int:
         """Give the limit; 0 where no incident is known that could draw on it."""
         if (scope, action) not in self._known:
             found = (

@@ -28,6 +28,7 @@ from local.arm.witness import LISTED, Change
 from local.chaos import leaks, rules
 from local.chaos.checking import INVARIANTS, Delivery, Lease, Round, Said, Violation, Watched, check, watched
 from local.rehearsal import Stage
+from remediations.model import End
 
 STORIES = ("02-canceled-by-lock-third-try", "11-answer-lost", "38-unlisted-identity-approved", "41-quota-asks")
 RETRIED, LOST, GRANTED, DELETED = range(4)
@@ -172,9 +173,19 @@ class Edited:
             lines.append(body[:-1] + b',"hash":"%b"}\n' % previous.encode())
         self.put_roll(file, b"".join(lines))
 
+    def record(self, number: int, stage: str, **facts: Any) -> None:
+        """Change what an incident's first record of a stage says; None takes a fact away."""
+
+        def change(records: list[dict[str, Any]]) -> None:
+            found = next(one for one in records if one["stage"] == stage)
+            changed = {**found["facts"], **facts}
+            found["facts"] = {name: value for name, value in changed.items() if value is not None}
+
+        self.reseal(number, change)
+
     def put_roll(self, file: Path, content: bytes) -> None:
         self.write(file, content)
-        self.write(file.with_name(".0000.jsonl.length"), b"%020d" % len(content))
+        self.write(file.with_name(f".{file.name}.length"), b"%020d" % len(content))
 
     def found(self) -> tuple[Violation, ...]:
         return check(self.played).violations
@@ -187,6 +198,32 @@ def edited(true_round, tmp_path) -> Edited:
 
 def later(text: str, by: timedelta = LATER) -> str:
     return (datetime.fromisoformat(text) + by).isoformat()
+
+
+def moment_of(file: Path, field: str = "at") -> datetime:
+    return datetime.fromisoformat(json.loads(file.read_bytes())[field])
+
+
+def claim_of(edited: Edited, number: int) -> Path:
+    return Path(edited.trail / "incidents" / edited.incident(number) / "opened")
+
+
+def end_of(edited: Edited, number: int) -> Path:
+    return Path(edited.trail / "incidents" / edited.incident(number) / "ended")
+
+
+def permit(edited: Edited, action: str, **changes: Any) -> dict[str, Any]:
+    """Give the round's policy, changed for one action."""
+    actions = edited.played.policy["actions"]
+    return {**edited.played.policy, "actions": {**actions, action: {**actions[action], **changes}}}
+
+
+def in_a_storm(edited: Edited, number: int, **told: Any) -> None:
+    """Make an incident a member of a storm, which was perhaps told of."""
+    members = {"stage": "members", "facts": {"members": [{"incident": edited.incident(number)}]}}
+    records = [members, {"stage": "told", "facts": {"channel": "folder", **told}}]
+    lines = (json.dumps(record).encode() + b"\n" for record in (records if told else records[:1]))
+    edited.put_roll(edited.trail / "audit" / "inc-storm" / "0000.jsonl", b"".join(lines))
 
 
 def plan_of(edited: Edited, number: int) -> str:
@@ -267,6 +304,12 @@ def the_audit_of_an_intent_is_dated_later(edited):
 
 def the_audit_has_no_intent(edited):
     edited.reseal(GRANTED, lambda records: records.remove(next(one for one in records if one["stage"] == "intent")))
+
+
+def the_audit_has_no_decision(edited):
+    edited.reseal(
+        LOST, lambda records: records.__setitem__(slice(None), [one for one in records if one["stage"] != "decision"])
+    )
 
 
 def a_write_without_a_request_id(edited):
@@ -378,6 +421,14 @@ def the_role_was_shown_to_be_held(edited):
     edited.world(GRANTED, changes=(held, *world.changes), shown=shown)
 
 
+def the_role_was_shown_to_be_held_in_capitals(edited):
+    the_role_was_shown_to_be_held(edited)
+    world = edited.played.worlds[GRANTED]
+    held = world.changes[0].body["properties"]
+    body = {"properties": {**held, "principalId": held["principalId"].upper()}}
+    edited.world(GRANTED, changes=(replace(world.changes[0], body=body), *world.changes[1:]))
+
+
 def the_endpoint_has_another_identity(edited):
     world = edited.played.worlds[GRANTED]
     edited.world(
@@ -452,11 +503,14 @@ def the_question_had_expired(edited):
 
 def the_caller_approved(edited):
     file = edited.find("approvals/*/asked", GRANTED)
-    edited.rewrite(file, callers=[somebody(1)])
+    edited.rewrite(file, callers=[somebody(1).upper()])
+    vote = votes_of(edited, GRANTED)[0]
+    edited.rewrite(vote, by={**json.loads(vote.read_bytes())["by"], "oid": somebody(1)})
 
 
 def the_ledgers_caller_approved(edited):
     oid = edited.played.worlds[GRANTED].principals["ci"].oid
+    edited.rewrite(edited.find("approvals/*/asked", GRANTED), callers=["another"])
     vote = votes_of(edited, GRANTED)[0]
     edited.rewrite(vote, by={"oid": oid.upper(), "tid": "t", "appid": None})
 
@@ -526,6 +580,35 @@ def asked_in_a_storm(edited, *, about: str | None = None) -> None:
     for file in (folder / "decided", *(folder / "votes").iterdir()):
         edited.rewrite(file, plan=whole)
 
+    def change(records):
+        for record in records:
+            if beside := record["facts"].get("beside"):
+                beside["name"] = beside["name"].replace(f"approvals/{plan}/", f"approvals/{whole}/")
+
+    edited.reseal(DELETED, change)
+
+
+def a_storms_approval_is_passed_on(edited):
+    """Each member's plan has the answer too, so that whatever runs it finds it."""
+    plan = plan_of(edited, DELETED)
+    asked_in_a_storm(edited)
+    answer = edited.find("approvals/*/decided", plan="e" * 64)
+    passed_on = {**json.loads(answer.read_bytes()), "plan": plan, "words": "with storm inc-storm"}
+    own = edited.trail / "approvals" / plan / "decided"
+    edited.write(own, json.dumps(passed_on).encode())
+    beside = {"name": own.relative_to(edited.trail).as_posix(), "sha256": hashlib.sha256(own.read_bytes()).hexdigest()}
+    edited.reseal(
+        DELETED,
+        lambda records: records.append(
+            {**records[-1], "stage": "answer", "key": "answer:own", "facts": {"beside": beside}}
+        ),
+    )
+
+
+def what_is_passed_on_was_never_said(edited):
+    a_storms_approval_is_passed_on(edited)
+    edited.find("approvals/*/decided", plan="e" * 64).unlink()
+
 
 def the_storms_question_is_about_other_plans(edited):
     asked_in_a_storm(edited, about="b" * 64)
@@ -538,22 +621,57 @@ def one_of_a_storm_was_superseded(edited):
     edited.write(edited.trail / "approvals" / plan / "decided", json.dumps(answer).encode())
 
 
-def a_yes_that_was_passed_on_and_never_given(edited):
-    plan = plan_of(edited, DELETED)
-    asked_in_a_storm(edited)
-    (edited.trail / "approvals" / ("e" * 64) / "decided").unlink()
-    _passed_on(edited, plan)
-
-
 def a_yes_about_another_plan_was_passed_on(edited):
     plan = plan_of(edited, DELETED)
-    asked_in_a_storm(edited)
-    _passed_on(edited, plan, about="f" * 64)
+    a_storms_approval_is_passed_on(edited)
+    edited.rewrite(edited.trail / "approvals" / plan / "decided", plan="f" * 64)
 
 
-def _passed_on(edited, plan: str, *, about: str | None = None) -> None:
-    answer = {"at": edited.played.now.isoformat(), "plan": about or plan, "approved": True, "words": "with storm inc-s"}
-    edited.write(edited.trail / "approvals" / plan / "decided", json.dumps(answer).encode())
+def the_question_wanted_more(edited):
+    edited.rewrite(edited.find("approvals/*/asked", DELETED), quorum=3)
+
+
+def the_question_wanted_fewer_than_policy(edited):
+    edited.rewrite(edited.find("approvals/*/asked", DELETED), quorum=1)
+    a_vote_is_missing(edited)
+
+
+def one_approved_long_before_the_other(edited):
+    vote = votes_of(edited, DELETED)[0]
+    edited.rewrite(vote, at=later(moment_of(vote).isoformat(), -LATER))
+
+
+def nobody_said_who_may_approve(edited):
+    edited.set(approvers=frozenset())
+
+
+def the_answer_says_another_plan(edited):
+    edited.rewrite(edited.find("approvals/*/decided", plan=plan_of(edited, DELETED)), plan="f" * 64)
+
+
+def the_answer_came_as_the_question_expired(edited):
+    answered = edited.find("approvals/*/decided", plan=plan_of(edited, DELETED))
+    edited.rewrite(edited.find("approvals/*/asked", DELETED), expires_at=moment_of(answered).isoformat())
+
+
+def a_vote_came_after_the_answer(edited):
+    answered = edited.find("approvals/*/decided", plan=plan_of(edited, DELETED))
+    edited.rewrite(votes_of(edited, DELETED)[0], at=later(moment_of(answered).isoformat(), timedelta(seconds=1)))
+
+
+def one_of_two_said_no_at_the_last_moment(edited):
+    answered = edited.find("approvals/*/decided", plan=plan_of(edited, DELETED))
+    edited.rewrite(votes_of(edited, DELETED)[0], approves=False, at=moment_of(answered).isoformat())
+
+
+def a_caller_said_no_at_the_last_moment(edited):
+    """Who rejects while the answer is being kept changes nothing, and who says no is not one who approved."""
+    answered = edited.find("approvals/*/decided", plan=plan_of(edited, DELETED))
+    caller = json.loads(edited.find("approvals/*/asked", DELETED).read_bytes())["callers"][0]
+    vote = votes_of(edited, DELETED)[0]
+    at = later(moment_of(answered).isoformat(), -timedelta(seconds=1))
+    no = {"by": {"oid": caller, "tid": "t", "appid": None}, "approves": False, "at": at}
+    edited.write(vote.with_name("no"), json.dumps({**json.loads(vote.read_bytes()), **no}).encode())
 
 
 def the_votes_are_about_another_plan(edited):
@@ -573,6 +691,23 @@ def an_undo_without_a_person(edited):
         if json.loads(file.read_bytes())["incident_id"] == edited.incident(LOST):
             edited.rewrite(file, action="undo-delete")
     edited.set(policy={**edited.played.policy, "rules": [{"actions": ["undo-delete"], "mode": "auto"}]})
+
+
+def _leave_out(edited, stage: str) -> None:
+    """Take an incident's records of a stage out of its audit."""
+
+    def change(records):
+        records[:] = [one for one in records if one["stage"] != stage]
+
+    edited.reseal(DELETED, change)
+
+
+def no_audit_record_tells_of_the_votes(edited):
+    _leave_out(edited, "vote")
+
+
+def no_audit_record_tells_of_the_answer(edited):
+    _leave_out(edited, "answer")
 
 
 def policy_asks_now(edited):
@@ -606,6 +741,10 @@ def an_outcome_is_gone(edited):
     edited.find("effects/*/0/1/intent", LOST).with_name("outcome").unlink()
 
 
+def what_took_effect_is_said_to_be_refused(edited):
+    edited.rewrite(edited.find("effects/*/0/1/intent", LOST).with_name("outcome"), status="refused")
+
+
 def it_went_on_after_its_end(edited):
     def change(records):
         decided = next(one for one in records if one["stage"] == "decision")
@@ -620,9 +759,78 @@ def it_waits_for_ever(edited):
 
 
 def a_question_that_has_expired_holds_nothing(edited):
-    (edited.trail / "incidents" / edited.incident(DELETED) / "ended").unlink()
+    end_of(edited, DELETED).unlink()
     nobody_answered(edited)
-    edited.set(now=edited.played.now + timedelta(days=1))
+    edited.set(now=moment_of(edited.find("approvals/*/asked", DELETED), "expires_at"))
+
+
+def a_question_that_is_answered_holds_nothing(edited):
+    end_of(edited, DELETED).unlink()
+
+
+def a_question_without_an_end_holds_nothing(edited):
+    end_of(edited, DELETED).unlink()
+    nobody_answered(edited)
+    edited.rewrite(edited.find("approvals/*/asked", DELETED), expires_at="at noon")
+
+
+def the_audit_knows_of_another_end(edited):
+    edited.record(LOST, "end", end="refused")
+
+
+def a_repair_is_said_to_be_escalated(edited):
+    edited.record(LOST, "end", escalated=True)
+
+
+def an_escalation_is_said_to_be_none(edited):
+    edited.rewrite(end_of(edited, LOST), end="not-repaired")
+    edited.record(LOST, "end", end="not-repaired")
+
+
+def it_ended_twice(edited):
+    def change(records):
+        place, ended = next((at, one) for at, one in enumerate(records) if one["stage"] == "end")
+        records.insert(place + 1, {**ended, "key": "end:2"})
+
+    edited.reseal(LOST, change)
+
+
+def something_was_begun_after_its_end(edited):
+    edited.rewrite(edited.find("effects/*/0/1/intent", LOST), at=later(moment_of(end_of(edited, LOST)).isoformat()))
+
+
+def _was(edited, *states: tuple[str, datetime]) -> None:
+    """Let these be all states of a story's deployment, at these times of the app, in a world that is ahead of it."""
+    ahead = timedelta(minutes=7)
+    world, key = edited.played.worlds[LOST], edited.sent(LOST, "PUT").path.lower()
+    changes = tuple(
+        Change(
+            order=number,
+            at=at + ahead,
+            key=key,
+            number=number,
+            by="person",
+            client_request_id=None,
+            body={"properties": {"provisioningState": state}},
+        )
+        for number, (state, at) in enumerate(states)
+    )
+    others = tuple(one for one in world.changes if one.key != key)
+    edited.world(LOST, changes=(*others, *changes), offset=ahead)
+
+
+def it_was_up_only_before_it_failed(edited):
+    began = moment_of(claim_of(edited, LOST))
+    _was(edited, ("Succeeded", began - 3 * LATER), ("Failed", began - LATER))
+
+
+def it_never_was(edited):
+    _was(edited)
+
+
+def it_came_up_only_after_its_end(edited):
+    over = moment_of(end_of(edited, LOST))
+    _was(edited, ("Failed", over - 9 * LATER), ("Succeeded", over + timedelta(milliseconds=1)))
 
 
 def the_audit_does_not_know_of_the_end(edited):
@@ -675,6 +883,104 @@ def evidence_is_gone(edited):
             (edited.trail.parent / "evidence" / digest[:2] / digest).unlink(missing_ok=True)
 
 
+def _evidence_is_gone(edited, field: str) -> None:
+    digest = next(one["facts"][field] for one in edited.roll(DELETED)[1] if one["facts"].get(field))
+    (edited.trail.parent / "evidence" / digest[:2] / digest).unlink()
+
+
+def the_situation_is_gone(edited):
+    _evidence_is_gone(edited, "situation")
+
+
+def the_decision_is_gone(edited):
+    _evidence_is_gone(edited, "decision")
+
+
+def a_receipt_is_gone(edited):
+    edited.record(LOST, "intent", receipt="e" * 64)
+
+
+def _unproved(edited, number: int, stage: str) -> None:
+    edited.record(number, stage, beside=None)
+
+
+def nothing_proves_a_question(edited):
+    _unproved(edited, DELETED, "question")
+
+
+def nothing_proves_a_claim(edited):
+    _unproved(edited, LOST, "incident")
+
+
+def nothing_proves_an_outcome(edited):
+    _unproved(edited, LOST, "outcome")
+
+
+def a_record_is_of_another_incident(edited):
+    def change(records):
+        records[3]["incident"] = edited.incident(GRANTED)
+
+    edited.reseal(DELETED, change)
+
+
+def _line(edited, line: bytes) -> None:
+    file = edited.roll(DELETED)[0]
+    lines = file.read_bytes().splitlines()
+    lines[5] = line
+    edited.put_roll(file, b"\n".join(lines) + b"\n")
+
+
+def a_line_has_no_hash(edited):
+    _line(edited, b"{}")
+
+
+def a_line_that_is_no_json_has_its_hash(edited):
+    words = b"no JSON"
+    _line(edited, words + b',"hash":"%b"}' % hashlib.sha256(words + b"}").hexdigest().encode())
+
+
+def a_line_has_no_end(edited):
+    file = edited.roll(DELETED)[0]
+    edited.put_roll(file, file.read_bytes()[:-1])
+
+
+def a_file_of_records_is_gone(edited):
+    file = edited.roll(DELETED)[0]
+    edited.put_roll(file.with_name("0001.jsonl"), file.read_bytes())
+    file.unlink()
+
+
+def _told_often(edited, first: int, rest: int) -> None:
+    """Let an incident have so many records in its first file, and in its second."""
+
+    def change(records):
+        more = ({**records[-1], "key": f"told:{number}", "facts": {}} for number in range(first + rest - len(records)))
+        records.extend([*more])
+
+    edited.reseal(LOST, change)
+    file = edited.roll(LOST)[0]
+    lines = file.read_bytes().splitlines(keepends=True)
+    edited.put_roll(file, b"".join(lines[:first]))
+    if rest:
+        edited.put_roll(file.with_name("0001.jsonl"), b"".join(lines[first:]))
+
+
+def a_file_has_a_line_too_few(edited):
+    _told_often(edited, 9_999, 2)
+
+
+def a_file_has_a_line_too_many(edited):
+    _told_often(edited, 10_001, 0)
+
+
+def a_slot_is_no_json(edited):
+    edited.write(next(edited.trail.glob("budget/*/delete-idle/*/0000")), b"[]")
+
+
+def a_length_is_no_number(edited):
+    edited.write(edited.roll(DELETED)[0].with_name(".0000.jsonl.length"), b"many")
+
+
 def the_end_of_a_file_is_cut(edited):
     file = edited.roll(DELETED)[0]
     edited.write(file, file.read_bytes()[:-10])
@@ -709,6 +1015,37 @@ def the_slot_is_of_another_hour(edited):
     file = next(edited.trail.glob("budget/*/delete-idle/*/0000"))
     edited.write(file.parent.parent / "20200101T00" / "0000", file.read_bytes())
     file.unlink()
+
+
+def a_slot_that_no_incident_could_take(edited):
+    slot = {"plan": "a" * 64, "incident_id": "inc-0"}
+    edited.write(edited.trail / "budget" / ("a" * 32) / "retry" / "20260101T00" / "0000", json.dumps(slot).encode())
+
+
+def _begun_anew(edited, *, status: str | None, moved: timedelta) -> None:
+    """Let a repair's first call be sent twice; the first time an hour before it was, or the second an hour later."""
+    file = edited.find("effects/*/0/1/intent", GRANTED)
+    intent = json.loads(file.read_bytes())
+    first, second = intent["at"], later(intent["at"], abs(moved))
+    if moved < timedelta():
+        first, second = later(first, moved), first
+    edited.rewrite(file, at=first)
+    if status is not None:
+        edited.rewrite(file.with_name("outcome"), status=status)
+    again = {**intent, "attempt": 2, "request_id": "medic-0", "at": second}
+    edited.write(file.parent.parent / "2" / "intent", json.dumps(again).encode())
+
+
+def it_took_effect_without_a_slot(edited):
+    plan = json.loads(edited.find("effects/*/0/1/intent", LOST).read_bytes())["plan"]
+    edited.find("budget/*/retry/*/*", plan=plan).unlink()
+    edited.rewrite(edited.find("effects/*/0/1/intent", LOST).with_name("outcome"), status="busy")
+
+
+def begun_anew_without_a_slot(edited):
+    _without_effect(edited, GRANTED)
+    _begun_anew(edited, status="busy", moved=timedelta(hours=-1))
+    no_slot_was_taken(edited)
 
 
 def _said(edited, name: str, content: bytes) -> None:
@@ -763,12 +1100,29 @@ def policy_permits_fewer_attempts(edited):
     edited.set(policy={**edited.played.policy, "actions": actions})
 
 
-def a_call_was_sent_five_times(edited):
+def the_worlds_own_policy_permits_fewer_attempts(edited):
+    edited.world(RETRIED, policy=permit(edited, "retry", attempts=1))
+
+
+def _sent(edited, times: int, status: str | None = None) -> None:
+    """Let a call be sent so often; what came of all but the last is in the outcomes, if anything is."""
     file = edited.find("effects/*/0/1/intent", LOST)
-    intent = json.loads(file.read_bytes())
-    for attempt in range(3, 7):
+    intent, outcome = json.loads(file.read_bytes()), json.loads(file.with_name("outcome").read_bytes())
+    for attempt in range(1, times + 1):
+        folder = file.parent.parent / str(attempt)
         again = {**intent, "attempt": attempt, "request_id": f"medic-{attempt}"}
-        edited.write(file.parent.parent / str(attempt) / "intent", json.dumps(again).encode())
+        edited.write(folder / "intent", json.dumps(again).encode())
+        if status is not None and attempt < times:
+            edited.write(folder / "outcome", json.dumps({**outcome, "attempt": attempt, "status": status}).encode())
+
+
+def a_call_was_sent_five_times(edited):
+    _sent(edited, 5)
+
+
+def a_call_was_sent_three_times_where_policy_permits_one(edited):
+    _sent(edited, 3)
+    edited.set(policy=permit(edited, "retry", attempts=1))
 
 
 def a_channel_was_never_told(edited):
@@ -778,6 +1132,32 @@ def a_channel_was_never_told(edited):
 
 def an_escalation_nobody_heard_of(edited):
     edited.rewrite(edited.trail / "incidents" / edited.incident(GRANTED) / "ended", end="inconclusive")
+
+
+def _told_of_a_failure(edited, stage: str = "told", **facts: Any) -> None:
+    """Let an incident end as not repaired, and its message have come to what these facts say."""
+
+    def change(records):
+        record = next(one for one in records if one["stage"] == "told")
+        record.update(stage=stage, facts={**record["facts"], "kind": "not-repaired", **facts})
+
+    edited.rewrite(end_of(edited, LOST), end="not-repaired")
+    edited.record(LOST, "end", end="not-repaired", escalated=True)
+    edited.reseal(LOST, change)
+
+
+def a_channel_that_took_nothing_is_tried_no_more(edited):
+    _told_of_a_failure(edited, "not-told", is_tried_again=True)
+
+
+def a_storm_was_only_asked_about(edited):
+    _told_of_a_failure(edited, kind="repaired")
+    in_a_storm(edited, LOST, kind="asked")
+
+
+def a_storm_was_only_approved(edited):
+    _told_of_a_failure(edited, kind="repaired")
+    in_a_storm(edited, LOST, kind="approved")
 
 
 BREACHES: dict[str, list[tuple[Callable[[Edited], None], str]]] = {
@@ -797,6 +1177,7 @@ BREACHES: dict[str, list[tuple[Callable[[Edited], None], str]]] = {
         (an_intent_is_dated_later, r"was sent 5\d\.\d+ s before its intent"),
         (the_audit_of_an_intent_is_dated_later, r"was sent 5\d\.\d+ s before the audit record of its intent"),
         (the_audit_has_no_intent, "no audit record tells of its intent"),
+        (the_audit_has_no_decision, "no audit record tells of a decision about its plan"),
         (a_write_without_a_request_id, "was sent with request id none"),
         (a_write_to_something_else, "/live was sent, but its intent is for DELETE .*/old"),
         (the_worlds_clock_is_not_the_one_that_was_said, "s before its intent"),
@@ -815,6 +1196,7 @@ BREACHES: dict[str, list[tuple[Callable[[Edited], None], str]]] = {
         (the_victim_was_last_shown_as_gone, "it was last shown as gone"),
         (the_assignments_were_never_shown, "the role assignments of .* was never shown whole"),
         (the_role_was_shown_to_be_held, "the role was shown to be held already"),
+        (the_role_was_shown_to_be_held_in_capitals, "the role was shown to be held already"),
         (the_endpoint_has_another_identity, "last shown without the identity that it is granted to"),
         (somebody_elses_assignment_is_deleted, "was made by person, not by us"),
     ],
@@ -847,19 +1229,40 @@ BREACHES: dict[str, list[tuple[Callable[[Edited], None], str]]] = {
         (the_decision_was_to_ask, "retry.* was begun: nobody was asked about it"),
         (an_undo_without_a_person, "undo-delete.* was begun: nobody was asked about it"),
         (the_storms_question_is_about_other_plans, "delete-idle.* was begun: nobody was asked about it"),
-        (a_yes_that_was_passed_on_and_never_given, "delete-idle.* was begun: nobody has answered"),
         (a_yes_about_another_plan_was_passed_on, "question and answer are about another plan or incident"),
         (one_of_a_storm_was_superseded, "delete-idle.* was begun: the answer is None: a newer failure"),
+        (the_caller_approved, "0 different people .* and 1 were needed"),
+        (somebody_approved_who_may_not, "1 different people .* and 2 were needed"),
+        (the_question_wanted_more, "2 different people .* and 3 were needed"),
+        (the_question_wanted_fewer_than_policy, "1 different people .* and 2 were needed"),
+        (the_answer_says_another_plan, "question and answer are about another plan"),
+        (the_answer_came_as_the_question_expired, r"the answer came 0\.000 s after the question had expired"),
+        (a_vote_came_after_the_answer, "1 different people .* and 2 were needed"),
+        (one_of_two_said_no_at_the_last_moment, "1 different people .* and 2 were needed"),
+        (what_is_passed_on_was_never_said, "delete-idle.* was begun: nobody has answered"),
+        (no_audit_record_tells_of_the_votes, "0 different people .* and 2 were needed"),
+        (no_audit_record_tells_of_the_answer, "delete-idle.* was begun: no audit record names the answer"),
     ],
     "ends": [
         (an_end_is_gone, "has no end, nobody is asked, and no timer will wake it: it is stuck"),
         (an_end_that_is_none, "ended as vanished, which is no end"),
         (a_repair_that_was_none, "ended as repaired, and its resource was never Succeeded meanwhile"),
         (an_outcome_is_gone, "nobody looked after PUT"),
+        (what_took_effect_is_said_to_be_refused, "PUT .* took effect, and is refused here"),
         (it_went_on_after_its_end, "went on after its end: question"),
         (it_waits_for_ever, "its timer has no bound"),
         (a_question_that_has_expired_holds_nothing, "it is stuck"),
+        (a_question_that_is_answered_holds_nothing, "it is stuck"),
+        (a_question_without_an_end_holds_nothing, "it is stuck"),
         (the_audit_does_not_know_of_the_end, "no audit record says so"),
+        (the_audit_knows_of_another_end, "ended as repaired, and its audit record says refused"),
+        (a_repair_is_said_to_be_escalated, r"the end \(repaired\) says escalated: True"),
+        (an_escalation_is_said_to_be_none, r"the end \(not-repaired\) says escalated: False"),
+        (it_ended_twice, "went on after its end: end"),
+        (something_was_begun_after_its_end, "sent PUT .*/green.* after its end"),
+        (it_was_up_only_before_it_failed, "its resource was never Succeeded meanwhile"),
+        (it_never_was, "its resource was never Succeeded meanwhile"),
+        (it_came_up_only_after_its_end, "its resource was never Succeeded meanwhile"),
     ],
     "trail-verifies": [
         (a_bit_is_flipped, "is not what its hash says"),
@@ -871,13 +1274,32 @@ BREACHES: dict[str, list[tuple[Callable[[Edited], None], str]]] = {
         (evidence_was_changed, "has another digest"),
         (evidence_is_gone, "the evidence that it names .* is not in the evidence store"),
         (the_end_of_a_file_is_cut, "is shorter than its writer confirmed"),
-        (nothing_proves_an_intent, "is named by no audit record"),
+        (nothing_proves_an_intent, "intent is named by no audit record"),
+        (nothing_proves_a_question, "asked is named by no audit record"),
+        (nothing_proves_a_claim, "opened is named by no audit record"),
+        (nothing_proves_an_outcome, "outcome is named by no audit record"),
+        (an_intent_is_gone, "intent, which lay beside it, is gone"),
+        (the_situation_is_gone, "the situation that it names .* is not in the evidence store"),
+        (the_decision_is_gone, "the decision that it names .* is not in the evidence store"),
+        (a_receipt_is_gone, "the receipt that it names .* is not in the evidence store"),
+        (a_record_is_of_another_incident, "#3 says that it is number 3 of inc-"),
+        (a_line_has_no_hash, "#5 is not what its hash says"),
+        (a_line_that_is_no_json_has_its_hash, "#5 is not what its hash says"),
+        (a_line_has_no_end, "the last line of .* has no end"),
+        (a_file_of_records_is_gone, "0001.jsonl stands where number 0 should"),
+        (a_file_has_a_line_too_few, "0000.jsonl has 9999 lines, and a file is full at 10000"),
+        (a_file_has_a_line_too_many, "0000.jsonl has 10001 lines, and a file is full at 10000"),
+        (a_slot_is_no_json, "budget/.*/0000 is no JSON object"),
+        (a_length_is_no_number, "is shorter than its writer confirmed"),
     ],
     "budget": [
         (a_slot_too_many, "slot 3 of delete-idle in .* was taken, and policy permits 2"),
         (no_slot_was_taken, "grant-roles.* was begun without a slot"),
         (policy_permits_fewer, "3 repairs by retry were begun in .*, and policy permits 2"),
         (the_slot_is_of_another_hour, "was begun without a slot of its hour's budget"),
+        (a_slot_that_no_incident_could_take, "slot 1 of retry in 20260101T00 was taken, and policy permits 0$"),
+        (begun_anew_without_a_slot, "grant-roles.* was begun without a slot"),
+        (it_took_effect_without_a_slot, "retry.* was begun without a slot"),
     ],
     "no-secret": [
         (a_secret_in_a_log, "planted secret 1 stands in text worker.log, as it is"),
@@ -895,9 +1317,14 @@ BREACHES: dict[str, list[tuple[Callable[[Edited], None], str]]] = {
     ],
     "attempts-and-told": [
         (policy_permits_fewer_attempts, "repair 2 of green by retry for canceled-.*: policy permits 1"),
-        (a_call_was_sent_five_times, "was sent [56] times, and 3 is the most"),
+        (a_call_was_sent_five_times, "was sent 5 times, and 3 is the most"),
+        (a_call_was_sent_three_times_where_policy_permits_one, "was sent 3 times, and 2 is the most"),
+        (the_worlds_own_policy_permits_fewer_attempts, "repair 2 of green by retry for canceled-.*: policy permits 1"),
         (a_channel_was_never_told, "ended as not-repaired, and pager was never told"),
         (an_escalation_nobody_heard_of, "ended as inconclusive, and folder was never told"),
+        (a_channel_that_took_nothing_is_tried_no_more, "ended as not-repaired, and folder was never told"),
+        (a_storm_was_only_asked_about, "ended as not-repaired, and folder was never told"),
+        (a_storm_was_only_approved, "ended as not-repaired, and folder was never told"),
     ],
 }
 
@@ -930,6 +1357,12 @@ def bytes_that_a_killed_writer_left(edited):
     edited.write(file, file.read_bytes() + b'{"actor":{"app')
 
 
+def a_writer_that_was_killed_before_it_confirmed_anything(edited):
+    file = edited.trail / "audit" / "inc-x" / "0000.jsonl"
+    edited.write(file, b'{"actor":{"app')
+    edited.write(file.with_name(".0000.jsonl.length"), b"")
+
+
 def a_delivery_that_nobody_answered(edited):
     event = {**edited.played.deliveries[0].body, "id": "never-taken"}
     edited.set(deliveries=(*edited.played.deliveries, Delivery(at=edited.played.now, body=event, answer=None)))
@@ -954,10 +1387,213 @@ def an_open_question(edited):
     edited.set(now=datetime.fromisoformat(json.loads(edited.find("approvals/*/asked", DELETED).read_bytes())["at"]))
 
 
-def a_yes_that_was_passed_on(edited):
-    plan = plan_of(edited, DELETED)
+def an_open_question_about_a_storm(edited):
     asked_in_a_storm(edited)
-    _passed_on(edited, plan)
+    end_of(edited, DELETED).unlink()
+    shutil.rmtree(
+        edited.trail / "effects" / json.loads(edited.find("effects/*/0/1/intent", DELETED).read_bytes())["plan"]
+    )
+    asked = edited.find("approvals/*/asked", incident_id="inc-storm")
+    asked.with_name("decided").unlink()
+    edited.set(now=moment_of(asked))
+
+
+def a_question_of_before_storms(edited):
+    an_open_question(edited)
+    edited.rewrite(edited.find("approvals/*/asked", DELETED), members=None)
+
+
+def a_walk_that_is_under_way(edited):
+    an_end_is_gone(edited)
+    an_outcome_is_gone(edited)
+    edited.set(timers={edited.incident(LOST): edited.played.now + edited.played.longest})
+
+
+def a_member_whose_storm_is_under_way(edited):
+    an_end_is_gone(edited)
+    in_a_storm(edited, LOST)
+    edited.set(timers={"inc-storm": edited.played.now + LATER})
+
+
+def what_is_not_repaired_need_not_be_up(edited):
+    a_repair_that_was_none(edited)
+    _told_of_a_failure(edited)
+
+
+def nobody_watched_it(edited):
+    edited.set(worlds=())
+
+
+def _of_another_kind(edited, **changes: Any) -> None:
+    a_repair_that_was_none(edited)
+    claim = claim_of(edited, LOST)
+    edited.rewrite(claim, incident={**json.loads(claim.read_bytes())["incident"], **changes})
+
+
+def an_undo_repairs_something_else(edited):
+    _of_another_kind(edited, undoes={"plan": "p"})
+
+
+def a_storm_repairs_its_members(edited):
+    _of_another_kind(edited, storm={"key": "k"})
+
+
+def what_failed_was_no_write(edited):
+    _of_another_kind(edited, operation="delete")
+
+
+def it_was_up_when_it_began(edited):
+    began = moment_of(claim_of(edited, LOST))
+    _was(edited, ("Succeeded", began - LATER), ("Failed", began))
+
+
+def it_came_up_as_it_ended(edited):
+    over = moment_of(end_of(edited, LOST))
+    _was(edited, ("Failed", over - LATER), ("Succeeded", over))
+
+
+def what_may_follow_an_end(edited):
+    stages = ["told", "not-told", "linked-event", "undo", "undo-ended", "undo-refused", "intent", "outcome"]
+    stages += ["evidence", "diagnosis", "plan", "decision", "answer-refused"]
+
+    def change(records):
+        last = records[-1]
+        records.extend({**last, "stage": stage, "key": f"{stage}:later", "facts": {}} for stage in stages)
+
+    edited.reseal(LOST, change)
+
+
+def what_was_not_begun_yet_needs_no_proof(edited):
+    nothing_proves_an_intent(edited)
+    an_end_is_gone(edited)
+
+
+def a_file_that_is_full(edited):
+    _told_often(edited, 10_000, 2)
+
+
+def as_many_as_policy_permits(edited):
+    edited.set(policy=permit(edited, "retry", budget_per_hour=3))
+
+
+def begun_anew_in_the_next_hour(edited):
+    _begun_anew(edited, status=None, moved=timedelta(hours=1))
+
+
+def _without_effect(edited, number: int) -> None:
+    ledger = edited.played.worlds[number].ledger
+    edited.world(number, ledger=tuple(replace(one, took_effect=False) for one in ledger))
+
+
+def _came_to_nothing(edited, status: str) -> None:
+    no_slot_was_taken(edited)
+    _without_effect(edited, GRANTED)
+    for file in edited.trail.glob("effects/*/*/*/intent"):
+        if json.loads(file.read_bytes())["incident_id"] == edited.incident(GRANTED):
+            edited.rewrite(file.with_name("outcome"), status=status)
+
+
+def azure_was_busy(edited):
+    _came_to_nothing(edited, "busy")
+
+
+def azure_throttled(edited):
+    _came_to_nothing(edited, "throttled")
+
+
+def azure_was_not_reached(edited):
+    _came_to_nothing(edited, "unsent")
+
+
+def azure_refused(edited):
+    _came_to_nothing(edited, "refused")
+
+
+def a_neighbor_has_no_budget(edited):
+    claim = json.loads(claim_of(edited, DELETED).read_bytes())["incident"]
+    other = {**claim, "resource": {**claim["resource"], "endpoint": "other"}}
+    edited.write(edited.trail / "incidents" / "inc-x" / "opened", json.dumps({"incident": other}).encode())
+    rule = {"scope": {"endpoint": "other"}, "actions": ["delete-idle"], "budget_per_hour": 0}
+    edited.set(policy={**edited.played.policy, "rules": [rule]})
+
+
+def a_subscription_in_capitals(edited):
+    claim = claim_of(edited, DELETED)
+    incident = json.loads(claim.read_bytes())["incident"]
+    resource = {**incident["resource"], "subscription": incident["resource"]["subscription"].upper()}
+    edited.rewrite(claim, incident={**incident, "resource": resource})
+    edited.set(policy=permit(edited, "delete-idle", mode="off"))
+    edited.world(DELETED, policy=permit(edited, "delete-idle", mode="ask"))
+
+
+def desks_that_nobody_holds_too_long(edited):
+    an_end_is_gone(edited)
+    now, later_on = edited.played.now, edited.played.now + LATER
+    desks = (
+        Lease(desk="free", owner=None, until=later_on),
+        Lease(desk="waits", owner=edited.incident(DELETED), until=None),
+        Lease(desk="over", owner=edited.incident(DELETED), until=now),
+        Lease(desk="at work", owner=edited.incident(LOST), until=later_on),
+    )
+    edited.set(desks=desks)
+
+
+def a_repair_that_a_channel_was_not_told_of(edited):
+    edited.set(channels=("folder", "pager"))
+
+
+def an_escalation_was_told(edited):
+    _told_of_a_failure(edited)
+
+
+def a_channel_will_never_take_it(edited):
+    _told_of_a_failure(edited, "not-told", is_tried_again=False)
+
+
+def a_storm_was_told_of(edited):
+    _told_of_a_failure(edited, kind="repaired")
+    in_a_storm(edited, LOST, kind="advised")
+
+
+def repairs_that_are_far_apart(edited):
+    edited.set(policy=permit(edited, "retry", attempts=1, within="PT0S"))
+
+
+def a_repair_came_to_nothing(edited):
+    _without_effect(edited, RETRIED)
+    edited.rewrite(edited.find("effects/*/0/1/intent", RETRIED).with_name("outcome"), status="refused")
+    edited.set(policy=permit(edited, "retry", attempts=2))
+
+
+def sent_as_often_as_policy_permits(edited):
+    _sent(edited, 3)
+
+
+def sent_twice_where_policy_permits_one(edited):
+    _sent(edited, 2)
+    edited.world(LOST, policy=permit(edited, "retry", attempts=1))
+
+
+def throttled_again_and_again(edited):
+    _sent(edited, 7, "throttled")
+
+
+def the_worlds_own_policy_permits_more(edited):
+    edited.world(RETRIED, policy=edited.played.policy)
+    edited.set(policy=permit(edited, "retry", attempts=1))
+
+
+def an_identity_in_capitals(edited):
+    world = edited.played.worlds[GRANTED]
+
+    def shouted(body: dict[str, Any]) -> dict[str, Any]:
+        users = body["identity"]["userAssignedIdentities"]
+        louder = {name: {**one, "principalId": one["principalId"].upper()} for name, one in users.items()}
+        return {**body, "identity": {**body["identity"], "userAssignedIdentities": louder}}
+
+    is_it = "/onlineendpoints/credit-scoring"
+    changes = (replace(one, body=shouted(one.body)) if one.key.endswith(is_it) else one for one in world.changes)
+    edited.world(GRANTED, changes=tuple(changes))
 
 
 def others_may_have_seen_it(edited):
@@ -1069,21 +1705,69 @@ def the_role_is_held_elsewhere(edited):
         pytest.param(the_list_that_looked_whole_was_not, {"known-state"}, id="a list that only looked whole"),
         pytest.param(the_role_is_held_elsewhere, {"known-state"}, id="a role on something else"),
         pytest.param(asked_in_a_storm, {"approved"}, id="one question about several plans"),
-        pytest.param(a_yes_that_was_passed_on, {"approved"}, id="an answer to a storm that each of its plans has"),
+        pytest.param(a_caller_said_no_at_the_last_moment, {"approved"}, id="a caller said no at the last moment"),
+        pytest.param(one_approved_long_before_the_other, {"approved"}, id="one approved long before the other"),
+        pytest.param(nobody_said_who_may_approve, {"approved"}, id="whoever votes may"),
+        pytest.param(a_storms_approval_is_passed_on, {"approved"}, id="the approval of several plans is one of each"),
         pytest.param(others_may_have_seen_it, {"known-state"}, id="somebody else may have been shown it"),
         pytest.param(one_stands_for_an_older_failure, {"events-accounted"}, id="an incident stands for an older one"),
         pytest.param(what_is_parked_may_join, {"events-accounted"}, id="a parked event joined"),
         pytest.param(events_that_are_none_of_ours, None, id="events that are none of ours"),
         pytest.param(bytes_that_a_killed_writer_left, None, id="bytes beyond what was confirmed"),
+        pytest.param(
+            a_writer_that_was_killed_before_it_confirmed_anything, None, id="bytes of which none were confirmed"
+        ),
         pytest.param(a_delivery_that_nobody_answered, None, id="a delivery without an answer"),
         pytest.param(a_clock_that_is_known_to_be_wrong, None, id="a clock that is off by what is known"),
         pytest.param(an_open_question, {"ends"}, id="a question waits for a person"),
+        pytest.param(an_open_question_about_a_storm, {"ends"}, id="a question about a storm waits for a person"),
+        pytest.param(a_question_of_before_storms, {"ends"}, id="a question that knows of no storms"),
+        pytest.param(a_walk_that_is_under_way, {"ends"}, id="a walk is under way"),
+        pytest.param(a_member_whose_storm_is_under_way, {"ends"}, id="a storm is under way"),
+        pytest.param(what_is_not_repaired_need_not_be_up, {"ends"}, id="not repaired, and not up"),
+        pytest.param(nobody_watched_it, {"ends", "budget"}, id="a repair in a world that nobody watched"),
+        pytest.param(an_undo_repairs_something_else, {"ends"}, id="an undo"),
+        pytest.param(a_storm_repairs_its_members, {"ends"}, id="a storm"),
+        pytest.param(what_failed_was_no_write, {"ends"}, id="a deletion that failed"),
+        pytest.param(it_was_up_when_it_began, {"ends"}, id="it was up when it began"),
+        pytest.param(it_came_up_as_it_ended, {"ends"}, id="it came up as it ended"),
+        pytest.param(what_may_follow_an_end, {"ends"}, id="what may follow an end"),
+        pytest.param(what_was_not_begun_yet_needs_no_proof, {"trail-verifies"}, id="an intent of a walk under way"),
+        pytest.param(a_file_that_is_full, {"trail-verifies"}, id="a full file of records"),
+        pytest.param(as_many_as_policy_permits, {"budget"}, id="as many repairs as policy permits"),
+        pytest.param(begun_anew_in_the_next_hour, {"budget"}, id="begun anew in the next hour"),
+        pytest.param(azure_was_busy, {"budget"}, id="a repair that met a busy Azure"),
+        pytest.param(azure_throttled, {"budget"}, id="a repair that was throttled"),
+        pytest.param(azure_was_not_reached, {"budget"}, id="a repair that was never sent"),
+        pytest.param(azure_refused, {"budget", "ends"}, id="a repair that Azure refused"),
+        pytest.param(a_neighbor_has_no_budget, {"budget"}, id="policy permits another resource less"),
+        pytest.param(a_subscription_in_capitals, {"budget", "dry-run"}, id="a subscription in capitals"),
+        pytest.param(desks_that_nobody_holds_too_long, {"no-lease"}, id="desks that nobody holds too long"),
+        pytest.param(a_repair_that_a_channel_was_not_told_of, None, id="a repair need not be told of"),
+        pytest.param(an_escalation_was_told, {"ends", "attempts-and-told"}, id="an escalation that was told"),
+        pytest.param(a_channel_will_never_take_it, {"attempts-and-told"}, id="a channel that will never take it"),
+        pytest.param(a_storm_was_told_of, {"attempts-and-told"}, id="a storm was told of"),
+        pytest.param(repairs_that_are_far_apart, {"attempts-and-told"}, id="repairs that are far apart"),
+        pytest.param(a_repair_came_to_nothing, {"attempts-and-told"}, id="a repair that came to nothing"),
+        pytest.param(sent_as_often_as_policy_permits, {"attempts-and-told"}, id="sent as often as policy permits"),
+        pytest.param(sent_twice_where_policy_permits_one, {"attempts-and-told"}, id="sent twice for one answer"),
+        pytest.param(throttled_again_and_again, {"attempts-and-told"}, id="throttled again and again"),
+        pytest.param(the_worlds_own_policy_permits_more, {"attempts-and-told"}, id="a world with its own policy"),
+        pytest.param(an_identity_in_capitals, {"known-state"}, id="an identity in capitals"),
     ],
 )
 def test_what_is_no_breach_is_not_taken_for_one(edit, invariants, edited):
     edit(edited)
 
     assert [one for one in edited.found() if invariants is None or one.invariant in invariants] == []
+
+
+@pytest.mark.parametrize("end", [*End])
+def test_every_end_of_the_product_is_known_to_the_judge(end, edited):
+    edited.rewrite(end_of(edited, LOST), end=str(end))
+    edited.record(LOST, "end", end=str(end), escalated=end.is_escalated)
+
+    assert [one for one in edited.found() if one.invariant == "ends"] == []
 
 
 def test_a_change_between_look_and_call_is_counted_and_no_breach(edited):
@@ -1114,6 +1798,9 @@ def test_a_change_between_look_and_call_is_counted_and_no_breach(edited):
         pytest.param({"actions": ["sync-keys"], "mode": "ask"}, ("auto",), id="another action"),
         pytest.param({"scope": {"workspace": "MLW-*"}, "mode": "ask"}, ("ask",), id="a glob, without case"),
         pytest.param({"scope": {"endpoint": "fraud"}, "mode": "ask"}, ("auto",), id="another endpoint"),
+        pytest.param({"scope": {"workspace": "fraud"}, "mode": "ask"}, ("auto",), id="another workspace"),
+        pytest.param({"scope": {"resource_group": "fraud"}, "mode": "ask"}, ("auto",), id="another resource group"),
+        pytest.param({"scope": {"subscription": "fraud"}, "mode": "ask"}, ("auto",), id="another subscription"),
         pytest.param(
             {"scope": {"tags": {"a": "b"}}, "mode": "ask"}, ("ask", "auto"), id="tags, which nobody knows here"
         ),
@@ -1123,7 +1810,7 @@ def test_a_change_between_look_and_call_is_counted_and_no_breach(edited):
 def test_a_policy_is_read_as_it_is_written(rule, answers):
     policy = {"actions": {"retry": {"mode": "auto"}}, "rules": [rule]}
 
-    assert rules.answers(policy, "retry", {"workspace": "mlw-demo", "endpoint": "churn"}, "mode") == answers
+    assert rules.answers(policy, "retry", {"workspace": "Mlw-Demo", "endpoint": "churn"}, "mode") == answers
 
 
 def test_the_policy_is_the_strictest_by_the_mode_of_the_app_and_off_if_it_says_nothing():
@@ -1132,11 +1819,40 @@ def test_the_policy_is_the_strictest_by_the_mode_of_the_app_and_off_if_it_says_n
     assert rules.mode(policy, "retry", {}, "ask") == "ask"
     assert rules.mode(policy, "retry", {}, "auto") == "auto"
     assert rules.mode(policy, "delete-idle", {}, "auto") == "off"
+    assert rules.mode({"actions": {"retry": None}}, "retry", {}, "auto") == "off"
+
+
+def test_where_several_answers_may_hold_the_judge_takes_the_one_that_permits_most():
+    tagged = {"scope": {"tags": {"a": "b"}}}
+    looser = {
+        "actions": {"retry": {"mode": "ask"}},
+        "rules": [{**tagged, "mode": "auto", "attempts": 9, "within": "PT1M"}],
+    }
+    stricter = {
+        "actions": {"retry": {"mode": "ask"}},
+        "rules": [{**tagged, "mode": "off", "attempts": 1, "within": "P1D"}],
+    }
+
+    found = [
+        (
+            rules.mode(one, "retry", {}, "auto"),
+            rules.most(one, "retry", {}, "attempts"),
+            rules.shortest(one, "retry", {}, "within"),
+        )
+        for one in (looser, stricter)
+    ]
+    assert found == [("auto", 9, timedelta(minutes=1)), ("ask", 3, timedelta(hours=6))]
+    assert rules.most(stricter, "retry", {}, "budget_per_hour") == 20
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("PT30S", 30), ("PT6H", 21600), ("P1DT1M", 86460), ("PT0.5S", 0.5)])
 def test_a_duration_is_read(text, seconds):
     assert rules.duration(text) == timedelta(seconds=seconds)
+
+
+def test_what_is_no_duration_is_not_guessed_at():
+    with pytest.raises(ValueError, match="'an hour' is no duration"):
+        rules.duration("an hour")
 
 
 def test_a_needle_is_as_long_as_the_secret_and_each_dress_is_looked_for_once():
