@@ -139,7 +139,7 @@ def disband(step: Order) -> Order:
             kept = End.REFUSED if was_run else End(step["end"])
             _end(own, group, part, kept, words)
             end = kept
-        ends.append((part, end, is_begun or not was_run))
+        ends.append((part, end, is_begun))
     if not was_run:
         return step
     end = storms.end_of([end for _, end, is_begun in ends if is_begun])
