@@ -4,6 +4,7 @@ Canonical bytes are UTF-8 JSON with sorted keys and no white space, so that equa
 """
 
 import hashlib
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,8 @@ import msgspec
 from remediations.model import Json
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
+_DECODERS_LOCK = threading.Lock()
 _TOO_DEEP = "the JSON is nested too deep"
 
 
@@ -21,9 +24,27 @@ def dump(value: object) -> Any:
     return msgspec.to_builtins(value)
 
 
-def load[T](type_: type[T], plain: object) -> T:
-    """Give the value that `plain` stands for; raises ValueError naming the path of what does not fit."""
-    return msgspec.convert(plain, type_)
+def load[T](type_: type[T], plain: object, *, strict: bool = True) -> T:
+    """Give the value that `plain` stands for; raises ValueError naming the path of what does not fit.
+
+    Args:
+        strict: False reads numbers, booleans and the like from strings too, as YAML writes them.
+    """
+    decoder(type_)
+    return msgspec.convert(plain, type_, strict=strict)
+
+
+def decoder[T](type_: type[T]) -> msgspec.json.Decoder[T]:
+    """Give what decodes JSON to a type; whoever reads a type of ours for the first time comes by here.
+
+    msgspec works a struct type out when it first meets it, and ends the process (msgspec 0.22.0, a segmentation fault)
+    if a second thread meets the same type, or one inside it, before that is done.
+    """
+    made = _DECODERS.get(type_)
+    if made is None:
+        with _DECODERS_LOCK:
+            made = _DECODERS[type_] = _DECODERS.get(type_) or msgspec.json.Decoder(type_)
+    return made
 
 
 def encode(value: object) -> bytes:
@@ -34,7 +55,7 @@ def encode(value: object) -> bytes:
 def decode[T](type_: type[T], content: bytes) -> T:
     """Give the value that canonical bytes stand for; raises ValueError naming the path of what does not fit."""
     try:
-        return msgspec.json.decode(content, type=type_)
+        return decoder(type_).decode(content)
     except RecursionError as error:
         raise msgspec.DecodeError(_TOO_DEEP) from error
 

@@ -6,8 +6,7 @@ Written by whoever wrote the texts, so they fill advice for people and decide no
 import re
 from typing import Final
 
-import msgspec
-
+from remediations import codec
 from remediations.catalogue.matchers import Groups, Symptoms
 from remediations.model import Facts
 
@@ -84,4 +83,4 @@ def typed(groups: Groups) -> Facts:
                 kept[name] = int(value)
         elif name in Facts.__struct_fields__:
             kept[name] = value.lower() if name == "probe" else value
-    return msgspec.convert(kept, Facts)
+    return codec.load(Facts, kept)

@@ -346,7 +346,7 @@ def parse(content: bytes, file: str = "policy.yaml") -> Policy:
     """
     plain = read_yaml(content, file)
     try:
-        policy = msgspec.convert(plain, Policy, strict=False)
+        policy = codec.load(Policy, plain, strict=False)
     except msgspec.ValidationError as error:
         match = _AT.match(str(error))
         words, path = (match["words"], match["path"] or "$") if match else (str(error), "$")
@@ -518,7 +518,7 @@ def _named(plain: Json, path: str) -> str:
         holder.clear()
         holder[name] = value
         try:
-            msgspec.convert(plain, Policy, strict=False)
+            codec.load(Policy, plain, strict=False)
         except msgspec.ValidationError:
             path = f"{head}.{name}{rest}"
             break

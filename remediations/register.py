@@ -279,7 +279,7 @@ class _File(Struct, frozen=True):
         return replace(self, is_settled=True)
 
 
-_LINES = msgspec.json.Decoder(Line)
+_LINES = codec.decoder(Line)
 
 
 def _parsed(name: str, content: bytes, *, is_settled: bool) -> _File:

@@ -32,7 +32,6 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import groupby
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -719,7 +718,7 @@ class _Keyed(Struct, frozen=True, gc=False):
     hash: str
 
 
-_KEYED = msgspec.json.Decoder(_Keyed)
+_KEYED = codec.decoder(_Keyed)
 
 
 def _is_held(line: bytes, record: AuditRecord, incident_id: str, number: int, before: bytes | None) -> bool:

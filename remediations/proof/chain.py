@@ -10,7 +10,6 @@ import hashlib
 from datetime import datetime
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
@@ -44,7 +43,7 @@ class Link(Struct, frozen=True):
     facts: _Facts
 
 
-_LINK = msgspec.json.Decoder(Link)
+_LINK = codec.decoder(Link)
 
 
 def seal(record: AuditRecord, previous: str) -> tuple[bytes, str]:

@@ -1,6 +1,8 @@
 """Every value survives the wire, and equal values have equal bytes."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, timedelta
 from typing import Any
 
@@ -200,3 +202,33 @@ def test_a_duration_is_read(shown, read):
 )
 def test_what_is_no_duration_above_zero_is_none(shown):
     assert codec.duration(shown) is None
+
+
+MANY_AT_ONCE = """
+import sys, threading, time
+from remediations import codec
+from remediations.model import Evidence
+
+content = sys.stdin.buffer.read()
+sys.setswitchinterval(0.00005)
+together = threading.Barrier(6)
+
+def read(number):
+    together.wait()
+    time.sleep(number * 0.0004)
+    codec.decode(Evidence, content)
+
+threads = [threading.Thread(target=read, args=(number,)) for number in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_many_threads_may_read_a_type_for_the_first_time():
+    """What works out how a type is read ends the process if another thread asks for it meanwhile."""
+    for _ in range(4):
+        command = [sys.executable, "-c", MANY_AT_ONCE]
+        done = subprocess.run(command, input=codec.encode(make_evidence()), capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
