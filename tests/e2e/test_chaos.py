@@ -8,7 +8,7 @@ import pytest
 from local.chaos import campaign
 from local.chaos.campaign import Lanes
 
-INCIDENTS = 75
+INCIDENTS = 150
 FIXED = 20_261_123
 
 
