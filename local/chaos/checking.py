@@ -20,12 +20,15 @@ INVARIANTS: dict[str, Callable[[Scene], Iterator[Violation]]] = {
     "known-state": laws.known_state,
     "dry-run": laws.dry_run,
     "approved": laws.approved,
+    "one-at-a-time": laws.one_at_a_time,
+    "ramp": laws.ramp,
     "ends": laws.ends,
     "trail-verifies": laws.trail_verifies,
     "budget": laws.budget,
     "no-secret": laws.no_secret,
     "no-lease": laws.no_lease,
     "attempts-and-told": laws.attempts_and_told,
+    "worker-lives": laws.worker_lives,
 }
 
 

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -640,6 +641,63 @@ def _callers(scene: Scene, incident: str) -> set[str]:
     if last is None or last == world.medic:
         return set()
     return {world.principals[last].oid.lower(), world.principals[last].appid.lower()}
+
+
+# ------------------------------------------------------------------------------------------- together
+
+
+def one_at_a_time(scene: Scene) -> Iterator[Violation]:
+    """No deployment is written by two incidents at once: the one is over before the other begins."""
+    book = scene.book
+    by_target: dict[str, list[Noted]] = defaultdict(list)
+    for intent in book.intents:
+        path = _path_of(intent["call"])[1]
+        if "/deployments/" in path and scene.counts(intent):
+            by_target[path].append(intent)
+    for path, intents in by_target.items():
+        for one, other in pairwise(intents):
+            incident, later = str(one["incident_id"]), str(other["incident_id"])
+            ended = book.ended.get(incident)
+            if incident != later and (ended is None or ended.at > other.at):
+                words = f"{later} wrote {_last(path)} while {incident}, which had written it, was not over"
+                records = (one.name, other.name, *(() if ended is None else (ended.name,)))
+                yield Violation(invariant="one-at-a-time", words=words, incident=later, records=records)
+
+
+def ramp(scene: Scene) -> Iterator[Violation]:
+    """A storm's members are begun one, two, four … at a time, and none once one was in vain."""
+    book = scene.book
+    first: dict[str, Noted] = {}
+    for intent in book.intents:
+        if scene.counts(intent):
+            first.setdefault(str(intent["incident_id"]), intent)
+    for storm, record in book.staged.get("members", ()):
+        members = [str(one.get("incident")) for one in record.facts.get("members") or ()]
+        for place, member in enumerate(members):
+            if (begun := first.get(member)) is None:
+                continue
+            over = sum(1 for one in members if one in book.ended and book.ended[one].at <= begun.at)
+            under_way = 1 + sum(1 for one in members if one in first and one != member and first[one].at < begun.at)
+            if under_way > 2 * over + 1:
+                words = f"member {place + 1} of storm {storm} was begun as number {under_way}, and {over} were over"
+                yield Violation(invariant="ramp", words=words, incident=member, records=(record.name, begun.name))
+            # The wave after the first p + 1 members reaches to 2p at most, and past those that were over before.
+            skipped = sum(1 for one in members if one in book.ended and one not in first)
+            for vain, other in enumerate(members):
+                ended = book.ended.get(other)
+                if ended is None or other not in first or ended["end"] not in _ESCALATED or ended.at > begun.at:
+                    continue
+                if place > 2 * vain + skipped:
+                    words = f"member {place + 1} of storm {storm} was begun after member {vain + 1} was in vain"
+                    records = (record.name, begun.name, ended.name)
+                    yield Violation(invariant="ramp", words=words, incident=member, records=records)
+
+
+def worker_lives(scene: Scene) -> Iterator[Violation]:
+    """The worker ends where it is killed, and nowhere else."""
+    for code in scene.played.crashes:
+        words = f"the worker ended by itself, with exit code {code}"
+        yield Violation(invariant="worker-lives", words=words, records=("text worker.log",))
 
 
 # ------------------------------------------------------------------------------------------- ends

@@ -81,6 +81,7 @@ class Round(Struct, frozen=True, kw_only=True):
         timers: Incidents whose walk the hub still has, and when the next timer of it or of what it waits for is due.
         channels: Names of the notifiers; the escalated end of an incident must have been told on each.
         secrets: Planted; long enough that nothing else can look like one.
+        crashes: Exit codes of workers that ended though nobody had killed them.
         texts: Whatever else there is to look through: histories, logs, cards, pages.
         fresh: A look at a target that is older than this is none.
         longest: No timer may be due later than this from now.
@@ -98,6 +99,7 @@ class Round(Struct, frozen=True, kw_only=True):
     desks: tuple[Lease, ...] = ()
     channels: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    crashes: tuple[int, ...] = ()
     texts: dict[str, bytes] = {}
     fresh: timedelta = timedelta(seconds=30)
     longest: timedelta = timedelta(hours=4)

@@ -320,7 +320,7 @@ class Round:
                 laid=self._laid(),
                 met=self._all_met(drawn, left),
                 kills=self._all_killed(),
-                crashes=sum(code != -signal.SIGKILL for code in self.host.worker_exits),
+                crashes=len(self._crashes()),
                 seconds=time.monotonic() - began,
             )
         finally:
@@ -593,8 +593,12 @@ class Round:
             desks=tuple(_leases(backend.entities())),
             channels=("webhook", "folder"),
             secrets=(self._key, self._hook, self._env),
+            crashes=self._crashes(),
             texts=self._texts(),
         )
+
+    def _crashes(self) -> tuple[int, ...]:
+        return tuple(code for code in self.host.worker_exits if code != -signal.SIGKILL)
 
     def _texts(self) -> dict[str, bytes]:
         texts = {f"history {name}": content for name, content in self.host.backend.histories().items()}
