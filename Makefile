@@ -1,7 +1,7 @@
 # Every target sets up what it needs by itself; `scripts/setup.sh` does nothing when that is already there.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo demo serve docs test lint package clean
+.PHONY: help setup setup-demo demo serve docs test lint bench package clean
 
 PY := .venv/bin/python
 
@@ -36,9 +36,12 @@ test: lint ## The whole gate: style, types, tests
 		echo "MEDIC_RESEARCH is not set: tests against the research folder are not collected"; fi
 	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
+bench: setup-demo ## Measure speed beside peers, which it installs into .bench (BENCH="--only cold-start --rounds 3")
+	@$(PY) -m benchmarks $(BENCH)
+
 package: setup-demo ## Build dist/endpoint-medic.zip, what is deployed to Azure
 	@$(PY) scripts/package.py
 
 clean: ## Remove what the tools and the demo left, also .venv
-	rm -rf .venv .tools .medic dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .tools .bench .medic dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,91 @@
+"""What a row is given: turns, processes, environments, and somebody to tell how far it is."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from benchmarks import environments
+from benchmarks.environments import ROOT, Unavailable
+from benchmarks.row import Sample
+from benchmarks.subjects import ours
+
+type Subject = Callable[[], Sample]
+
+
+class SubjectFailed(Exception):
+    """A subject did not do what it is measured at."""
+
+
+class Bench:
+    """Measures subjects in turns.
+
+    Attributes:
+        folder: For whatever a row leaves; on a disk, not in memory.
+        versions: By subject, what was installed of it; a row's own alone.
+        left_out: Why a subject could not be measured; a row's own alone.
+    """
+
+    def __init__(self, folder: Path, rounds: int, say: Callable[[str], None]) -> None:
+        self.folder, self.rounds, self.say = folder, rounds, say
+        self.versions: dict[str, str] = {}
+        self.left_out: list[str] = []
+
+    def python(self, name: str) -> Path | None:
+        """Give the interpreter of an environment; None if it cannot be made here, and the row says why."""
+        try:
+            python = environments.python_of(name, self.say)
+        except Unavailable as error:
+            self.left_out.append(str(error))
+            return None
+        self.versions[name] = environments.version_of(name)
+        return python
+
+    @cached_property
+    def recorded(self) -> Path:
+        """What the simulator answers about the failure that all subjects are given."""
+        place = self.folder / "recorded.json"
+        self.say("recording what Azure answers")
+        self.run([sys.executable, "-m", "benchmarks.recording", str(place)])
+        return place
+
+    def in_turns(self, subjects: Mapping[str, Subject]) -> dict[str, list[Sample]]:
+        """Give the samples of each subject: one a round, in turns, every second round backwards.
+
+        A round before the first is thrown away: it fills caches.
+        """
+        samples: dict[str, list[Sample]] = {name: [] for name in subjects}
+        for number in range(self.rounds + 1):
+            for name in list(subjects) if number % 2 == 0 else reversed(list(subjects)):
+                self.say(f"round {number} of {self.rounds}: {name}" if number else f"warming up: {name}")
+                sample = subjects[name]()
+                if number:
+                    samples[name].append(sample)
+        return samples
+
+    def process(
+        self, python: Path, module: str, *arguments: str, options: Sequence[str] = (), root: Path = ROOT
+    ) -> Sample:
+        """Run a subject in a process of its own, with a trail of its own, and give what it measured.
+
+        Args:
+            root: Where it finds the project.
+        """
+        place = self.folder / f"store-{time.monotonic_ns()}"
+        command = [str(python), *options, "-m", f"benchmarks.subjects.{module}", *arguments]
+        lines = self.run(command, root, **ours.environment(place)).splitlines()
+        measured: Sample = json.loads(lines[-1])
+        return measured
+
+    def run(self, command: Sequence[str], root: Path = ROOT, **environment: str) -> str:
+        """Run a command from the root of the project, and give what it prints; raises SubjectFailed."""
+        known = {name: value for name, value in os.environ.items() if not name.startswith("MEDIC_")}
+        known |= {"PYTHONPATH": str(root), **environment, "BENCH_STARTED": repr(time.monotonic())}
+        done = subprocess.run(command, cwd=root, env=known, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SubjectFailed(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        return done.stdout
