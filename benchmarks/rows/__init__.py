@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 from benchmarks.bench import Bench
 from benchmarks.row import Row
-from benchmarks.rows import cold_start
+from benchmarks.rows import audited_event, cold_start, event_to_decision
 
 ROWS: dict[str, Callable[[Bench], Row]] = {
     "cold-start": cold_start.measure,
+    "event-to-decision": event_to_decision.measure,
+    "audited-event": audited_event.measure,
 }
