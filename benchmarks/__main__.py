@@ -49,8 +49,7 @@ def _measured(name: str, rounds: int) -> Result:
 
     HOME.mkdir(exist_ok=True)
     # Not where temporary files lie: that may be memory, and some rows are about the disk.
-    with tempfile.TemporaryDirectory(dir=HOME, prefix="run-") as folder:
-        bench = Bench(Path(folder), rounds, say)
+    with tempfile.TemporaryDirectory(dir=HOME, prefix="run-") as folder, Bench(Path(folder), rounds, say) as bench:
         row = ROWS[name](bench)
     row = msgspec.structs.replace(row, left_out=tuple(dict.fromkeys(bench.left_out)))
     result = Result(row=row, machine=here, versions=bench.versions, rounds=rounds)

@@ -2,12 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from benchmarks import environments
 from benchmarks.environments import ROOT, Unavailable
@@ -33,7 +37,14 @@ class Bench:
     def __init__(self, folder: Path, rounds: int, say: Callable[[str], None]) -> None:
         self.folder, self.rounds, self.say = folder, rounds, say
         self.versions: dict[str, str] = {}
+        self._resources = ExitStack()
         self.left_out: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._resources.close()
 
     def python(self, name: str) -> Path | None:
         """Give the interpreter of an environment; None if it cannot be made here, and the row says why."""
@@ -44,6 +55,19 @@ class Bench:
             return None
         self.versions[name] = environments.version_of(name)
         return python
+
+    @property
+    def own_python(self) -> Path:
+        """The interpreter with all that the local host needs: this one."""
+        return Path(sys.executable)
+
+    @cached_property
+    def memory(self) -> Path:
+        """A folder in memory if there is one, where a sync costs nothing."""
+        place = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else self.folder  # noqa: S108 - what Linux calls it
+        made = tempfile.TemporaryDirectory(dir=place, prefix="medic-bench-")
+        self._resources.enter_context(made)
+        return Path(made.name)
 
     @cached_property
     def recorded(self) -> Path:
@@ -68,16 +92,26 @@ class Bench:
         return samples
 
     def process(
-        self, python: Path, module: str, *arguments: str, options: Sequence[str] = (), root: Path = ROOT
+        self,
+        python: Path,
+        module: str,
+        *arguments: str,
+        options: Sequence[str] = (),
+        root: Path = ROOT,
+        store: Path | None = None,
     ) -> Sample:
         """Run a subject in a process of its own, with a trail of its own, and give what it measured.
 
         Args:
             root: Where it finds the project.
+            store: Where ours keeps its trail: in a new folder there, which is gone afterwards.
         """
-        place = self.folder / f"store-{time.monotonic_ns()}"
+        place = (store or self.folder) / f"store-{time.monotonic_ns()}"
         command = [str(python), *options, "-m", f"benchmarks.subjects.{module}", *arguments]
-        lines = self.run(command, root, **ours.environment(place)).splitlines()
+        try:
+            lines = self.run(command, root, **ours.environment(place)).splitlines()
+        finally:
+            shutil.rmtree(place)
         measured: Sample = json.loads(lines[-1])
         return measured
 

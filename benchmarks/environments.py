@@ -36,7 +36,6 @@ ENVIRONMENTS: Mapping[str, Environment] = {
     ),
     "custodian": Environment(PEERS / "custodian.txt", "3.13", ("c7n", "c7n_azure", "azure-functions")),
     "rulebook": Environment(PEERS / "rulebook.txt", "3.13", ("ansible_rulebook", "drools_jpy"), ("java",)),
-    "durabletask": Environment(PEERS / "durabletask.txt", "3.13", ("durabletask", "grpcio")),
 }
 
 

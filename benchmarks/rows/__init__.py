@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 from benchmarks.bench import Bench
 from benchmarks.row import Row
-from benchmarks.rows import audited_event, cold_start, event_to_decision
+from benchmarks.rows import audited_event, cold_start, event_to_decision, orchestration
 
 ROWS: dict[str, Callable[[Bench], Row]] = {
     "cold-start": cold_start.measure,
     "event-to-decision": event_to_decision.measure,
     "audited-event": audited_event.measure,
+    "orchestration": orchestration.measure,
 }

@@ -5,7 +5,6 @@ Needs the settings of `environment`. ``cold`` is a cold start to the first decis
 trail keeps of each.
 """
 
-import json
 import os
 import sys
 import tempfile
@@ -67,16 +66,28 @@ class Walk:
         self._take, self._activities = events.take, activities
         self._runner = asyncio.Runner()
 
-    def decide(self, event: dict[str, Any]) -> dict[str, Any]:
+    def take(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Take an event; give the order of its walk."""
         hub = Hub()
         self._runner.run(self._take(event, hub))  # type: ignore[arg-type]
-        order = json.loads(json.dumps(hub.order))
-        if not self._activities.open_incident(order):
+        return hub.order
+
+    def decide(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Take an event and decide."""
+        return self._judged(self.take(event), lambda _, call: call())
+
+    def run(self, order: dict[str, Any], phase: Callable[[str, Callable[[], Any]], Any]) -> None:
+        """Walk to the end of a dry run, each activity by way of `phase`."""
+        judged = self._judged(order, phase)
+        phase("finish", lambda: self._activities.finish(judged))
+
+    def _judged(self, order: dict[str, Any], phase: Callable[[str, Callable[[], Any]], Any]) -> dict[str, Any]:
+        if not phase("open_incident", lambda: self._activities.open_incident(order)):
             raise ValueError("the incident was opened before")
-        step = self._activities.collect({**order, "polls": 0})
+        step: dict[str, Any] = phase("collect", lambda: self._activities.collect({**order, "polls": 0}))
         if not step["settled"]:
             raise ValueError("the evidence is not enough to judge by")
-        judged = self._activities.judge(step)
+        judged: dict[str, Any] = phase("judge", lambda: self._activities.judge(step))
         if judged.get("action") != "sync-keys":
             raise ValueError(f"it was judged otherwise: {judged}")
         return judged

@@ -7,6 +7,7 @@ workspace's credentials. Only names differ from event to event.
 import io
 import json
 import os
+import re
 import resource
 import time
 import uuid
@@ -22,6 +23,8 @@ MESSAGE = "ACR authentication failed: failed to authorize: unauthorized: authent
 PATTERN = "(?is).*(failed to authorize|unauthorized|authentication required).*"
 NAME = "benchmarked"  # stands for the deployment's name in what was recorded, as CORRELATION does for its id
 CORRELATION = str(uuid.UUID(int=9**36))
+_FIRST = 10**9
+_NAMED = re.compile(r"green(\d+)|00000000-0000-0000-0000-0000[0-9a-f]{8}", re.IGNORECASE)
 
 
 def name_of(number: int) -> str:
@@ -29,7 +32,7 @@ def name_of(number: int) -> str:
 
 
 def correlation_of(number: int) -> str:
-    return str(uuid.UUID(int=10**6 + number))
+    return str(uuid.UUID(int=_FIRST + number))
 
 
 def path_of(name: str) -> str:
@@ -69,8 +72,10 @@ def event(number: int) -> dict[str, Any]:
 class Azure:
     """Answers every request of this process at requests' adapter, from what was recorded of the simulator.
 
+    Answers hold the names of the event that a request names; one that names none is answered the same for all.
+
     Attributes:
-        number: Which event is being handled: its names stand in the answers.
+        number: Which event is being handled, for `value` alone.
         calls: The method and path of every request.
     """
 
@@ -79,7 +84,6 @@ class Azure:
         self.answers = {str(one["asked"]): one for one in shown}
         self.number = 0
         self.calls: list[tuple[str, str]] = []
-        self.bodies: dict[str, str] = {}
         self.values: dict[str, Any] = {}
         self.prepare()
         provider = {
@@ -110,31 +114,39 @@ class Azure:
         adapter.send = send
 
     def prepare(self) -> None:
-        """Make the answers about this event, as text and as values, so that this costs no subject any time."""
-        named, known = name_of(self.number), correlation_of(self.number)
-        self.bodies = {
-            asked: str(one["body"]).replace(NAME, named).replace(CORRELATION, known)
-            for asked, one in self.answers.items()
-        }
-        self.values = {asked: json.loads(body) if body else None for asked, body in self.bodies.items()}
+        """Make the values of the answers about this event, so that this costs no subject any time."""
+        bodies = {asked: named(str(one["body"]), self.number) for asked, one in self.answers.items()}
+        self.values = {asked: json.loads(body) if body else None for asked, body in bodies.items()}
 
     def value(self, method: str, url: str) -> tuple[int, Any]:
         """Give the status and the value with which Azure answers."""
-        asked = self._asked(method, url)
+        asked = key_of(method, anonymous(url)[0])
         return int(self.answers[asked]["status"]), self.values[asked]
 
     def answer(self, method: str, url: str) -> tuple[int, str]:
         """Give the status and the body with which Azure answers; raises LookupError if that was not recorded."""
-        asked = self._asked(method, url)
+        bare, number = anonymous(url)
+        asked = key_of(method, bare)
         self.calls.append((method, asked.partition(" ")[2]))
         if asked in self.answers:
-            return int(self.answers[asked]["status"]), self.bodies[asked]
+            return int(self.answers[asked]["status"]), named(str(self.answers[asked]["body"]), number)
         if asked.endswith(f"/providers/{PROVIDER}".lower()):
             return 200, self.provider
         raise LookupError(f"nothing was recorded of {asked}")
 
-    def _asked(self, method: str, url: str) -> str:
-        return key_of(method, url.replace(name_of(self.number), NAME).replace(correlation_of(self.number), CORRELATION))
+
+def named(text: str, number: int) -> str:
+    """Put the names of an event in the place of those that stand for them."""
+    return text.replace(NAME, name_of(number)).replace(CORRELATION, correlation_of(number))
+
+
+def anonymous(text: str) -> tuple[str, int]:
+    """Put what stands for names in the place of an event's; give its number as well, 0 if none is named."""
+    found = _NAMED.search(text)
+    if found is None:
+        return text, 0
+    number = int(found[1]) if found[1] else uuid.UUID(found[0]).int - _FIRST
+    return _NAMED.sub(lambda one: NAME if one[1] else CORRELATION, text), number
 
 
 def key_of(method: str, url: str) -> str:
