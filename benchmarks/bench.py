@@ -117,7 +117,8 @@ class Bench:
 
     def run(self, command: Sequence[str], root: Path = ROOT, **environment: str) -> str:
         """Run a command from the root of the project, and give what it prints; raises SubjectFailed."""
-        known = {name: value for name, value in os.environ.items() if not name.startswith("MEDIC_")}
+        # Neither settings of ours nor of the interpreter: one of these keeps bytecode from being written.
+        known = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIC_", "PYTHON"))}
         known |= {"PYTHONPATH": str(root), **environment, "BENCH_STARTED": repr(time.monotonic())}
         done = subprocess.run(command, cwd=root, env=known, capture_output=True, text=True, check=False)
         if done.returncode != 0:

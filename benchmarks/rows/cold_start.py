@@ -31,6 +31,12 @@ NOTES = (
     ("From its sources, ours has no bytecode of its own, and its libraries have theirs: a package without bytecode."),
     "Without bytecode nothing is compiled beforehand, not even the standard library.",
 )
+RATIOS = {
+    "indexed_s": "indexed",
+    "indexed_cpu_s": "indexed, processor time",
+    "decided_s": "first event decided",
+    "decided_cpu_s": "first event decided, processor time",
+}
 PLAIN, SOURCES = "", ", without bytecode"
 FLOOR, OURS, BARE, CUSTODIAN = "the floor", "ours", "ours, from its sources", "cloud-custodian"
 
@@ -41,18 +47,17 @@ def measure(bench: Bench) -> Row:
     figures: list[Figure] = []
     ratios: list[Ratio] = []
     for how, samples in found.items():
-        asked = at_most(65) if how == PLAIN else None
-        told = {name: _figures(f"{name}{how}", some, asked if name == OURS else None) for name, some in samples.items()}
+        memory = at_most(65) if how == PLAIN else None
+        told = {
+            name: _figures(f"{name}{how}", some, memory if name == OURS else None) for name, some in samples.items()
+        }
         for some in told.values():
             figures += some.values()
-        ratios += [
-            ratio(f"ours to {other}{how}: indexed", told[OURS]["indexed_s"], told[other]["indexed_s"], bound)
-            for other, bound in ((FLOOR, at_most(1.15)), (CUSTODIAN, at_most(0.6)))
-            if other in told
-        ]
-        if CUSTODIAN in told:
-            pair = told[OURS]["decided_s"], told[CUSTODIAN]["decided_s"]
-            ratios.append(ratio(f"ours to cloud-custodian{how}: first event decided", *pair))
+        for other, bound in ((FLOOR, at_most(1.15)), (CUSTODIAN, at_most(0.6))):
+            for key, what in RATIOS.items():
+                if key in told.get(other, {}):
+                    asked = bound if key == "indexed_s" else None
+                    ratios.append(ratio(f"ours to {other}{how}: {what}", told[OURS][key], told[other][key], asked))
     return Row(name="cold-start", question=QUESTION, figures=tuple(figures), ratios=tuple(ratios), notes=NOTES)
 
 
@@ -88,6 +93,8 @@ def _figures(subject: str, samples: list[Sample], memory: Bound | None) -> Mappi
         "import_s": ("import alone", "s", None),
         "indexed_s": ("process to app indexed", "s", None),
         "decided_s": ("process to first event decided", "s", None),
+        "indexed_cpu_s": ("processor time to app indexed", "s", None),
+        "decided_cpu_s": ("processor time to first event decided", "s", None),
         "indexed_mb": ("peak memory, indexed", "MB", memory),
         "decided_mb": ("peak memory, first event decided", "MB", None),
         "modules": ("modules imported, indexed", "", None),

@@ -47,7 +47,7 @@ def cold(recorded: Path, folder: Path) -> None:
 
     entry.initialize_azure()
     imported, indexed = time.perf_counter() - began, workload.since_start()
-    peak, modules = workload.peak_mb(), len(sys.modules)
+    peak, busy, modules = workload.peak_mb(), time.process_time(), len(sys.modules)
     workload.Azure(recorded).install()
     _check(handler.run(workload.event(0), configured(folder), workload.SUBSCRIPTION))
     decided = workload.since_start()
@@ -55,6 +55,8 @@ def cold(recorded: Path, folder: Path) -> None:
         import_s=imported,
         indexed_s=indexed,
         decided_s=decided,
+        indexed_cpu_s=busy,
+        decided_cpu_s=time.process_time(),
         indexed_mb=peak,
         decided_mb=workload.peak_mb(),
         modules=modules,

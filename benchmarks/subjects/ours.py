@@ -99,7 +99,7 @@ def cold(recorded: Path) -> None:
 
     function_app.app.get_functions()
     imported, indexed = time.perf_counter() - began, workload.since_start()
-    peak, modules = workload.peak_mb(), len(sys.modules)
+    peak, busy, modules = workload.peak_mb(), time.process_time(), len(sys.modules)
     azure = workload.Azure(recorded)
     azure.install()
     Walk().decide(workload.event(0))
@@ -108,6 +108,8 @@ def cold(recorded: Path) -> None:
         import_s=imported,
         indexed_s=indexed,
         decided_s=decided,
+        indexed_cpu_s=busy,
+        decided_cpu_s=time.process_time(),
         indexed_mb=peak,
         decided_mb=workload.peak_mb(),
         modules=modules,

@@ -126,6 +126,15 @@ def test_subjects_take_turns_and_the_first_round_is_thrown_away(tmp_path):
     assert found == {"a": [{"number": 4.0}, {"number": 5.0}], "b": [{"number": 3.0}, {"number": 6.0}]}
 
 
+def test_a_subject_gets_no_setting_of_whoever_measures(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("MEDIC_MODE", "auto")
+    script = "import os; print(sorted(name for name in os.environ if name.startswith(('MEDIC_', 'PYTHON', 'BENCH_'))))"
+    with Bench(tmp_path, 1, lambda _: None) as bench:
+        printed = bench.run([str(bench.own_python), "-c", script])
+    assert printed == "['BENCH_STARTED', 'PYTHONPATH']\n"
+
+
 def test_every_row_is_named_after_its_module():
     assert {name: one.__module__.rpartition(".")[2].replace("_", "-") for name, one in ROWS.items()} == {
         name: name for name in ROWS
