@@ -99,19 +99,22 @@ class Bench:
         options: Sequence[str] = (),
         root: Path = ROOT,
         store: Path | None = None,
+        place: Path | None = None,
     ) -> Sample:
-        """Run a subject in a process of its own, with a trail of its own, and give what it measured.
+        """Run a subject in a process of its own, and give what it measured.
 
         Args:
             root: Where it finds the project.
             store: Where ours keeps its trail: in a new folder there, which is gone afterwards.
+            place: A folder for the trail that is kept, in place of such a one.
         """
-        place = (store or self.folder) / f"store-{time.monotonic_ns()}"
+        folder = place or (store or self.folder) / f"store-{time.monotonic_ns()}"
         command = [str(python), *options, "-m", f"benchmarks.subjects.{module}", *arguments]
         try:
-            lines = self.run(command, root, **ours.environment(place)).splitlines()
+            lines = self.run(command, root, **ours.environment(folder)).splitlines()
         finally:
-            shutil.rmtree(place)
+            if place is None:
+                shutil.rmtree(folder)
         measured: Sample = json.loads(lines[-1])
         return measured
 

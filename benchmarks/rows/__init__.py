@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 from benchmarks.bench import Bench
 from benchmarks.row import Row
-from benchmarks.rows import audited_event, cold_start, event_to_decision, orchestration
+from benchmarks.rows import audited_event, cold_start, event_to_decision, growth, orchestration
 
 ROWS: dict[str, Callable[[Bench], Row]] = {
     "cold-start": cold_start.measure,
     "event-to-decision": event_to_decision.measure,
     "audited-event": audited_event.measure,
     "orchestration": orchestration.measure,
+    "growth": growth.measure,
 }
