@@ -46,6 +46,12 @@ def measure(bench: Bench) -> Row:
         for one, other, bound in pairs
         if other in rates
     ]
+    medians = {
+        name: figure(name, "p50", "ms", samples, "p50_ms") for name, samples in found.items() if "p50_ms" in samples[0]
+    }
+    ratios += [
+        ratio(f"{other} to {one}: p50", medians[other], medians[one]) for one, other, _ in pairs if other in medians
+    ]
     return Row(name="event-to-decision", question=QUESTION, figures=tuple(figures), ratios=tuple(ratios), notes=NOTES)
 
 
