@@ -9,7 +9,7 @@ from msgspec import Struct
 
 
 class Machine(Struct, frozen=True, kw_only=True):
-    """This machine, and how busy others kept it when a row began.
+    """This machine, and how busy others kept it before anything was measured.
 
     Attributes:
         load: Processes that wanted to run, mean of the last minute.
@@ -25,7 +25,7 @@ class Machine(Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> str:
-        busy = "" if self.load < self.cores / 4 else " (others were at work: take these figures as provisional)"
+        busy = "" if self.load <= self.cores / 2 else " (others were at work: take these figures as provisional)"
         return (
             f"{self.at:%Y-%m-%d %H:%M} UTC, {self.cores} cores of {self.processor}, {self.memory_gib:.0f} GiB, "
             f"{self.system}, Python {self.python}, load {self.load:.1f} at the beginning{busy}"
