@@ -4,12 +4,16 @@ import faulthandler
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +27,7 @@ from local.chaos.story import Story
 from remediations.errors import MedicError
 
 HOST_LOG = "host.log"
-MOST_RENEWED = 3
+MOST_LOST_HOSTS = 3
 
 
 class CampaignError(MedicError):
@@ -53,29 +57,86 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 class Lanes:
-    """Processes that play rounds, each one after the other."""
+    """Processes that play rounds, each one after the other.
+
+    Ctrl-C does not reach them, and they end with this process. If it leaves them by an exception, they are killed.
+
+    Args:
+        folder: Where each round gets a folder of its own.
+
+    Attributes:
+        lost_hosts: How often a process ended by itself, and with it all that they played.
+    """
 
     def __init__(self, folder: Path, count: int) -> None:
-        self._folder = folder
-        self._pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+        self.folder = folder
         self.count = count
-        self.renewed = 0
+        self.lost_hosts = 0
+        self._playing: list[tuple[Future[Result], Path]] = []
+        self._pool = self._begun()
+
+    def _begun(self) -> ProcessPoolExecutor:
+        spawning = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self.count, mp_context=spawning, initializer=_end_with_parent)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        unfinished = [folder for future, folder in self._playing if not future.done()]
+        if kind is not None:  # a round takes minutes
+            for process in list((self._pool._processes or {}).values()):  # noqa: SLF001 - Python 3.14 has kill_workers
+                process.kill()
         self._pool.shutdown(cancel_futures=True)
+        for folder in unfinished:
+            _remove(folder)
 
     def renew(self) -> None:
         """Begin anew with other processes: one of them ended, and with it all that they played."""
         self._pool.shutdown(cancel_futures=True)
-        self._pool = ProcessPoolExecutor(self.count, mp_context=multiprocessing.get_context("spawn"))
-        self.renewed += 1
+        self._pool = self._begun()
+        self.lost_hosts += 1
 
     def play(self, story: Story, name: str) -> "Future[Result]":
         """Begin to play a story, in a folder of that name."""
-        return self._pool.submit(_played, story, self._folder / name)
+        folder = self.folder / name
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a process that begins now inherits it
+        try:
+            future = self._pool.submit(_played, story, folder)
+            self._playing.append((future, folder))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return future
+
+
+def _end_with_parent() -> None:
+    """End this process with the one that started it, however that ends."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None  # noqa: S101 - a lane has one
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def _remove(folder: Path) -> None:
+    """Remove what a killed round left; its worker, which ends just after it, may still write there."""
+    for _ in range(10):
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.2)
+        if not folder.exists():
+            return
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (BrokenProcessPool, OSError, TimeoutError) as error:
+        msg = f"A round could not be played: {error}. Free memory and files, and play the seed again."
+        raise CampaignError(msg) from error
 
 
 def run(seed: int, incidents: int, lanes: Lanes) -> Iterator[Result]:
@@ -86,40 +147,57 @@ def run(seed: int, incidents: int, lanes: Lanes) -> Iterator[Result]:
     """
     under_way: dict[Future[Result], Story] = {}
     number = done = 0
-    try:
+    with _told():
         while done < incidents or under_way:
             while (
                 len(under_way) < lanes.count and done + sum(story.failures for story in under_way.values()) < incidents
             ):
                 story = draw(seed, number)
-                under_way[lanes.play(story, f"{seed}-{number}")] = story
+                under_way[lanes.play(story, f"round-{number}")] = story
                 number += 1
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                if isinstance(future.exception(), BrokenProcessPool) and lanes.renewed < MOST_RENEWED:
+            over = wait(under_way, return_when=FIRST_COMPLETED).done
+            lost = {future for future in over if isinstance(future.exception(), BrokenProcessPool)}
+            for future in over - lost or lost:
+                if future in lost and lanes.lost_hosts < MOST_LOST_HOSTS:
                     lanes.renew()  # an interpreter that crashed, or a process that somebody ended: play them again
-                    lost = under_way.values()
-                    under_way = {lanes.play(each, f"{seed}-{each.number}"): each for each in lost}
+                    again = f"again-{lanes.lost_hosts}"
+                    under_way = {lanes.play(each, f"round-{each.number}-{again}"): each for each in under_way.values()}
                     break
                 del under_way[future]
                 result = future.result()
                 done += int(result.figures["incidents"])
                 yield result
-    except (BrokenProcessPool, OSError, TimeoutError) as error:
-        msg = f"A round could not be played: {error}. Free memory and files, and play the seed again."
-        raise CampaignError(msg) from error
+
+
+def again(story: Story, lanes: Lanes) -> Result:
+    """Play one story, and give what it came to; raises CampaignError if it could not be played to its end."""
+    with _told():
+        return lanes.play(story, f"round-{story.number}").result()
 
 
 def _played(story: Story, folder: Path) -> Result:
     """Play and check one round, in a process of a lane."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = folder.with_name(f"{folder.name}.log")
-    with aside.open("wb") as log:
+    folder.mkdir(parents=True)
+    with (folder / HOST_LOG).open("wb") as log:
         sys.stderr.flush()
         os.dup2(log.fileno(), 2)
-        faulthandler.enable()
-        played = playing.play(story, folder)
+    faulthandler.enable()
+    try:
+        return _checked(story, folder)
+    except Exception as error:  # of any kind, and some of them cannot be sent to another process
+        traceback.print_exc()
+        msg = (
+            f"Round {story.number} of seed {story.seed} could not be played: {type(error).__name__}: {error}. "
+            f"{folder / HOST_LOG} says where. Free memory and files if they ran out, and play it again."
+        )
+        raise CampaignError(msg) from error
+    finally:
         sys.stderr.flush()
-    aside.rename(folder / HOST_LOG)
+
+
+def _checked(story: Story, folder: Path) -> Result:
+    played = playing.play(story, folder)
+    sys.stderr.flush()
     texts = {**played.round.texts, HOST_LOG: (folder / HOST_LOG).read_bytes()}
     checked = checking.check(replace(played.round, texts=texts))
     if not checked.violations:

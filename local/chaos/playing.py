@@ -7,7 +7,6 @@ there is what the checker gets.
 import json
 import os
 import random
-import shutil
 import signal
 import sys
 import threading
@@ -93,9 +92,7 @@ class Played(Struct, frozen=True, kw_only=True):
 
 
 def play(story: Story, folder: Path) -> Played:
-    """Play a story in a folder, which is emptied before."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """Play a story in a folder of its own."""
     with Round(story, folder) as stage:
         return stage.play()
 
@@ -295,11 +292,13 @@ class Round:
         strikes = [
             CallKill(kill=kill, strike=self._strike, left=kill.nth) for kill in self.story.kills if kill.at == "call"
         ]
-        self.worlds = [self._world(place, strikes) for place in range(len(self.story.acts))]
-        drawn = [[fault.times for fault in world.faults] for world in self.worlds]
+        self.worlds: list[World] = []
         try:
+            for place in range(len(self.story.acts)):
+                self.worlds.append(self._world(place, strikes))
+            drawn = [[fault.times for fault in world.faults] for world in self.worlds]
             self.server.show_all(self.worlds)
-            with ThreadPoolExecutor(32) as pool:
+            with self._parts() as pool:
                 parts = [pool.submit(self._answer_questions, self.story.people)]
                 parts += [pool.submit(self._act, place, act) for place, act in enumerate(self.story.acts) if act.steps]
                 for place, act in enumerate(self.story.acts):
@@ -324,9 +323,17 @@ class Round:
                 seconds=time.monotonic() - began,
             )
         finally:
-            self._over.set()
             for world in self.worlds:
                 world.close()
+
+    @contextmanager
+    def _parts(self) -> Iterator[ThreadPoolExecutor]:
+        """Give threads for what goes on beside; it ends with the round, also where an error ends that."""
+        with ThreadPoolExecutor(32) as pool:
+            try:
+                yield pool
+            finally:
+                self._over.set()  # before the pool is left, which waits for all of them
 
     def _until_calm(self, longest_s: float, *, least_s: float = 0.0) -> bool:
         """Wait until nothing is at work or soon will be, for a moment; False if that takes longer."""

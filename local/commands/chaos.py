@@ -1,9 +1,11 @@
 """``medic chaos``: break everything around the app at once, and see whether its promises hold."""
 
+import itertools
 import json
 import random
-import shutil
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -14,6 +16,7 @@ from rich.text import Text
 from local.chaos import campaign, shrinking, story
 from local.chaos.campaign import CampaignError, Lanes, Result, Totals
 from local.chaos.story import Story, from_json
+from local.commands import terminal
 
 FOLDER = Path(".medic/chaos")
 LARGEST_SEED = 2**32
@@ -30,41 +33,49 @@ def chaos(
     shrink_s: float,
     as_json: bool,
 ) -> int:
-    """Play a campaign, or one saved round again; 0 if every promise held, else 1.
+    """Play a campaign, or one saved round again; 0 if every promise held, 1 if not, 130 if it was interrupted.
 
     Raises:
         CampaignError: the file is no story, the folder cannot be written, or a round could not be played.
     """
-    stories = None if replay is None else [_story(replay)]
-    _prepare(folder)
+    story = None if replay is None else _story(replay)
     console = Console(stderr=as_json)
     chosen = random.SystemRandom().randrange(LARGEST_SEED) if seed is None else seed
-    began, results = time.monotonic(), []
-    with Lanes(folder, lanes if stories is None else 1) as pool:
-        if stories is None:
-            console.print(f"Seed {chosen}: rounds of worlds, events and faults, until {incidents} incidents are over.")
-        with console.status("starting") as status:
-            rounds = campaign.run(chosen, incidents, pool) if stories is None else _again(stories, pool)
-            for result in rounds:
-                results.append(result)
-                _show_round(console, result)
-                so_far = campaign.totals(results, seed=chosen, began=began)
-                rate = 60 * so_far.incidents / max(so_far.seconds, 1.0)
-                status.update(f"{so_far.incidents} of {incidents} incidents, {rate:.0f} a minute")
-        if pool.renewed:
-            console.print(f"A process that played rounds ended {pool.renewed} times by itself; they were played again.")
-        found = campaign.totals(results, seed=None if replay else chosen, began=began)
-        if found.violations and replay is None and shrink_s > 0:
-            _show_shortest(console, results, pool, folder, shrink_s)
+    own = _own_folder(folder, f"seed-{chosen}" if story is None else f"replay-seed-{story.seed}-round-{story.number}")
+    began, results = time.monotonic(), list[Result]()
+    try:
+        with Lanes(own, lanes if story is None else 1) as pool:
+            if story is None:
+                console.print(
+                    f"Seed {chosen}: rounds of worlds, events and faults, until {incidents} incidents are over."
+                )
+            with console.status("starting") as status:
+                for result in campaign.run(chosen, incidents, pool) if story is None else _again(story, pool):
+                    results.append(result)
+                    _show_round(console, result)
+                    so_far = campaign.totals(results, seed=chosen, began=began)
+                    rate = 60 * so_far.incidents / max(so_far.seconds, 1.0)
+                    status.update(f"{so_far.incidents} of {incidents} incidents, {rate:.0f} a minute")
+            found = campaign.totals(results, seed=None if replay else chosen, began=began)
+            if found.violations and replay is None and shrink_s > 0:
+                _show_shortest(console, results, pool, own, shrink_s)
+    except (KeyboardInterrupt, CampaignError) as error:
+        _show_stopped(console, results, own)
+        if isinstance(error, CampaignError):
+            raise
+        return terminal.INTERRUPTED
+    finally:
+        with suppress(OSError):  # something was kept
+            own.rmdir()
     if as_json:
         print(json.dumps({**msgspec.to_builtins(found), "upper_bound": found.bound}, indent=2))
     else:
         _show_end(console, found)
-    return 1 if found.violations else 0
+    return terminal.DIFFERS if found.violations else terminal.OK
 
 
-def _again(stories: list[Story], pool: Lanes) -> list[Result]:
-    return [pool.play(each, f"replay-{each.seed}-{each.number}").result() for each in stories]
+def _again(story: Story, pool: Lanes) -> Iterator[Result]:
+    yield campaign.again(story, pool)
 
 
 def _story(path: Path) -> Story:
@@ -76,18 +87,18 @@ def _story(path: Path) -> Story:
         raise CampaignError(f"{path}: {error}. It is no round that `medic chaos` has saved.") from error
 
 
-def _prepare(folder: Path) -> None:
-    """Empty what an earlier campaign left, and see that there is a place to write."""
+def _own_folder(within: Path, name: str) -> Path:
+    """Make a folder of this run alone: what another one kept, or plays at this moment, stays as it is."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.iterdir():
-            if left.is_dir() and (left / "met").is_dir():
-                shutil.rmtree(left)
-        probe = folder / "probe"
-        probe.write_bytes(b"")
-        probe.unlink()
+        within.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            own = within / (name if number == 1 else f"{name}-run-{number}")
+            with suppress(FileExistsError):
+                own.mkdir()
+                break
     except OSError as error:
-        raise CampaignError(f"{folder}: {error.strerror}. Name a folder that can be written: --folder.") from error
+        raise CampaignError(f"{within}: {error.strerror}. Name a folder that can be written: --folder.") from error
+    return own
 
 
 def _show_round(console: Console, result: Result) -> None:
@@ -101,6 +112,18 @@ def _show_round(console: Console, result: Result) -> None:
     console.print(mark, Text(words), soft_wrap=True)
     for violation in result.violations[:_MOST_SHOWN]:
         console.print(Text(f"    {violation.invariant}: {violation.words}", style="red"), soft_wrap=True)
+
+
+def _show_stopped(console: Console, results: list[Result], own: Path) -> None:
+    """Say in a line what a campaign came to that was stopped."""
+    incidents = sum(int(result.figures["incidents"]) for result in results)
+    violations = sum(len(result.violations) for result in results)
+    kept = f" What shows them lies in {own}." if violations else ""
+    words = (
+        f"Stopped after {terminal.counted(len(results), 'round')}, {terminal.counted(incidents, 'incident')} "
+        f"and {terminal.counted(violations, 'violation')}.{kept}"
+    )
+    console.print(Text(words), soft_wrap=True)
 
 
 def _show_shortest(console: Console, results: list[Result], pool: Lanes, folder: Path, within_s: float) -> None:

@@ -1,6 +1,7 @@
 """``medic chaos``: what it says of a campaign, and what bad input gets."""
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -105,7 +106,7 @@ def test_what_breaks_a_promise_is_shortened_told_and_saved(plays, tmp_path, monk
     monkeypatch.setattr("local.chaos.shrinking.shrink", lambda *_, **__: (short, 7))
     result = medic("--seed", "5", "--folder", str(tmp_path))
     assert result.exit_code == 1
-    saved = tmp_path / "seed-5-round-0.json"
+    saved = tmp_path / "seed-5" / "seed-5-round-0.json"
     assert from_json(saved.read_bytes()) == short.story
     words = " ".join(result.output.split())
     assert "After 7 more rounds" in words
@@ -130,15 +131,33 @@ def test_a_saved_story_is_played_again(tmp_path, monkeypatch):
     monkeypatch.setattr(Lanes, "play", play)
     result = medic("--replay", str(file), "--folder", str(tmp_path))
     assert result.exit_code == 0
-    assert played == [(STORY, "replay-5-0")]
+    assert played == [(STORY, "round-0")]
 
 
-def test_what_an_earlier_campaign_left_is_removed_and_nothing_else(plays, tmp_path):
-    (tmp_path / "1-1" / "met").mkdir(parents=True)
-    (tmp_path / "mine").mkdir()
+def test_what_an_earlier_campaign_kept_stays(plays, tmp_path):
+    kept = tmp_path / "seed-5" / "round-1" / "met" / "plan.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
     plays(CLEAN)
-    medic("--folder", str(tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    medic("--seed", "5", "--folder", str(tmp_path))
+    assert kept.read_text() == "{}"
+    assert [path.name for path in tmp_path.iterdir()] == ["seed-5"]
+
+
+def test_two_campaigns_of_one_seed_in_one_folder_have_each_their_own(tmp_path, monkeypatch):
+    folders = []
+
+    def run(seed: int, _incidents: int, lanes: Lanes) -> Iterator[Result]:
+        folders.append(lanes.folder)
+        assert lanes.folder.is_dir()
+        if len(folders) == 1:
+            medic("--seed", str(seed), "--folder", str(tmp_path))
+        assert lanes.folder.is_dir()
+        yield CLEAN
+
+    monkeypatch.setattr(campaign, "run", run)
+    medic("--seed", "5", "--folder", str(tmp_path))
+    assert folders == [tmp_path / "seed-5", tmp_path / "seed-5-run-2"]
 
 
 @pytest.mark.parametrize(
@@ -169,10 +188,10 @@ def test_bad_input_gets_a_clear_error(arguments, words):
 
 def test_rounds_of_a_process_that_ended_are_played_again_and_not_for_ever():
     class Dies:
-        count, renewed, played = 1, 0, 0
+        count, lost_hosts, played = 1, 0, 0
 
         def renew(self) -> None:
-            self.renewed += 1
+            self.lost_hosts += 1
 
         def play(self, story: Story, _name: str) -> "Future[Result]":
             self.played += 1
@@ -188,10 +207,10 @@ def test_rounds_of_a_process_that_ended_are_played_again_and_not_for_ever():
 
     once, ever = Dies(1), Dies(99)
     results = list(campaign.run(1, 10, cast("Lanes", once)))
-    assert ([result.story for result in results], once.renewed) == ([draw(1, 0)], 1)
+    assert ([result.story for result in results], once.lost_hosts) == ([draw(1, 0)], 1)
     with pytest.raises(campaign.CampaignError, match="it ended"):
         list(campaign.run(1, 10, cast("Lanes", ever)))
-    assert ever.renewed == campaign.MOST_RENEWED
+    assert ever.lost_hosts == campaign.MOST_LOST_HOSTS
 
 
 def test_a_round_that_cannot_be_played_is_told():
