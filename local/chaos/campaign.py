@@ -20,7 +20,7 @@ from typing import Any, Self
 from msgspec import Struct
 from msgspec.structs import replace
 
-from local.chaos import checking, playing
+from local.chaos import checking, keeping, playing
 from local.chaos.drawing import draw, kill_points
 from local.chaos.played import Violation
 from local.chaos.story import Story
@@ -38,7 +38,7 @@ class Result(Struct, frozen=True, kw_only=True):
     """What one round came to.
 
     Attributes:
-        folder: Its store, histories and logs; gone where nothing was broken.
+        folder: Its store, histories, logs and what its violations cite; gone where nothing was broken.
         laid, met: How many faults of each kind there were, and how often each kind was met.
         kills: How often the worker was killed at each point.
         crashes: How often the worker ended though nobody had killed it.
@@ -198,9 +198,11 @@ def _played(story: Story, folder: Path) -> Result:
 def _checked(story: Story, folder: Path) -> Result:
     played = playing.play(story, folder)
     sys.stderr.flush()
-    texts = {**played.round.texts, HOST_LOG: (folder / HOST_LOG).read_bytes()}
-    checked = checking.check(replace(played.round, texts=texts))
-    if not checked.violations:
+    over = replace(played.round, texts={**played.round.texts, HOST_LOG: (folder / HOST_LOG).read_bytes()})
+    checked = checking.check(over)
+    if checked.violations:
+        keeping.keep(story, over, checked.violations)
+    else:
         shutil.rmtree(folder, ignore_errors=True)
     return Result(
         story=story,

@@ -4,14 +4,16 @@ Thread timing is real, so that a story which breaks something need not do so eac
 times before it counts as harmless, and what is found in the end is the shortest that was seen to break it.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from msgspec.structs import asdict, replace
 
-from local.chaos.campaign import Lanes, Result
+from local.chaos.campaign import CampaignError, Lanes, Result
 from local.chaos.story import Act, Story
 
 TRIES = 2
@@ -21,7 +23,10 @@ _LISTS = ("store", "kills", "losses", "sweeps_s")
 def shrink(
     result: Result, lanes: Lanes, *, within_s: float, tell: Callable[[Story], None] = lambda _: None
 ) -> tuple[Result, int]:
-    """Give the result of the shortest story found that breaks one of the same promises, and how many were played."""
+    """Give the result of the shortest story found that breaks one of the same promises, and how many were played.
+
+    Of the folders of the shorter ones, that of the shortest stays.
+    """
     broken = {violation.invariant for violation in result.violations}
     deadline, played, best = time.monotonic() + within_s, 0, result
     goes_on = True
@@ -33,6 +38,8 @@ def shrink(
             found, count = _breaks(story, broken, lanes, played)
             played += count
             if found is not None:
+                if best is not result:  # that stays, whatever else is found
+                    shutil.rmtree(best.folder, ignore_errors=True)
                 best, goes_on = found, True
                 tell(best.story)
                 break
@@ -95,17 +102,24 @@ def _without[T](items: Sequence[T], place: int) -> tuple[T, ...]:
 
 
 def _breaks(story: Story, broken: set[str], lanes: Lanes, played: int) -> tuple[Result | None, int]:
-    """Play a story a few times at once; give the first result that breaks one of some promises."""
-    under_way: set[Future[Result]] = {
-        lanes.play(story, f"shrink-{story.seed}-{story.number}-{played + n}") for n in range(TRIES)
-    }
+    """Play a story a few times at once; give the first result that breaks one of some promises, and keep that alone."""
+    under_way: set[Future[Result]] = set()
     found: Result | None = None
-    while under_way:
-        done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-        for each in done:
-            result = each.result()
-            if broken & {violation.invariant for violation in result.violations}:
-                found = found or result
+    try:
+        for number in range(TRIES):
+            under_way.add(lanes.play(story, f"round-{story.number}-shorter-{played + number}"))
+        while under_way:
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            for each in done:
+                result = each.result()
+                if found is None and broken & {violation.invariant for violation in result.violations}:
+                    found = result
+                else:
+                    shutil.rmtree(result.folder, ignore_errors=True)
+    except BrokenProcessPool:
+        lanes.renew()
+    except (CampaignError, OSError):
+        pass  # what cannot be played is no history that shows it
     return found, TRIES
 
 

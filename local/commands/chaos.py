@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from local.chaos import campaign, shrinking, story
+from local.chaos import campaign, keeping, shrinking
 from local.chaos.campaign import CampaignError, Lanes, Result, Totals
 from local.chaos.story import Story, from_json
 from local.commands import terminal
@@ -58,7 +58,7 @@ def chaos(
                     status.update(f"{so_far.incidents} of {incidents} incidents, {rate:.0f} a minute")
             found = campaign.totals(results, seed=None if replay else chosen, began=began)
             if found.violations and replay is None and shrink_s > 0:
-                _show_shortest(console, results, pool, own, shrink_s)
+                _show_shortest(console, results, pool, shrink_s)
     except (KeyboardInterrupt, CampaignError) as error:
         _show_stopped(console, results, own)
         if isinstance(error, CampaignError):
@@ -126,8 +126,8 @@ def _show_stopped(console: Console, results: list[Result], own: Path) -> None:
     console.print(Text(words), soft_wrap=True)
 
 
-def _show_shortest(console: Console, results: list[Result], pool: Lanes, folder: Path, within_s: float) -> None:
-    """Shorten the first round that broke something, tell it, and save it."""
+def _show_shortest(console: Console, results: list[Result], pool: Lanes, within_s: float) -> None:
+    """Shorten the first round that broke something, and tell it."""
     broken = next(result for result in results if result.violations)
     console.print(f"\nLooking for the shortest history that shows it, for at most {within_s:.0f} s.")
     with console.status("playing parts of it again"):
@@ -137,8 +137,6 @@ def _show_shortest(console: Console, results: list[Result], pool: Lanes, folder:
             within_s=within_s,
             tell=lambda shorter: console.print(f"  {shrinking.size(shorter)} things left", soft_wrap=True),
         )
-    path = folder / f"seed-{broken.story.seed}-round-{broken.story.number}.json"
-    path.write_bytes(story.as_json(best.story))
     console.print(Text(f"\nAfter {played} more rounds, the shortest history seen to break it:", style="bold"))
     for line in shrinking.described(best.story):
         console.print(Text(f"  {line}"), soft_wrap=True)
@@ -146,7 +144,10 @@ def _show_shortest(console: Console, results: list[Result], pool: Lanes, folder:
         console.print(Text(f"  {violation.invariant}: {violation.words}", style="red"), soft_wrap=True)
         console.print(Text(f"    see {', '.join(violation.records)}", style="dim"), soft_wrap=True)
     console.print(
-        f"Its store and logs: {best.folder}\nPlay it again: medic chaos --replay {path}", soft_wrap=True, markup=False
+        f"What shows it: {best.folder}\nPlay it again: medic chaos --replay {best.folder / keeping.STORY}",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
     )
 
 

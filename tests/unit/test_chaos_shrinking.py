@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from msgspec.structs import replace
 
 from local.chaos import shrinking
-from local.chaos.campaign import Lanes, Result
+from local.chaos.campaign import CampaignError, Lanes, Result
 from local.chaos.drawing import draw
 from local.chaos.played import Violation
 from local.chaos.shrinking import described, shorter, shrink, size
@@ -98,3 +100,43 @@ def test_a_story_is_told_in_words():
     assert any(WHOLE.acts[0].name in line for line in lines)
     assert f"the worker is killed at {WHOLE.kills[0].point}, time {WHOLE.kills[0].nth}" in lines
     assert len(lines) > size(WHOLE) / 3
+
+
+def test_the_first_history_and_the_shortest_are_kept_and_no_other(tmp_path):
+    class Keeps(Judge):
+        def play(self, story: Story, name: str) -> "Future[Result]":
+            (tmp_path / name).mkdir()
+            done: Future[Result] = Future()
+            done.set_result(replace(super().play(story, name).result(), folder=tmp_path / name))
+            return done
+
+    first = tmp_path / "round-1"
+    first.mkdir()
+    lanes: Any = Keeps(lambda story, _: ("one-send",) if WHOLE.kills[3] in story.kills else ("budget",))
+    broken = replace(result(WHOLE, "one-send"), folder=first)
+    best, _ = shrink(broken, cast("Lanes", lanes), within_s=60)
+    assert sorted(tmp_path.iterdir()) == [first, best.folder]
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"), [(CampaignError("it could not be played"), 0), (BrokenProcessPool("it ended"), 1)]
+)
+def test_a_part_that_cannot_be_played_shows_nothing(error, lost):
+    class Fails(Judge):
+        lost_hosts = 0
+
+        def renew(self) -> None:
+            self.lost_hosts += 1
+
+        def play(self, story: Story, name: str) -> "Future[Result]":
+            if self.played == 0:
+                self.played += shrinking.TRIES
+                failed: Future[Result] = Future()
+                failed.set_exception(error)
+                return failed
+            return super().play(story, name)
+
+    lanes: Any = Fails(lambda *_: ("one-send",))
+    best, _ = shrink(result(WHOLE, "one-send"), cast("Lanes", lanes), within_s=60)
+    assert size(best.story) < size(WHOLE) / 4
+    assert lanes.lost_hosts == lost
