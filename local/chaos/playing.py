@@ -38,7 +38,7 @@ from local.backend import Backend
 from local.chaos import app, played
 from local.chaos.faulty import LIFTED, PLAN, Plan
 from local.chaos.played import Delivery
-from local.chaos.story import Act, Kill, People, Story, Stray
+from local.chaos.story import Act, Kill, People, Story, Stray, Trouble
 from local.host import Host
 from local.nursery import PRELOAD, Nursery
 from local.rehearsal import (
@@ -55,7 +55,7 @@ from local.rehearsal import (
     label_of,
     policy_of,
 )
-from remediations import services
+from remediations import policy, services
 from remediations.adapters.folder import FolderStore
 from remediations.trail import Question, Trail
 
@@ -95,6 +95,26 @@ def play(story: Story, folder: Path) -> Played:
     """Play a story in a folder of its own."""
     with Round(story, folder) as stage:
         return stage.play()
+
+
+def validate(story: Story) -> None:
+    """See whether a story can be played at all.
+
+    Raises:
+        ValueError: an act is no world, or nothing that happens in one.
+        PolicyError: what is laid over the policy is none.
+    """
+    names = {"subscription": "s", "blobs": "http://127.0.0.1:9/blobs", "planted": "planted"}
+    if not story.acts:
+        raise ValueError("it has no acts")
+    for place, act in enumerate(story.acts):
+        try:
+            _world_of(act, names, 0)
+            for trouble in act.troubles:
+                list(_happenings(trouble, names))
+        except (ValueError, TypeError, OverflowError) as error:  # a world checks its own fields, no body to the bottom
+            raise ValueError(f"act {place}: {error}") from error
+    policy.parse(yaml.safe_dump(filled(policy_of(story.policy, {}), names)).encode(), "its policy")
 
 
 class CallKill(Fault, kw_only=True):
@@ -253,15 +273,10 @@ class Round:
     def _world(self, place: int, kills: list[CallKill]) -> World:
         act = self.story.acts[place]
         names = self._names(place)
-        plain = {**act.world, "subscription": act.subscription, "seed": self._chance.getrandbits(32)}
-        ahead = timedelta(seconds=sum(trouble.ahead_s for trouble in act.troubles))
-        for trouble in act.troubles:
-            plain = joined(plain, trouble.world)
-        world = World.from_dict(filled(plain, names), clock=lambda: utc_now() + ahead)
+        world = _world_of(act, names, self._chance.getrandbits(32))
         world.faults[:0] = kills
         for trouble in act.troubles:
-            for plain_happening in filled(list(trouble.happens), names):
-                happening = msgspec.convert(plain_happening, AnyHappening)
+            for happening in _happenings(trouble, names):
 
                 def deed(happening: Any = happening, kind: str = trouble.kind) -> None:
                     self._met(kind)
@@ -646,6 +661,20 @@ class Round:
             if (self._meetings / f"kill-{number}.{kill.nth - 1}").exists():
                 killed[kill.point] += 1
         return dict(killed)
+
+
+def _world_of(act: Act, names: dict[str, str], seed: int) -> World:
+    """Make the world of an act, with its troubles laid over it."""
+    plain = {**act.world, "subscription": act.subscription, "seed": seed}
+    ahead = timedelta(seconds=sum(trouble.ahead_s for trouble in act.troubles))
+    for trouble in act.troubles:
+        plain = joined(plain, trouble.world)
+    return World.from_dict(filled(plain, names), clock=lambda: utc_now() + ahead)
+
+
+def _happenings(trouble: Trouble, names: dict[str, str]) -> Iterator[Any]:
+    for plain in filled(list(trouble.happens), names):
+        yield msgspec.convert(plain, AnyHappening)
 
 
 def joined(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

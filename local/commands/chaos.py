@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from local.chaos import campaign, keeping, shrinking
+from local.chaos import campaign, keeping, playing, shrinking
 from local.chaos.campaign import CampaignError, Lanes, Result, Totals
 from local.chaos.story import Story, from_json
 from local.commands import terminal
+from remediations.errors import PolicyError
 
 FOLDER = Path(".medic/chaos")
 LARGEST_SEED = 2**32
@@ -80,11 +81,14 @@ def _again(story: Story, pool: Lanes) -> Iterator[Result]:
 
 def _story(path: Path) -> Story:
     try:
-        return from_json(path.read_bytes())
+        story = from_json(path.read_bytes())
+        playing.validate(story)
     except OSError as error:
         raise CampaignError(f"{path}: {error.strerror}. Name a file that `medic chaos` has saved.") from error
-    except ValueError as error:
-        raise CampaignError(f"{path}: {error}. It is no round that `medic chaos` has saved.") from error
+    except (ValueError, PolicyError, RecursionError) as error:
+        msg = f"{path}: {str(error).rstrip('.')}. It is no round that `medic chaos` has saved."
+        raise CampaignError(msg) from error
+    return story
 
 
 def _own_folder(within: Path, name: str) -> Path:

@@ -185,6 +185,34 @@ def test_bad_input_gets_a_clear_error(arguments, words):
     assert "Traceback" not in shown
 
 
+def with_act(**changes: Any) -> dict[str, Any]:
+    plain = json.loads(as_json(STORY))
+    plain["acts"][1] |= changes
+    return cast("dict[str, Any]", plain)
+
+
+@pytest.mark.parametrize(
+    ("plain", "words"),
+    [
+        ({"seed": 1, "number": 0, "acts": []}, "it has no acts"),
+        (with_act(world={"bogus": 1}), "act 1: This is no world: Object contains unknown field `bogus`"),
+        (with_act(world={"workspaces": 5}), "act 1: This is no world: Expected `array`, got `int` - at `$.workspaces`"),
+        (with_act(troubles=[{"kind": "x", "ahead_s": 1e300}]), "act 1: "),
+        (with_act(troubles=[{"kind": "x", "happens": [{"bogus": 1}]}]), "act 1: "),
+        ({**with_act(), "policy": {"actions": 5}}, "its policy: $.actions is 5."),
+    ],
+)
+def test_a_damaged_round_gets_a_clear_error_that_names_the_file(plain, words, tmp_path):
+    file = tmp_path / "damaged.json"
+    file.write_text(json.dumps(plain))
+    result = medic("--replay", str(file), "--folder", str(tmp_path / "chaos"))
+    assert result.exit_code == 2
+    shown = result.stderr.replace("\n", "")
+    assert shown.startswith(f"medic: {file}: {words}")
+    assert shown.endswith(". It is no round that `medic chaos` has saved.")
+    assert not (tmp_path / "chaos").exists()
+
+
 def test_rounds_of_a_process_that_ended_are_played_again_and_not_for_ever():
     class Dies:
         count, lost_hosts, played = 1, 0, 0
