@@ -218,7 +218,13 @@ def _checked(story: Story, folder: Path) -> Result:
 
 
 class Totals(Struct, frozen=True, kw_only=True):
-    """What a campaign came to."""
+    """What a campaign came to.
+
+    Attributes:
+        seed: None: one saved round was played, not what a seed draws.
+        lost_hosts: How often a process that played rounds ended by itself. What it played was played again, and what
+            went wrong in it stands in its log alone.
+    """
 
     seed: int | None
     rounds: int
@@ -233,6 +239,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     ends: dict[str, int]
     violations: tuple[dict[str, Any], ...]
     seconds: float
+    lost_hosts: int = 0
 
     @property
     def bound(self) -> float | None:

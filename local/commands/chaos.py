@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -57,9 +58,10 @@ def chaos(
                     so_far = campaign.totals(results, seed=chosen, began=began)
                     rate = 60 * so_far.incidents / max(so_far.seconds, 1.0)
                     status.update(f"{so_far.incidents} of {incidents} incidents, {rate:.0f} a minute")
-            found = campaign.totals(results, seed=None if replay else chosen, began=began)
-            if found.violations and replay is None and shrink_s > 0:
+            found = campaign.totals(results, seed=chosen if story is None else None, began=began)
+            if found.violations and story is None and shrink_s > 0:
                 _show_shortest(console, results, pool, shrink_s)
+            found = replace(found, lost_hosts=pool.lost_hosts)
     except (KeyboardInterrupt, CampaignError) as error:
         _show_stopped(console, results, own)
         if isinstance(error, CampaignError):
@@ -71,7 +73,7 @@ def chaos(
     if as_json:
         print(json.dumps({**msgspec.to_builtins(found), "upper_bound": found.bound}, indent=2))
     else:
-        _show_end(console, found)
+        _show_end(console, found, own)
     return terminal.DIFFERS if found.violations else terminal.OK
 
 
@@ -155,7 +157,7 @@ def _show_shortest(console: Console, results: list[Result], pool: Lanes, within_
     )
 
 
-def _show_end(console: Console, found: Totals) -> None:
+def _show_end(console: Console, found: Totals, own: Path) -> None:
     console.print()
     table = Table("kind of fault", "laid", "met", box=None, pad_edge=False)
     for kind in sorted({*found.faults, *found.laid}):
@@ -182,3 +184,9 @@ def _show_end(console: Console, found: Totals) -> None:
     else:
         words = f"No violation: at 95 %, at most {found.bound:.2%} of such incidents have one."
         console.print(Text(words, style="bold green"))
+    if found.lost_hosts:
+        words = (
+            f"But a process that played rounds ended {terminal.counted(found.lost_hosts, 'time')} by itself. They were "
+            f"played again; what they were at then lies in {own}: see {campaign.HOST_LOG} there."
+        )
+        console.print(Text(words, style="bold red"), soft_wrap=True)

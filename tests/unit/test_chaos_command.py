@@ -88,6 +88,19 @@ def test_json_has_what_programs_ask_for(plays, tmp_path):
     assert found["seconds"] >= 0
 
 
+def test_a_host_that_was_lost_is_told_in_words_and_in_json(tmp_path, monkeypatch):
+    def run(_seed: int, _incidents: int, lanes: Lanes) -> Iterator[Result]:
+        lanes.renew()
+        (lanes.folder / "round-0").mkdir()
+        yield CLEAN
+
+    monkeypatch.setattr(campaign, "run", run)
+    told = " ".join(medic("--seed", "5", "--folder", str(tmp_path)).output.split())
+    assert "But a process that played rounds ended 1 time by itself." in told
+    assert f"lies in {tmp_path}/seed-5: see host.log there." in told
+    assert json.loads(medic("--json", "--folder", str(tmp_path)).stdout)["lost_hosts"] == 1
+
+
 def test_no_incident_at_all_proves_nothing(plays, tmp_path):
     plays()
     result = medic("--folder", str(tmp_path))
