@@ -165,6 +165,7 @@ def rehearse(
 
 @app.command(rich_help_panel=_HERE)
 def chaos(
+    ctx: typer.Context,
     *,
     incidents: Annotated[int, typer.Option(min=1, help="How many incidents go through it.")] = 100,
     seed: Annotated[
@@ -189,6 +190,11 @@ def chaos(
     """
     from local.commands import chaos as command
 
+    if replay is not None:
+        for name in ("incidents", "seed", "lanes", "shrink"):
+            source = ctx.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                raise typer.BadParameter(f"--{name} is for a campaign; --replay plays one round, as it was saved.")
     raise typer.Exit(
         command.chaos(
             incidents=incidents,

@@ -243,8 +243,13 @@ class Totals(Struct, frozen=True, kw_only=True):
 
     @property
     def bound(self) -> float | None:
-        """The largest share of incidents with a violation that seeing none permits, at 95 %: the rule of three."""
-        return None if self.violations or not self.incidents else min(1.0, 3 / self.incidents)
+        """The largest share of incidents with a violation that seeing none permits, at 95 %: the rule of three.
+
+        None where there is nothing to infer: of one round that was played again, its incidents are no sample.
+        """
+        if self.seed is None or self.violations or not self.incidents:
+            return None
+        return min(1.0, 3 / self.incidents)
 
 
 def totals(results: Sequence[Result], *, seed: int | None, began: float) -> Totals:

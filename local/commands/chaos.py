@@ -103,7 +103,8 @@ def _own_folder(within: Path, name: str) -> Path:
                 own.mkdir()
                 break
     except OSError as error:
-        raise CampaignError(f"{within}: {error.strerror}. Name a folder that can be written: --folder.") from error
+        msg = f"No folder can be made at {within} ({error.strerror}). Name another one: --folder."
+        raise CampaignError(msg) from error
     return own
 
 
@@ -164,29 +165,29 @@ def _show_end(console: Console, found: Totals, own: Path) -> None:
         table.add_row(kind, str(found.laid.get(kind, "")), str(found.faults.get(kind, 0)))
     console.print(table)
     hit = sum(count > 0 for count in found.kill_points.values())
+    of = terminal.counted(hit, "kind") if found.seed is None else f"{hit} of {len(found.kill_points)} kinds"
     console.print(
-        f"\nThe worker was killed {found.kills} times, at {hit} of {len(found.kill_points)} kinds of points"
-        + (f", and ended {found.crashes} times by itself" if found.crashes else "")
+        f"\nThe worker was killed {terminal.counted(found.kills, 'time')}, at {of} of points"
+        + (f", and ended {terminal.counted(found.crashes, 'time')} by itself" if found.crashes else "")
         + "."
+        + (" --json lists those at which it never was." if found.seed is not None else "")
     )
-    missed = [point for point, count in found.kill_points.items() if not count]
-    if missed:
-        console.print(f"Never at: {'; '.join(missed)}.", soft_wrap=True, highlight=False)
     ends = ", ".join(f"{name} {count}" for name, count in found.ends.items())
     console.print(f"Incidents ended: {ends or 'none'}.", soft_wrap=True)
     console.print(
-        f"{found.incidents} incidents, {found.events} events, {found.effects} effects, {found.rounds} rounds "
-        f"in {found.seconds:.0f} s."
+        f"{found.incidents} incidents, {found.events} events, {found.effects} effects, "
+        f"{terminal.counted(found.rounds, 'round')} in {found.seconds:.0f} s."
     )
-    if found.bound is None:
-        words = f"{len(found.violations)} violations." if found.violations else "No incident was opened."
-        console.print(Text(words, style="bold red"))
+    if found.violations:
+        console.print(Text(f"{terminal.counted(len(found.violations), 'violation')}.", style="bold red"))
+    elif not found.incidents:
+        console.print(Text("No incident was opened.", style="bold red"))
     else:
-        words = f"No violation: at 95 %, at most {found.bound:.2%} of such incidents have one."
-        console.print(Text(words, style="bold green"))
+        bound = "" if found.bound is None else f": at 95 %, at most {found.bound:.2%} of such incidents have one"
+        console.print(Text(f"No violation{bound}.", style="bold green"))
     if found.lost_hosts:
         words = (
-            f"But a process that played rounds ended {terminal.counted(found.lost_hosts, 'time')} by itself. They were "
-            f"played again; what they were at then lies in {own}: see {campaign.HOST_LOG} there."
+            f"But a process that played rounds ended {terminal.counted(found.lost_hosts, 'time')} by itself. "
+            f"Its rounds were played again; what they left lies in {own}: see {campaign.HOST_LOG} there."
         )
         console.print(Text(words, style="bold red"), soft_wrap=True)

@@ -60,6 +60,8 @@ def test_a_clean_campaign_prints_its_figures_and_the_bound(plays, tmp_path):
     assert "reset 4 10" in words  # laid, met
     assert "answer lost 2 0" in words
     assert f"killed 4 times, at 1 of {len(kill_points())} kinds of points, and ended 2 times by itself" in words
+    assert "by itself. --json lists those at which it never was." in words
+    assert "Never at" not in words
     assert "Incidents ended: advised 20, repaired 60." in words
     assert "No violation: at 95 %, at most 3.75% of such incidents have one." in words
 
@@ -143,7 +145,11 @@ def test_a_saved_story_is_played_again(tmp_path, monkeypatch):
     monkeypatch.setattr(Lanes, "play", play)
     result = medic("--replay", str(file), "--folder", str(tmp_path))
     assert result.exit_code == 0
-    assert played == [(STORY, "round-0")]
+    words = " ".join(result.output.split())
+    assert "The worker was killed 2 times, at 1 kind of points, and ended 1 time by itself. Incidents" in words
+    assert words.endswith("in 0 s. No violation.")
+    assert json.loads(medic("--replay", str(file), "--folder", str(tmp_path), "--json").stdout)["upper_bound"] is None
+    assert played == [(STORY, "round-0")] * 2
 
 
 def test_what_an_earlier_campaign_kept_stays(plays, tmp_path):
@@ -186,8 +192,15 @@ def test_two_campaigns_of_one_seed_in_one_folder_have_each_their_own(tmp_path, m
             "nowhere.json: No such file or directory. Name a file that `medic chaos` has saved",
         ),
         (["--replay", "pyproject.toml"], "It is no round that `medic chaos` has saved."),
-        (["--folder", "/proc/nowhere"], "/proc/nowhere: No such file or directory. Name a folder that can be written"),
-        (["--folder", "pyproject.toml"], "pyproject.toml: File exists. Name a folder that can be written"),
+        (
+            ["--folder", "/proc/nowhere"],
+            "No folder can be made at /proc/nowhere (No such file or directory). Name another one: --folder.",
+        ),
+        (["--folder", "pyproject.toml"], "No folder can be made at pyproject.toml (File exists)."),
+        (["--replay", "x.json", "--seed", "3"], "--seed is for a campaign; --replay plays one round"),
+        (["--replay", "x.json", "--incidents", "100"], "--incidents is for a campaign; --replay plays one round"),
+        (["--replay", "x.json", "--lanes", "2"], "--lanes is for a campaign; --replay plays one round"),
+        (["--replay", "x.json", "--shrink", "9"], "--shrink is for a campaign; --replay plays one round"),
     ],
 )
 def test_bad_input_gets_a_clear_error(arguments, words):
