@@ -82,13 +82,18 @@ def _moment(text: str) -> datetime:
 
 
 class ActivityLog:
-    """All rows, seen or not yet to be seen. The world's lock guards it."""
+    """All rows, seen or not yet to be seen. The world's lock guards it.
+
+    Attributes:
+        withheld: How often somebody asked for a row that was there and could not be seen.
+    """
 
     def __init__(self, new_id: Callable[[], str], tenant: str, delay: float) -> None:
         self._new_id = new_id
         self._tenant = tenant
         self._delay = timedelta(seconds=delay)
         self._rows: list[Row] = []
+        self.withheld = 0
 
     def add(
         self,
@@ -119,13 +124,13 @@ class ActivityLog:
             code = "OK" if operation.error is None else "Conflict"
             self.add(operation, operation.status, at, code=code, message=terminal_message(operation))
 
-    def visible(self, wanted: Filter, subscription: str, now: datetime) -> list[Row]:
-        """The rows that the filter asks for and that can be seen by now, the newest first."""
-        rows = [
-            row
-            for row in self._rows
-            if row.visible_at <= now and wanted.fits(row) and row.body["subscriptionId"].lower() == subscription.lower()
+    def visible(self, wanted: Filter, subscription: str, now: datetime, *, nothing: bool = False) -> list[Row]:
+        """The rows that the filter asks for and that can be seen by now (or never can), the newest first."""
+        fitting = [
+            row for row in self._rows if wanted.fits(row) and row.body["subscriptionId"].lower() == subscription.lower()
         ]
+        rows = [row for row in fitting if row.visible_at <= now and not nothing]
+        self.withheld += len(rows) < len(fitting)
         return sorted(rows, key=lambda row: (row.at, row.number), reverse=True)
 
 

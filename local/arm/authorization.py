@@ -165,12 +165,17 @@ class Assignment:
 
 
 class Roles:
-    """The role assignments of all scopes, and the groups. The world's lock guards it."""
+    """The role assignments of all scopes, and the groups. The world's lock guards it.
+
+    Attributes:
+        pending: How often something was refused that an assignment gives which was not in force yet.
+    """
 
     def __init__(self, world: World) -> None:
         seed = world.seed
         self._world = world
         self._began = world.now()
+        self.pending = 0
         custom = (
             Role(
                 guid=each.guid.lower(),
@@ -207,14 +212,17 @@ class Roles:
     def may(self, principal: str, action: str, resource_id: str, *, on_data: bool = False) -> bool:
         """Whether a principal may do something to a resource, by now."""
         now = self._world.now()
-        return any(
-            each.created_at + self._propagation(each) <= now
-            and each.condition_fits
-            and _covers(each.scope, resource_id)
-            and self._roles[each.role].allows(action, on_data=on_data)
+        giving = [
+            each
             for who in self._all_of(principal)
             for each in self._by_principal.get(who, {}).values()
-        )
+            if each.condition_fits
+            and _covers(each.scope, resource_id)
+            and self._roles[each.role].allows(action, on_data=on_data)
+        ]
+        is_given = any(each.created_at + self._propagation(each) <= now for each in giving)
+        self.pending += bool(giving) and not is_given
+        return is_given
 
     def _propagation(self, assignment: Assignment) -> timedelta:
         """How long a new assignment takes until it is in force."""

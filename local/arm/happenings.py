@@ -10,8 +10,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, override
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from local.arm.resources import Refusal
+from local.arm.faults import AnyFault
+from local.arm.resources import IDENTITIES, Refusal
 
 if TYPE_CHECKING:
     from local.arm.models import World
@@ -113,6 +115,30 @@ class Route(Happening, frozen=True, kw_only=True, tag="traffic"):
     @override
     def act(self, world: World) -> None:
         world.put_endpoint(self.who, self.endpoint, {"properties": {"traffic": self.traffic}}, replace=("traffic",))
+
+
+class Identities(Happening, frozen=True, kw_only=True, tag="identities"):
+    """Give the endpoint these user-assigned identities of its group, by name, and no others."""
+
+    identities: tuple[str, ...]
+
+    @override
+    def act(self, world: World) -> None:
+        group = world.endpoint_target(self.endpoint).id.partition("/providers/")[0]
+        users: dict[str, Any] = {f"{group}/providers/{IDENTITIES}/{name}": {} for name in self.identities}
+        identity = {"type": "UserAssigned", "userAssignedIdentities": users}
+        world.put_endpoint(self.who, self.endpoint, {"identity": identity}, replace=("identity",))
+
+
+class Break(Happening, frozen=True, kw_only=True, tag="break"):
+    """From now on, requests that fit a fault meet it: as an entry under ``faults`` of a world file."""
+
+    fault: AnyFault
+
+    @override
+    def act(self, world: World) -> None:
+        with world.lock:
+            world.faults.append(replace(self.fault))
 
 
 class Set(Happening, frozen=True, kw_only=True, tag="set"):
@@ -250,6 +276,8 @@ AnyHappening = (
     Put
     | Delete
     | Route
+    | Identities
+    | Break
     | Set
     | Clear
     | Request

@@ -127,6 +127,7 @@ class World:
         witness: What changed, and what was shown to whom.
         limits: What is taken of each principal, and what was answered 429.
         hazards, faults, conditions, denied: The live state; a runner may change them under way.
+        drawn: The hazards of its file, as they are by now, wherever a runner has put them.
     """
 
     def __init__(self, seed: schema.WorldSeed, *, clock: Callable[[], datetime] = utc_now) -> None:
@@ -137,6 +138,7 @@ class World:
         self.principals: dict[str, Principal] = schema.PRINCIPALS | seed.principals
         self.conditions = set(seed.conditions)
         self.hazards: list[Hazard] = list(copy.deepcopy(seed.hazards))
+        self.drawn: tuple[Hazard, ...] = tuple(self.hazards)
         self.faults: list[Fault] = list(copy.deepcopy(seed.faults))
         self.denied = list(seed.denied)
         self.limits = Limits(seed.limits, self.now)
@@ -401,10 +403,8 @@ class World:
     def activity(self, wanted: Filter, subscription: str) -> list[Row]:
         """The rows of the Activity Log that can be seen by now, the newest first."""
         self.settle()
-        if self.seed.activity_log_missing:
-            return []
         with self.lock:
-            return self.log.visible(wanted, subscription, self.now())
+            return self.log.visible(wanted, subscription, self.now(), nothing=self.seed.activity_log_missing)
 
     def logs(self, target: Target, container: str, tail: int | None) -> str:
         """The last lines of a container's log."""
@@ -578,11 +578,12 @@ class World:
         )
 
     def put_endpoint(self, who: str, endpoint: str | None, spec: Json, *, replace: tuple[str, ...] = ()) -> Operation:
-        """Change an endpoint as a principal; the properties named in ``replace`` are not merged."""
+        """Change an endpoint as a principal; what ``replace`` names, of it or of its properties, is not merged."""
         target = self.endpoint_target(endpoint)
         body = merged(self._existing(target).spec, spec)
         for name in replace:
-            body["properties"][name] = spec["properties"][name]
+            part, given = (body, spec) if name in spec else (body["properties"], spec["properties"])
+            part[name] = given[name]
         return self._verb(who, "PUT", target, lambda call: self.write(call, target, body), body=body)
 
     def delete_deployment(self, who: str, endpoint: str | None, name: str) -> Operation | None:

@@ -17,39 +17,37 @@ from local.arm import schema
 from local.chaos.story import Act, Deed, HubLoss, Kill, People, StoreFault, Story, Stray, Trouble
 from local.rehearsal import Answer, KillWorker, Scenario, load, shipped
 
-SCENARIOS_A_ROUND, CROWDS_A_ROUND = 14, 5
-KILLS_A_ROUND, STORE_FAULTS_A_ROUND = 15, 8
+SCENARIOS_A_ROUND, CROWDS_A_ROUND, RACES_A_ROUND = 12, 5, 6
+KILLS_A_ROUND, STORE_FAULTS_A_ROUND = 12, 8
 TROUBLES_A_ROUND = 24
 DRY_RUN_EVERY, ASK_EVERY, LOSS_EVERY = 8, 11, 3
+IDLE_CROWDS_A_ROUND = 2
+FIRST_DRY_RUN, FIRST_ASK = 2, 3
 DEPLOYMENT = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments"
 
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 type Draw = random.Random
+type Crowd = Callable[[Draw], Act]
 
 
 def draw(seed: int, number: int) -> Story:
     """Give the story of one round of a campaign."""
     chance = random.Random(f"chaos {seed} {number}")
-    kills = _kills(chance, seed, number)
-    acts = _acts(chance, seed, number, kills)
+    acts = _acts(chance, seed, number)
     watched = chance.random() < 0.5
     return Story(
         seed=seed,
         number=number,
         mode=_mode(number),
-        policy=_policy(chance, acts, watched=watched),
+        policy=_policy(chance, acts, seed, number, watched=watched),
         acts=tuple(_troubled(chance, acts, seed, number, watched=watched)),
         store=tuple(
             store_fault(chance, kind, where)
             for kind, where in _dealt("store", seed, number, STORE_DECK, STORE_FAULTS_A_ROUND)
         ),
-        kills=kills,
-        losses=tuple(
-            HubLoss(what=what, nth=chance.randint(1, 6))
-            for what in _dealt("losses", seed, number // LOSS_EVERY, WORK, 1)
-            if number % LOSS_EVERY == 1
-        ),
+        kills=_kills(chance, seed, number),
+        losses=_losses(chance, seed, number),
         people=_people(chance, seed, number),
         twice=chance.choice((0.0, 0.2, 0.2, 1.0)),
         channel_fails=chance.choice((0, 0, 2, 5, None)),
@@ -58,21 +56,52 @@ def draw(seed: int, number: int) -> Story:
 
 
 def _mode(number: int) -> Literal["auto", "ask", "dry-run"]:
-    if number % DRY_RUN_EVERY == DRY_RUN_EVERY - 1:
+    if number % DRY_RUN_EVERY == FIRST_DRY_RUN:
         return "dry-run"
-    return "ask" if number % ASK_EVERY == ASK_EVERY - 1 else "auto"
+    return "ask" if number % ASK_EVERY == FIRST_ASK else "auto"
+
+
+def _writing(number: int) -> int:
+    """Give how many rounds with effects came before: what needs effects is dealt out to these."""
+    return sum(_mode(before) != "dry-run" for before in range(number))
 
 
 def _kills(chance: Draw, seed: int, number: int) -> tuple[Kill, ...]:
-    """Deal the points of kills out to the rounds in which there are effects; elsewhere, many are never come by."""
-    points = kill_points()
-    if _mode(number) == "auto":
-        points = _dealt("kills", seed, sum(_mode(before) == "auto" for before in range(number)), points, KILLS_A_ROUND)
+    """Deal the points of kills out to the rounds in which there are effects, and to crowds that come by them."""
+    usual = [kill for kill in kill_points() if kill.what not in ONLY_IN]
+    if _mode(number) == "dry-run":
+        points = chance.sample(usual, KILLS_A_ROUND)
     else:
-        points = chance.sample(points, KILLS_A_ROUND)
+        points = _dealt("kills", seed, _writing(number), usual, KILLS_A_ROUND)
+        for name, only, count in RARELY:
+            rare = [kill for kill in kill_points() if ONLY_IN.get(kill.what) is only]
+            points += _dealt_to(f"{name} kills", seed, number, rare, count, only=only)
     return tuple(
         msgspec.structs.replace(kill, nth=1 if kill.what in RARE else chance.choice((1, 1, 1, 2, 4))) for kill in points
     )
+
+
+def _losses(chance: Draw, seed: int, number: int) -> tuple[HubLoss, ...]:
+    """Deal the points at which the hub is lost: those of storms to storms."""
+    if number % LOSS_EVERY == 1:
+        usual = [what for what in WORK if what not in ONLY_IN]
+        dealt = _dealt("losses", seed, number // LOSS_EVERY, usual, 1)
+        return tuple(HubLoss(what=what, nth=chance.randint(1, 6)) for what in dealt)
+    lost: list[str] = []
+    for name, only, _ in RARELY:
+        rare = [what for what in WORK if ONLY_IN.get(what) is only]
+        if rare and not lost and _mode(number) != "dry-run" and number % LOSS_EVERY == 0:
+            lost = _dealt_to(f"{name} losses", seed, number, rare, 1, only=only)
+    return tuple(HubLoss(what=what) for what in lost)
+
+
+def _dealt_to[T](name: str, seed: int, number: int, deck: Sequence[T], count: int, *, only: Sequence[Crowd]) -> list[T]:
+    """Give the next cards of a deck that is dealt only to rounds with effects and one of some crowds."""
+
+    def fits(round_: int) -> bool:
+        return _mode(round_) != "dry-run" and any(crowd in only for crowd in _crowds(seed, round_))
+
+    return _dealt(name, seed, sum(map(fits, range(number))), deck, count) if fits(number) else []
 
 
 def _dealt[T](name: str, seed: int, number: int, deck: Sequence[T], count: int) -> list[T]:
@@ -94,11 +123,16 @@ def _scenarios() -> tuple[Scenario, ...]:
     return tuple(load(path) for path in shipped())
 
 
-def _acts(chance: Draw, seed: int, number: int, kills: Sequence[Kill]) -> list[Act]:
+def _crowds(seed: int, number: int) -> list[Crowd]:
+    """Deal the crowds out to the rounds with effects; in the others, fewer are enough."""
+    if _mode(number) == "dry-run":
+        return _dealt("idle crowds", seed, number // DRY_RUN_EVERY, CROWDS, IDLE_CROWDS_A_ROUND)
+    return _dealt("crowds", seed, _writing(number), CROWDS, CROWDS_A_ROUND)
+
+
+def _acts(chance: Draw, seed: int, number: int) -> list[Act]:
+    """Give scenarios, acts that policy holds back, races and crowds: troubles look for the last ones by their place."""
     scenarios = _dealt("scenarios", seed, number, _scenarios(), SCENARIOS_A_ROUND)
-    crowds = _dealt("crowds", seed, number, CROWDS, CROWDS_A_ROUND)
-    wanted = [ONLY_IN[kill.what] for kill in kills if kill.what in ONLY_IN]
-    crowds = [*wanted, *(one for one in crowds if one not in wanted)][:CROWDS_A_ROUND]
     acts: list[Act] = []
     taken: set[str] = set()
     for scenario in scenarios:
@@ -107,7 +141,10 @@ def _acts(chance: Draw, seed: int, number: int, kills: Sequence[Kill]) -> list[A
             continue  # two worlds of one subscription could not be told apart
         taken |= others
         acts.append(_of_scenario(chance, scenario))
-    return acts + [crowd(chance) for crowd in crowds]
+    acts += [_held(chance, crowd) for crowd in _dealt("held", seed, number, HELD_CROWDS, 1)]
+    if _mode(number) != "dry-run":
+        acts += [race(chance) for race in _dealt("races", seed, _writing(number), RACES, RACES_A_ROUND)]
+    return acts + [crowd(chance) for crowd in _crowds(seed, number)]
 
 
 def _subscriptions(world: dict[str, Any]) -> set[str]:
@@ -225,6 +262,12 @@ def _roles(chance: Draw) -> Act:
 
 def _quota(chance: Draw) -> Act:
     names, idle = _names(chance, 2, 4), chance.randint(1, 3)
+    world = {**_short_of_cores(names, idle=idle), "quota_refuses": chance.choice(("end", "end", "request"))}
+    return _crowd(chance, "a crowd lacks cores", world, _spread(chance, names))
+
+
+def _short_of_cores(names: Sequence[str], *, idle: int) -> dict[str, Any]:
+    """Give a world in which so many idle deployments hold the cores that others need."""
     opted_in = {"tags": {"medic-delete": "allow"}, "properties": {"environmentVariables": None}}
     victims = [{"name": f"old-{n}", "age": 9_640_000, "spec": opted_in} for n in range(idle)]
     used = 8 * (1 + idle)
@@ -233,15 +276,13 @@ def _quota(chance: Draw) -> Act:
         "traffic": {"live": 100},
         "deployments": [{"name": "live", "age": 8_640_000}, *victims],
     }
-    world = {
+    return {
         "workspaces": [_workspace([*({"name": name} for name in names), fraud])],
         "usages": [
             {"name": "Standard DSv2 Family Cluster Dedicated vCPUs", "used": used, "limit": used + 2},
             {"name": "Total Cluster Dedicated Regional vCPUs", "used": used, "limit": 100},
         ],
-        "quota_refuses": chance.choice(("end", "end", "request")),
     }
-    return _crowd(chance, "a crowd lacks cores", world, _spread(chance, names))
 
 
 def _broken(chance: Draw) -> Act:
@@ -281,7 +322,7 @@ ERRORS = (
     ("ImageBuildFailure", "Failed to build the image."),
     ("ResourceNotReady", "User container has crashed or terminated."),
 )
-CROWDS: tuple[Callable[[Draw], Act], ...] = (
+CROWDS: tuple[Crowd, ...] = (
     _canceled,
     _one_after_another,
     _updated,
@@ -293,7 +334,179 @@ CROWDS: tuple[Callable[[Draw], Act], ...] = (
     _storm,
     _storm_of_roles,
 )
-ONLY_IN = {"activity ask_members": _storm_of_roles}  # the one crowd in which the worker can be killed there
+CROWD_NAMES = frozenset(crowd(random.Random(0)).name for crowd in CROWDS)
+STORMS: tuple[Crowd, ...] = (_storm, _storm_of_roles)
+# The crowds in which the worker comes there at all. How many of these points are dealt to one that does: RARELY.
+_ASKED, _GRANTING, _SYNCING, _DELETING = (_storm_of_roles,), (_roles, _mixed), (_keys, _mixed), (_quota,)
+ONLY_IN: dict[str, tuple[Crowd, ...]] = {
+    "orchestration mustering": STORMS,
+    "orchestration ramp": STORMS,
+    "activity fold": STORMS,
+    "activity muster": STORMS,
+    "activity assemble": STORMS,
+    "activity wave": STORMS,
+    "activity disband": STORMS,
+    "create member": STORMS,
+    "create roll": STORMS,
+    "create groups": STORMS,
+    "activity ask_members": _ASKED,
+    "PUT role-assignment": _GRANTING,
+    "POST resync-keys": _SYNCING,
+    "DELETE deployment": _DELETING,
+}
+RARELY: tuple[tuple[str, tuple[Crowd, ...], int], ...] = (
+    ("asked", _ASKED, 1),
+    ("storm", STORMS, 4),
+    ("granting", _GRANTING, 1),
+    ("syncing", _SYNCING, 1),
+    ("deleting", _DELETING, 1),
+)
+
+# --- acts that policy holds back, and races ---
+
+
+HELD = "is held back"
+
+
+def _held(chance: Draw, crowd: Crowd) -> Act:
+    """Give a small crowd for which a rule of policy says less than the app's mode would permit."""
+    act = crowd(chance)
+    return msgspec.structs.replace(act, name=f"{act.name}, {HELD}")
+
+
+def _few(name: str, **world: Any) -> Crowd:
+    """Give crowds of two or three failures."""
+
+    def crowd(chance: Draw) -> Act:
+        names = _names(chance, 2, 3)
+        endpoints = [
+            {"name": one, "identities": [f"id-{one}"]} if "role_assignments" in world else {"name": one}
+            for one in names
+        ]
+        return _crowd(chance, name, {"workspaces": [_workspace(endpoints)], **world}, _spread(chance, names))
+
+    return crowd
+
+
+HELD_CROWDS: tuple[Crowd, ...] = (
+    _few("a few are canceled", hazards=[{"kind": "higher-priority", "remaining": 9}]),
+    _few("a few have old keys", registries=[{"name": "crmlwdemo", "keys_regenerated": 3600}]),
+    _few("a few lack roles", role_assignments=[]),
+    _quota,
+)
+
+BEFORE_THE_EFFECT = "get permissions by medic"  # they are read when all that a plan rests on has been
+AFTER_A_GRANT = "put role-assignment by medic"
+_READS_FAIL = 40  # so often: for longer than anybody tries again
+
+
+def _race(chance: Draw, name: str, kind: str, world: dict[str, Any], happens: Sequence[dict[str, Any]]) -> Act:
+    """Give an act of one failure alone, in which something happens between plan and effect."""
+    act = _crowd(chance, f"{RACING} {name}", world, [("ep-0", "green", chance.uniform(0.0, 2.0))])
+    trouble = Trouble(kind=kind, happens=tuple({"who": "person", **each} for each in happens))
+    return msgspec.structs.replace(act, troubles=(trouble,))
+
+
+RACING = "right before the effect:"
+
+
+def _race_of_roles(
+    name: str, kind: str, *happens: dict[str, Any], held: Sequence[dict[str, Any]] = (), **world: Any
+) -> Crowd:
+    """A race about a grant. `held`: the roles that the identity has."""
+
+    def race(chance: Draw) -> Act:
+        endpoint = {"name": "ep-0", "identities": ["id-ep-0"]}
+        plain = {"workspaces": [_workspace([endpoint])], "role_assignments": list(held), **world}
+        return _race(chance, name, kind, plain, happens)
+
+    return race
+
+
+def _race_of_quota(name: str, kind: str, *happens: dict[str, Any], **world: Any) -> Crowd:
+    """A race about a deletion: one victim gives what one failed deployment needs."""
+
+    def race(chance: Draw) -> Act:
+        plain = {**_short_of_cores(["ep-0"], idle=1), **world}
+        return _race(chance, name, kind, plain, happens)
+
+    return race
+
+
+def _reads_fail(path: str, **fields: Any) -> dict[str, Any]:
+    fault = {"kind": "malformed", "method": "GET", "principal": "medic", "path": path, "times": _READS_FAIL, **fields}
+    return {"when": BEFORE_THE_EFFECT, "do": "break", "fault": fault}
+
+
+_THE_FAILED_ONE = {"endpoint": "ep-0", "deployment": "green"}
+_A_VICTIM = {"endpoint": "fraud", "deployment": "old-0"}
+_MAY_PULL = {"principal": "id-ep-0", "role": "AcrPull", "scope": "registry"}
+_MAY_READ = {"principal": "id-ep-0", "role": "Storage Blob Data Reader", "scope": "storage"}
+_TARGET, _VICTIM = "person changes the target", "person changes a victim"
+_ROLES, _IDENTITIES, _READS = "person changes roles", "person changes identities", "reads fail before the effect"
+KINDS_OF_RACES = (_TARGET, _VICTIM, _ROLES, _IDENTITIES, _READS)
+_LATE: dict[str, Any] = {"activity_log_delay": 2.0}  # the Activity Log tells of it when it is too late
+RACES: tuple[Crowd, ...] = (
+    _race_of_roles(
+        "the failed one is deleted",
+        _TARGET,
+        {"when": BEFORE_THE_EFFECT, "do": "delete", **_THE_FAILED_ONE},
+        held=[_MAY_PULL],
+        **_LATE,
+    ),
+    _race_of_roles(
+        "the failed one is deployed anew",
+        _TARGET,
+        {"when": BEFORE_THE_EFFECT, "do": "put", **_THE_FAILED_ONE, "spec": {"tags": {"fixed": "by-hand"}}},
+        **_LATE,
+    ),
+    _race_of_roles(
+        "the role is given above",
+        _ROLES,
+        {"when": BEFORE_THE_EFFECT, "do": "assign-role", **_MAY_PULL, "scope": "subscription"},
+    ),
+    _race_of_roles(
+        "the second role is given above",
+        _ROLES,
+        {"when": AFTER_A_GRANT, "do": "assign-role", **_MAY_READ, "scope": "subscription"},
+    ),
+    _race_of_roles("a role is taken away", _ROLES, {"when": AFTER_A_GRANT, "do": "unassign-role", **_MAY_PULL}),
+    _race_of_roles(
+        "the identity is another",
+        _IDENTITIES,
+        {"when": BEFORE_THE_EFFECT, "do": "identities", "endpoint": "ep-0", "identities": ["id-other"]},
+    ),
+    _race_of_roles(
+        "the identity is another, whose roles cannot be read",
+        _IDENTITIES,
+        {"when": AFTER_A_GRANT, "do": "identities", "endpoint": "ep-0", "identities": ["id-other"]},
+        {**_reads_fail("*/roleassignments"), "when": AFTER_A_GRANT},
+    ),
+    _race_of_roles("assignments cannot be read", _READS, _reads_fail("*/roleassignments")),
+    _race_of_roles("the endpoint cannot be read", _READS, _reads_fail("*/onlineendpoints/ep-0")),
+    _race_of_quota(
+        "the failed one, which lacks cores, is deleted",
+        _TARGET,
+        {"when": BEFORE_THE_EFFECT, "do": "delete", **_THE_FAILED_ONE},
+        **_LATE,
+    ),
+    _race_of_quota(
+        "a victim gets traffic",
+        _VICTIM,
+        {"when": BEFORE_THE_EFFECT, "do": "traffic", "endpoint": "fraud", "traffic": {"live": 90, "old-0": 10}},
+    ),
+    _race_of_quota("a victim is deleted", _VICTIM, {"when": BEFORE_THE_EFFECT, "do": "delete", **_A_VICTIM}),
+    _race_of_quota("a victim is deployed anew", _VICTIM, {"when": BEFORE_THE_EFFECT, "do": "put", **_A_VICTIM}),
+    _race_of_quota(
+        "a victim is opted out",
+        _VICTIM,
+        {"when": BEFORE_THE_EFFECT, "do": "put", **_A_VICTIM, "spec": {"tags": {"medic-delete": "no"}}},
+    ),
+    _race_of_quota("a victim is asked", _VICTIM, {"when": BEFORE_THE_EFFECT, "do": "request", **_A_VICTIM}),
+    _race_of_quota("a victim's metrics cannot be read", _READS, _reads_fail("*/deployments/old-0/*metrics")),
+    _race_of_quota("a victim cannot be read", _READS, _reads_fail("*/deployments/old-0")),
+    _race_of_quota("the quota cannot be read", _READS, _reads_fail("*/usages")),
+)
 
 
 # --- troubles of a world ---
@@ -302,19 +515,53 @@ ONLY_IN = {"activity ask_members": _storm_of_roles}  # the one crowd in which th
 def _troubled(chance: Draw, acts: Sequence[Act], seed: int, number: int, *, watched: bool) -> list[Act]:
     troubles: list[list[Trouble]] = [[] for _ in acts]
     for kind in _dealt("troubles", seed, number, tuple(TROUBLES), TROUBLES_A_ROUND):
-        # What is to be met has to be asked for: in the crowds, which stand last, most failures have a repair.
-        is_met_there = kind in ON_REQUESTS and chance.random() < 0.8
-        place = chance.randrange(len(acts) - CROWDS_A_ROUND if is_met_there else 0, len(acts))
-        if kind == "events lost" and not watched:
-            continue  # nobody but the sweep could find them
+        is_met = kind not in OF_WRITES or _mode(number) != "dry-run"
+        if not is_met or (kind == "events lost" and not watched):
+            continue  # nothing is written in a dry run; nobody but the sweep could find what is lost
+        place = _place(chance, kind, acts)
+        if place is None:
+            continue
         changes, happens, ahead_s = TROUBLES[kind](chance, acts[place])
         if changes or happens or ahead_s:
             trouble = Trouble(kind=kind, world=changes, happens=tuple(happens), ahead_s=ahead_s)
             troubles[place].append(trouble)
     return [
-        msgspec.structs.replace(act, troubles=tuple(mine), strays=tuple(_strays(chance)))
+        msgspec.structs.replace(act, troubles=(*act.troubles, *mine), strays=tuple(_strays(chance)))
         for act, mine in zip(acts, troubles, strict=True)
     ]
+
+
+def _place(chance: Draw, kind: str, acts: Sequence[Act]) -> int | None:
+    """Draw an act in which a trouble can be met; None if there is none.
+
+    What is to be met has to be asked for: in the crowds, which stand last, most failures have a repair. Races and what
+    policy holds back are left as they are.
+    """
+    fits = ONLY_WHERE.get(kind)
+    able = [place for place, act in enumerate(acts) if is_plain(act) and (fits is None or fits(act))]
+    if kind in ON_REQUESTS and chance.random() < 0.8:
+        able = [place for place in able if acts[place].name in CROWD_NAMES] or able
+    return chance.choice(able) if able else None
+
+
+def is_plain(act: Act) -> bool:
+    """Tell whether an act is neither a race nor held back by policy."""
+    return not act.name.startswith(RACING) and not act.name.endswith(HELD)
+
+
+def lacks_roles(act: Act) -> bool:
+    """Tell whether roles may be granted in an act."""
+    return act.world.get("role_assignments") is not None
+
+
+def has_old_keys(act: Act) -> bool:
+    """Tell whether a workspace of an act may hold old keys of its registry."""
+    return bool(act.world.get("registries"))
+
+
+def lacks_cores(act: Act) -> bool:
+    """Tell whether something may be deleted in an act for its cores."""
+    return bool(act.world.get("usages"))
 
 
 def _strays(chance: Draw) -> list[Stray]:
@@ -336,23 +583,23 @@ READS = (
     "*",
     "*/onlineendpoints/*",
     "*/eventtypes/*",
-    "*/roleassignments*",
-    "*/registries/*",
-    "*/usages",
-    "*/metrics",
     "*/permissions",
     "*operation*",
     "*",
 )
+READS_OF_ROLES = ("*/roleassignments*", "*/roleassignments*", "*/registries/*")
+READS_OF_KEYS = ("*/registries/*",)
+READS_OF_CORES = ("*/usages", "*/metrics", "*/metrics")
 
 
-def _wire(chance: Draw, kind: str, **fields: Any) -> Changes:
-    """Spoil some of our reads."""
+def _wire(chance: Draw, act: Act, kind: str, **fields: Any) -> Changes:
+    """Spoil some of our reads: those of what an act is about as often as others."""
+    own = (*READS_OF_ROLES * lacks_roles(act), *READS_OF_KEYS * has_old_keys(act), *READS_OF_CORES * lacks_cores(act))
     fault = {
         "kind": kind,
         "method": "GET",
         "principal": "medic",
-        "path": chance.choice(READS),
+        "path": chance.choice(own if own and chance.random() < 0.5 else READS),
         "after": chance.choice((0, 0, 1, 3)),
         "times": chance.choice((1, 2, 5, 12)),
         **fields,
@@ -360,15 +607,19 @@ def _wire(chance: Draw, kind: str, **fields: Any) -> Changes:
     return {"faults": [fault]}, (), 0.0
 
 
-def _write(chance: Draw, kind: str, **fields: Any) -> Changes:
-    """Spoil some of our writes."""
-    method, path = chance.choice((*[("PUT", "*")] * 4, ("POST", "*/resynckeys"), ("DELETE", "*")))
+def _write(chance: Draw, act: Act, kind: str, **fields: Any) -> Changes:
+    """Spoil some of our writes, of those that there may be."""
+    writes = [("PUT", "*/onlineendpoints/*")]
+    writes += [("PUT", "*/roleassignments/*")] * lacks_roles(act)
+    writes += [("POST", "*/resynckeys")] * has_old_keys(act)
+    writes += [("DELETE", "*")] * lacks_cores(act)
+    method, path = chance.choice(writes)
     times, after = chance.choice((1, 1, 2)), chance.choice((0, 0, 1))
-    return _wire(chance, kind, method=method, path=path, times=times, after=after, **fields)
+    return _wire(chance, act, kind, method=method, path=path, times=times, after=after, **fields)
 
 
-def _either(chance: Draw, kind: str, **fields: Any) -> Changes:
-    return (_write if chance.random() < 0.5 else _wire)(chance, kind, **fields)
+def _either(chance: Draw, act: Act, kind: str, **fields: Any) -> Changes:
+    return (_write if chance.random() < 0.5 else _wire)(chance, act, kind, **fields)
 
 
 def _setting(**changes: Any) -> Changes:
@@ -379,8 +630,8 @@ def _events(**changes: Any) -> Changes:
     return {"events": changes}, (), 0.0
 
 
-def _pages(chance: Draw, kind: str, **fields: Any) -> Changes:
-    fault = {"kind": kind, "method": "GET", "principal": "medic", "times": chance.choice((1, 3)), **fields}
+def _pages(kind: str, **fields: Any) -> Changes:
+    fault = {"kind": kind, "method": "GET", "principal": "medic", "path": "*/eventtypes/*", "times": 2, **fields}
     return {"page_size": 1, "activity_log_page_size": 2, "faults": [fault]}, (), 0.0
 
 
@@ -420,21 +671,25 @@ def _skewed(chance: Draw) -> Changes:
 
 
 TROUBLES: dict[str, Callable[[Draw, Act], Changes]] = {
-    "429 with Retry-After": lambda chance, _: _either(chance, "throttle", retry_after=1),
-    "429 without Retry-After": lambda chance, _: _either(chance, "throttle", retry_after=None),
-    "5xx": lambda chance, _: _either(chance, "error", status=chance.choice((500, 502, 503, 504))),
-    "409 of a write": lambda chance, _: _write(chance, "error", status=409, code="Conflict", message="It is busy."),
-    "403": lambda chance, _: _either(chance, "error", status=403, code="AuthorizationFailed", message="Not for you."),
-    "timeout before the effect": lambda chance, _: _write(chance, "silent", seconds=1.4),
-    "timeout after the effect": lambda chance, _: _write(chance, "delay", seconds=1.4),
-    "answer lost": lambda chance, _: _write(chance, "lost"),
-    "reset": lambda chance, _: _either(chance, "reset"),
-    "truncated": lambda chance, _: _either(chance, "truncated"),
-    "malformed": lambda chance, _: _either(chance, "malformed"),
-    "slow read": lambda chance, _: _wire(chance, "delay", seconds=0.7),
-    "stale read": lambda chance, _: _wire(chance, "stale", path="*/onlineendpoints/*"),
-    "empty page": lambda chance, _: _pages(chance, "empty-page"),
-    "page fails in the middle": lambda chance, _: _pages(chance, "error", query="*skiptoken*"),
+    "429 with Retry-After": lambda chance, act: _either(chance, act, "throttle", retry_after=1),
+    "429 without Retry-After": lambda chance, act: _either(chance, act, "throttle", retry_after=None),
+    "5xx": lambda chance, act: _either(chance, act, "error", status=chance.choice((500, 502, 503, 504))),
+    "409 of a write": lambda chance, act: _write(
+        chance, act, "error", status=409, code="Conflict", message="It is busy."
+    ),
+    "403": lambda chance, act: _either(
+        chance, act, "error", status=403, code="AuthorizationFailed", message="Not for you."
+    ),
+    "timeout before the effect": lambda chance, act: _write(chance, act, "silent", seconds=1.4),
+    "timeout after the effect": lambda chance, act: _write(chance, act, "delay", seconds=1.4),
+    "answer lost": lambda chance, act: _write(chance, act, "lost"),
+    "reset": lambda chance, act: _either(chance, act, "reset"),
+    "truncated": lambda chance, act: _either(chance, act, "truncated"),
+    "malformed": lambda chance, act: _either(chance, act, "malformed"),
+    "slow read": lambda chance, act: _wire(chance, act, "delay", seconds=0.7),
+    "stale read": lambda chance, act: _wire(chance, act, "stale", path="*/onlineendpoints/*"),
+    "empty page": lambda *_: _pages("empty-page"),
+    "page fails in the middle": lambda *_: _pages("error", query="*skiptoken*"),
     "operation never ends": lambda chance, _: _setting(
         hazards=[{"kind": "slow", "after": chance.randint(1, 4), "remaining": 1, "lasts": 3600}]
     ),
@@ -481,6 +736,24 @@ ON_REQUESTS = frozenset(
         "event while its incident runs",
     }
 )
+
+OF_WRITES = frozenset(
+    {
+        "409 of a write",
+        "timeout before the effect",
+        "timeout after the effect",
+        "answer lost",
+        "role propagation slow",
+        "role propagation partial",
+        "repair fails",
+    }
+)
+ONLY_WHERE: dict[str, Callable[[Act], bool]] = {
+    "role propagation slow": lacks_roles,
+    "role propagation partial": lacks_roles,
+    "person changes the target": lambda act: _first(act)[1] is not None,
+    "event while its incident runs": lambda act: _first(act)[1] is not None,
+}
 
 # --- the app ---
 
@@ -598,7 +871,8 @@ def store_fault(chance: Draw, kind: Any, where: tuple[Any, str]) -> StoreFault:
 
 
 def _people(chance: Draw, seed: int, number: int) -> People:
-    deeds: list[Deed] = ["approve", "approve", "approve", "approve", "reject", "race", "late", "nothing"]
+    usual: list[Deed] = ["approve", "approve", "approve", "approve", "approve"]
+    deeds: list[Deed] = [*usual, "reject", "race", "late", "late", "nothing"]
     chance.shuffle(deeds)
     kind = (seed + number) % 4
     return People(
@@ -609,24 +883,71 @@ def _people(chance: Draw, seed: int, number: int) -> People:
     )
 
 
-def _policy(chance: Draw, acts: Sequence[Act], *, watched: bool) -> dict[str, Any]:
+def _policy(chance: Draw, acts: Sequence[Act], seed: int, number: int, *, watched: bool) -> dict[str, Any]:
     """Draw what policy says; ``{act}`` stands for what every act fills in for itself."""
     changes: dict[str, Any] = {"actions": {}}
+    races = [act for act in acts if act.name.startswith(RACING)]
     if chance.random() < 0.6:
         changes["actions"]["delete-idle"] = {"mode": "auto"}
+    listed = races
     if chance.random() < 0.6:
         changes["actions"]["grant-roles"] = {"mode": "auto"}
-        names = ["id-credit", "id-churn", *(f"id-ep-{number}" for number in range(6))]
-        group = "resourceGroups/rg-ml-prod/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
-        listed = [f"/subscriptions/{act.subscription}/{group}/{name}" for act in acts for name in names]
-        changes["grants"] = {"identities": listed, "repository_reader": chance.random() < 0.5}
+        listed = list(acts)
+    names = ["id-credit", "id-churn", *(f"id-ep-{number}" for number in range(6))]
+    group = "resourceGroups/rg-ml-prod/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
+    identities = [f"/subscriptions/{act.subscription}/{group}/{name}" for act in listed for name in names]
+    changes["grants"] = {"identities": identities, "repository_reader": chance.random() < 0.5}
     if chance.random() < 0.3:
         for action in ("retry", "sync-keys", "grant-roles", "delete-idle"):
             changes["actions"].setdefault(action, {})["budget_per_hour"] = chance.randint(1, 3)
-    if chance.random() < 0.3:
+    if chance.random() < 0.6:
         changes["approval_window"] = "PT3M"  # 1.8 s as the campaign scales time
     if watched:
         changes["subscriptions"] = [act.subscription for act in acts]
     if any(act.world.get("blobs") for act in acts):
         changes["desired_specs"] = {"containers": ["{blobs}/desired"], "trusted": ["{blobs}/desired"]}
-    return changes
+    if chance.random() < 0.4:
+        changes["storm"] = {"from": _storm_from(chance, seed, number), "within": "PT10M", "calm": "PT30S"}
+    changes["rules"] = _rules(chance, acts, races)
+    return changes | _closed(chance, acts)
+
+
+def _storm_from(chance: Draw, seed: int, number: int) -> int:
+    """Draw from which failure on a storm is one; where the worker is to be killed in one, there has to be one."""
+    return chance.choice((3, 3, 8) if any(crowd in STORMS for crowd in _crowds(seed, number)) else (3, 3, 8, 0))
+
+
+def _rules(chance: Draw, acts: Sequence[Act], races: Sequence[Act]) -> list[dict[str, Any]]:
+    """Draw modes of single acts: dry run in each round; races need no person, where the app's mode permits it."""
+    rules: list[dict[str, Any]] = [{"scope": _scope(act), "mode": "auto"} for act in races]
+    held, plain = [act for act in acts if act.name.endswith(HELD)], [act for act in acts if is_plain(act)]
+    scenarios = [act for act in plain if act.name not in CROWD_NAMES]
+    rules += [{"scope": _scope(act), "mode": chance.choice(("dry-run", "dry-run", "dry-run", "off"))} for act in held]
+    for mode in chance.sample(("dry-run", "ask", "off"), chance.choice((0, 1, 1, 2))):
+        action = chance.choice(("*", "retry", "sync-keys", "grant-roles", "delete-idle"))
+        scope = _scope(chance.choice(scenarios if action == "*" else plain))
+        rules.append({"scope": scope, "actions": [action], "mode": mode})
+    if chance.random() < 0.4:
+        trips = {"breaker_failures": chance.randint(1, 2), "breaker_within": chance.choice(("PT6H", "PT3M"))}
+        rules.append({"scope": _scope(chance.choice(plain)), **trips})
+    if chance.random() < 0.2:
+        rules.append({"scope": _scope(chance.choice(plain)), "cooldown": "PT3M"})
+    return rules
+
+
+def _scope(act: Act) -> dict[str, str]:
+    return {"subscription": act.subscription}
+
+
+def _closed(chance: Draw, acts: Sequence[Act]) -> dict[str, Any]:
+    """Draw a pause, a freeze or a maintenance window that closes one of the scenarios, or a tag that protects."""
+    scope = _scope(chance.choice([act for act in acts if is_plain(act) and act.name not in CROWD_NAMES]))
+    always, reason = {"start": "2020-01-01T00:00:00Z", "end": "2100-01-01T00:00:00Z"}, "Nothing may change here."
+    closings: tuple[dict[str, Any], ...] = (
+        {"pauses": [{"until": always["end"], "reason": reason, "scope": scope}]},
+        {"freezes": [{**always, "reason": reason, "scope": scope}]},
+        {"windows": [{"start": "03:00:00", "end": "03:00:01", "days": [chance.randint(1, 7)], "scope": scope}]},
+        {"windows": [{"start": "00:00:00", "end": "00:00:00", "scope": scope}]},  # it is open all day
+        {"protected": {"medic": "off", "fixed": "by-hand"}},
+    )
+    return chance.choice(closings) if chance.random() < 0.4 else {}

@@ -642,7 +642,8 @@ class Round:
         return dict(laid)
 
     def _all_met(self, drawn: list[list[int | None]], left: list[list[int | None]]) -> dict[str, int]:
-        met = Counter(self._happened)
+        breaking = {trouble.kind for act in self.story.acts for trouble in act.troubles if _breaks(trouble)}
+        met = Counter({kind: count for kind, count in self._happened.items() if kind not in breaking})
         for act, world, before, after in zip(self.story.acts, self.worlds, drawn, left, strict=True):
             met.update(_met_in(act, world, before, after))
         for number, fault in enumerate(self.story.store):
@@ -690,20 +691,45 @@ def _joined(old: Any, new: Any) -> Any:
 
 def _met_in(act: Act, world: World, before: list[int | None], after: list[int | None]) -> Iterator[str]:
     """Give the kind of each trouble of a world that was met, once for each time that can be told."""
-    own = len(world.seed.faults) - sum(len(trouble.world.get("faults", ())) for trouble in act.troubles)
-    place = len(before) - len(world.seed.faults) + own
-    is_asked = any(method == "GET" for method, _ in world.reads)
+    place = len(before) - sum(len(trouble.world.get("faults", ())) for trouble in act.troubles)
+    hazards = len(world.drawn) - sum(len(trouble.world.get("hazards", ())) for trouble in act.troubles)
     for trouble in act.troubles:
-        faults = trouble.world.get("faults", ())
-        spent = [(before[place + n] or 0) - (after[place + n] or 0) for n in range(len(faults))]
-        place += len(faults)
-        if faults:
-            yield from [trouble.kind] * sum(spent)
-        elif "hazards" in trouble.world or "events" in trouble.world:
-            if world.raised:
-                yield trouble.kind
-        elif not trouble.happens and is_asked:
-            yield trouble.kind
+        faults, drawn = trouble.world.get("faults", ()), trouble.world.get("hazards", ())
+        spent = sum((before[place + n] or 0) - (after[place + n] or 0) for n in range(len(faults)))
+        spent += sum(
+            (world.seed.hazards[hazards + n].remaining or 0) - (world.drawn[hazards + n].remaining or 0)
+            for n in range(len(drawn))
+        )
+        if _breaks(trouble):  # what it lets fail stands behind what was there from the beginning
+            spent += sum(trouble.happens[0]["fault"]["times"] - (left or 0) for left in after[len(before) :])
+        place, hazards = place + len(faults), hazards + len(drawn)
+        yield from [trouble.kind] * (spent if faults or drawn or trouble.happens else _met_by_setting(trouble, world))
+
+
+def _breaks(trouble: Trouble) -> bool:
+    """Tell whether all that happens in a trouble is that requests begin to fail."""
+    return bool(trouble.happens) and all(happening["do"] == "break" for happening in trouble.happens)
+
+
+def _met_by_setting(trouble: Trouble, world: World) -> int:
+    """Tell how often something met what a trouble sets, by what the world knows of it; 0 if it sets nothing."""
+    raised = sum("eventType" in event for event in world.raised)
+    is_polled = any(world.reads["GET", route] for route in ("operation", "operation-result"))
+    events = trouble.world.get("events")
+    met = 0
+    if isinstance(events, dict) and "shuffle" in events:
+        met = max(0, raised * events["deliveries"] - 1)  # every other one comes late: of two, one does
+    elif events is not None:
+        met = raised
+    elif {"activity_log_delay", "activity_log_missing"} & trouble.world.keys():
+        met = world.log.withheld
+    elif "role_propagation_seconds" in trouble.world:
+        met = world.roles.pending
+    elif {"operation_records_missing", "operation_record_seconds"} & trouble.world.keys():
+        met = int(is_polled)
+    elif trouble.ahead_s:
+        met = int(any(who == "medic" for who, _ in world.asked))  # each answer has a date
+    return met
 
 
 def _leases(states: dict[str, str]) -> Iterator[played.Lease]:
