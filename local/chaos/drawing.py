@@ -395,9 +395,11 @@ HELD_CROWDS: tuple[Crowd, ...] = (
     _quota,
 )
 
-BEFORE_THE_EFFECT = "get permissions by medic"  # they are read when all that a plan rests on has been
-AFTER_A_GRANT = "put role-assignment by medic"
-_READS_FAIL = 40  # so often: for longer than anybody tries again
+# Right after the last read on which the plan rests: both lists of roles, the metrics of the victim.
+_BEFORE_A_GRANT: dict[str, Any] = {"when": "get role-assignments by medic", "nth": 2}
+_BEFORE_A_DELETION: dict[str, Any] = {"when": "get deployment-metrics by medic"}
+_AFTER_A_GRANT: dict[str, Any] = {"when": "put role-assignment by medic"}
+_READS_FAIL = 8  # so often: for some tries, and then no more
 
 
 def _race(chance: Draw, name: str, kind: str, world: dict[str, Any], happens: Sequence[dict[str, Any]]) -> Act:
@@ -433,9 +435,9 @@ def _race_of_quota(name: str, kind: str, *happens: dict[str, Any], **world: Any)
     return race
 
 
-def _reads_fail(path: str, **fields: Any) -> dict[str, Any]:
-    fault = {"kind": "malformed", "method": "GET", "principal": "medic", "path": path, "times": _READS_FAIL, **fields}
-    return {"when": BEFORE_THE_EFFECT, "do": "break", "fault": fault}
+def _reads_fail(path: str, moment: dict[str, Any]) -> dict[str, Any]:
+    fault = {"kind": "malformed", "method": "GET", "principal": "medic", "path": path, "times": _READS_FAIL}
+    return {**moment, "do": "break", "fault": fault}
 
 
 _THE_FAILED_ONE = {"endpoint": "ep-0", "deployment": "green"}
@@ -450,62 +452,64 @@ RACES: tuple[Crowd, ...] = (
     _race_of_roles(
         "the failed one is deleted",
         _TARGET,
-        {"when": BEFORE_THE_EFFECT, "do": "delete", **_THE_FAILED_ONE},
+        {**_BEFORE_A_GRANT, "do": "delete", **_THE_FAILED_ONE},
         held=[_MAY_PULL],
         **_LATE,
     ),
     _race_of_roles(
         "the failed one is deployed anew",
         _TARGET,
-        {"when": BEFORE_THE_EFFECT, "do": "put", **_THE_FAILED_ONE, "spec": {"tags": {"fixed": "by-hand"}}},
+        {**_BEFORE_A_GRANT, "do": "put", **_THE_FAILED_ONE, "spec": {"tags": {"fixed": "by-hand"}}},
         **_LATE,
     ),
     _race_of_roles(
         "the role is given above",
         _ROLES,
-        {"when": BEFORE_THE_EFFECT, "do": "assign-role", **_MAY_PULL, "scope": "subscription"},
+        {**_BEFORE_A_GRANT, "do": "assign-role", **_MAY_PULL, "scope": "subscription"},
     ),
     _race_of_roles(
         "the second role is given above",
         _ROLES,
-        {"when": AFTER_A_GRANT, "do": "assign-role", **_MAY_READ, "scope": "subscription"},
+        {**_AFTER_A_GRANT, "do": "assign-role", **_MAY_READ, "scope": "subscription"},
     ),
-    _race_of_roles("a role is taken away", _ROLES, {"when": AFTER_A_GRANT, "do": "unassign-role", **_MAY_PULL}),
+    _race_of_roles("a role is taken away", _ROLES, {**_AFTER_A_GRANT, "do": "unassign-role", **_MAY_PULL}),
     _race_of_roles(
         "the identity is another",
         _IDENTITIES,
-        {"when": BEFORE_THE_EFFECT, "do": "identities", "endpoint": "ep-0", "identities": ["id-other"]},
+        {**_BEFORE_A_GRANT, "do": "identities", "endpoint": "ep-0", "identities": ["id-other"]},
     ),
     _race_of_roles(
         "the identity is another, whose roles cannot be read",
         _IDENTITIES,
-        {"when": AFTER_A_GRANT, "do": "identities", "endpoint": "ep-0", "identities": ["id-other"]},
-        {**_reads_fail("*/roleassignments"), "when": AFTER_A_GRANT},
+        {**_AFTER_A_GRANT, "do": "identities", "endpoint": "ep-0", "identities": ["id-other"]},
+        _reads_fail("*/roleassignments", _AFTER_A_GRANT),
     ),
-    _race_of_roles("assignments cannot be read", _READS, _reads_fail("*/roleassignments")),
-    _race_of_roles("the endpoint cannot be read", _READS, _reads_fail("*/onlineendpoints/ep-0")),
+    _race_of_roles("assignments cannot be read", _READS, _reads_fail("*/roleassignments", _BEFORE_A_GRANT)),
+    _race_of_roles("the endpoint cannot be read", _READS, _reads_fail("*/onlineendpoints/ep-0", _BEFORE_A_GRANT)),
     _race_of_quota(
         "the failed one, which lacks cores, is deleted",
         _TARGET,
-        {"when": BEFORE_THE_EFFECT, "do": "delete", **_THE_FAILED_ONE},
+        {**_BEFORE_A_DELETION, "do": "delete", **_THE_FAILED_ONE},
         **_LATE,
     ),
     _race_of_quota(
         "a victim gets traffic",
         _VICTIM,
-        {"when": BEFORE_THE_EFFECT, "do": "traffic", "endpoint": "fraud", "traffic": {"live": 90, "old-0": 10}},
+        {**_BEFORE_A_DELETION, "do": "traffic", "endpoint": "fraud", "traffic": {"live": 90, "old-0": 10}},
     ),
-    _race_of_quota("a victim is deleted", _VICTIM, {"when": BEFORE_THE_EFFECT, "do": "delete", **_A_VICTIM}),
-    _race_of_quota("a victim is deployed anew", _VICTIM, {"when": BEFORE_THE_EFFECT, "do": "put", **_A_VICTIM}),
+    _race_of_quota("a victim is deleted", _VICTIM, {**_BEFORE_A_DELETION, "do": "delete", **_A_VICTIM}),
+    _race_of_quota("a victim is deployed anew", _VICTIM, {**_BEFORE_A_DELETION, "do": "put", **_A_VICTIM}),
     _race_of_quota(
         "a victim is opted out",
         _VICTIM,
-        {"when": BEFORE_THE_EFFECT, "do": "put", **_A_VICTIM, "spec": {"tags": {"medic-delete": "no"}}},
+        {**_BEFORE_A_DELETION, "do": "put", **_A_VICTIM, "spec": {"tags": {"medic-delete": "no"}}},
     ),
-    _race_of_quota("a victim is asked", _VICTIM, {"when": BEFORE_THE_EFFECT, "do": "request", **_A_VICTIM}),
-    _race_of_quota("a victim's metrics cannot be read", _READS, _reads_fail("*/deployments/old-0/*metrics")),
-    _race_of_quota("a victim cannot be read", _READS, _reads_fail("*/deployments/old-0")),
-    _race_of_quota("the quota cannot be read", _READS, _reads_fail("*/usages")),
+    _race_of_quota("a victim is asked", _VICTIM, {**_BEFORE_A_DELETION, "do": "request", **_A_VICTIM}),
+    _race_of_quota(
+        "a victim's metrics cannot be read", _READS, _reads_fail("*/deployments/old-0/*metrics", _BEFORE_A_DELETION)
+    ),
+    _race_of_quota("a victim cannot be read", _READS, _reads_fail("*/deployments/old-0", _BEFORE_A_DELETION)),
+    _race_of_quota("the quota cannot be read", _READS, _reads_fail("*/usages", _BEFORE_A_DELETION)),
 )
 
 
