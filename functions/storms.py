@@ -156,6 +156,16 @@ def unjudged(own: Services, key: str) -> list[str]:
     return sorted(own.trail.storms.listed(key) - before)
 
 
+def is_unfinished(own: Services, key: str) -> bool:
+    """Tell whether a storm has members that wait to be judged: in no roll, or in one that came to nothing yet.
+
+    A hub that is lost right after the roll was called leaves members who stand in it and were never opened: nothing
+    else would find them.
+    """
+    called = enumerate(own.trail.storms.rolls(key), 1)
+    return bool(unjudged(own, key)) or any(own.trail.storms.groups(key, number) is None for number, _ in called)
+
+
 def to_restart(own: Services, opened: Opened) -> tuple[str, Order] | None:
     """Give what has to run for an incident without an end: its muster, its storm's walk or its own.
 

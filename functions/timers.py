@@ -105,7 +105,7 @@ def _unfinished(own: Services, idle_ids: Iterable[str]) -> Iterator[tuple[str, d
                     yield from _unclaimed(own, record, now)
                 elif record.storm not in musters:
                     musters.add(record.storm)
-                    if storms.unjudged(own, record.storm):
+                    if storms.is_unfinished(own, record.storm):
                         yield muster_of(record.storm, own)
 
 

@@ -323,6 +323,17 @@ def test_without_anybody_left_it_is_over(own):
     assert mustering()["over"] is True
 
 
+def test_a_storm_is_unfinished_until_each_of_its_rolls_came_to_something(own):
+    assert steps.is_unfinished(own, KEY) is False
+    own.trail.storms.enlist(KEY, failure(0), NOON)
+    assert steps.is_unfinished(own, KEY) is True
+    assert [order["incident"]["id"] for order in mustering(seen=1)["judge"]] == ["inc-00"]
+    assert steps.is_unfinished(own, KEY) is True  # it was called, and the hub may be lost before it is opened
+    assert [order["incident"]["id"] for order in mustering()["judge"]] == ["inc-00"]
+    mustering(at=8)
+    assert steps.is_unfinished(own, KEY) is False
+
+
 def test_one_that_another_storm_took_is_not_called(own):
     own.trail.storms.enlist("1" * 32 + "/20261123T120000", failure(0), NOON)
     for number in (0, 1):
