@@ -208,7 +208,8 @@ def _canceled(chance: Draw) -> Act:
 
 def _storm(chance: Draw) -> Act:
     names = _names(chance, 22, 26)
-    hazards = [{"kind": "higher-priority", "remaining": len(names)}]
+    # Half of the storms are not over with one repair: their ramp has to stop.
+    hazards = [{"kind": "higher-priority", "remaining": len(names) * chance.choice((1, 10))}]
     world = {"workspaces": [_workspace([{"name": name} for name in names])], "hazards": hazards}
     return _crowd(chance, "a storm of cancellations", world, [(name, "green", 0.0) for name in names])
 
