@@ -448,7 +448,7 @@ _MAY_READ = {"principal": "id-ep-0", "role": "Storage Blob Data Reader", "scope"
 _TARGET, _VICTIM = "person changes the target", "person changes a victim"
 _ROLES, _IDENTITIES, _READS = "person changes roles", "person changes identities", "reads fail before the effect"
 KINDS_OF_RACES = (_TARGET, _VICTIM, _ROLES, _IDENTITIES, _READS)
-_LATE: dict[str, Any] = {"activity_log_delay": 2.0}  # the Activity Log tells of it when it is too late
+_LATE: dict[str, Any] = {"activity_log_delay": 6.0}  # the Activity Log tells of it when it is too late
 RACES: tuple[Crowd, ...] = (
     _race_of_roles(
         "the failed one is deleted",
@@ -472,6 +472,12 @@ RACES: tuple[Crowd, ...] = (
         "the second role is given above",
         _ROLES,
         {**_AFTER_A_GRANT, "do": "assign-role", **_MAY_READ, "scope": "subscription"},
+    ),
+    _race_of_roles(
+        "the failed one is deleted after the first grant",
+        _TARGET,
+        {**_AFTER_A_GRANT, "do": "delete", **_THE_FAILED_ONE},
+        **_LATE,
     ),
     _race_of_roles("a role is taken away", _ROLES, {**_AFTER_A_GRANT, "do": "unassign-role", **_MAY_PULL}),
     _race_of_roles(
