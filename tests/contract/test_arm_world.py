@@ -7,11 +7,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import yaml
 
 from local.arm import Refusal, World, WorldError, serve_in_thread
 from local.arm.faults import Answer, Request
+from local.arm.happenings import AnyHappening
 from local.arm.hazards import Hazard, Verdict
 from local.arm.resources import Error, Operation
 from local.arm.routes import ROUTES, Route, Simulator
@@ -534,6 +536,38 @@ def test_things_happen_at_their_time() -> None:
     bench.clock.advance(1)
     bench.world.settle()
     assert bench.world.conditions == set()
+
+
+def test_somebody_gives_an_endpoint_other_identities() -> None:
+    bench = Bench(happens=[{"after": 1, "do": "identities", "identities": ["id-a"]}])
+    bench.clock.advance(2)
+    bench.world.settle()
+    bench.world.put_endpoint("ci", None, {"tags": {"by": "ci"}})
+    bench.clock.advance(1)
+    happening = {"after": 0, "do": "identities", "identities": ["id-b"]}
+    msgspec.convert(happening, AnyHappening).perform(bench.world)
+    identity = bench.get(ENDPOINT)["identity"]
+    assert identity["type"] == "UserAssigned"
+    assert [path.rpartition("/")[2] for path in identity["userAssignedIdentities"]] == ["id-b"]
+    assert bench.get(ENDPOINT)["tags"] == {"by": "ci"}
+
+
+def test_reads_begin_to_fail_at_a_moment() -> None:
+    fault = {"kind": "error", "status": 503, "method": "GET", "path": "*/deployments/blue", "times": 2}
+    bench = Bench(happens=[{"when": "get deployment by medic", "do": "break", "fault": fault}])
+    assert [bench.ask("GET", BLUE).status for _ in range(4)] == [200, 503, 503, 200]
+
+
+def test_a_world_counts_who_asks_for_what_cannot_be_seen_yet() -> None:
+    bench = Bench(activity_log_delay=60)
+    bench.deploy(GREEN)
+    since, until = "2026-11-22T11:00:00Z", "2026-11-22T13:00:00Z"
+    text = f"eventTimestamp ge '{since}' and eventTimestamp le '{until}' and resourceUri eq '{GREEN}'"
+    assert bench.get(LOG, query={"$filter": text})["value"] == []
+    assert bench.world.log.withheld == 1
+    bench.clock.advance(61)
+    assert bench.get(LOG, query={"$filter": text})["value"] != []
+    assert bench.world.log.withheld == 1
 
 
 def test_a_runner_can_act_after_a_trigger_too() -> None:
