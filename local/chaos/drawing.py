@@ -448,7 +448,7 @@ _MAY_READ = {"principal": "id-ep-0", "role": "Storage Blob Data Reader", "scope"
 _TARGET, _VICTIM = "person changes the target", "person changes a victim"
 _ROLES, _IDENTITIES, _READS = "person changes roles", "person changes identities", "reads fail before the effect"
 KINDS_OF_RACES = (_TARGET, _VICTIM, _ROLES, _IDENTITIES, _READS)
-_LATE: dict[str, Any] = {"activity_log_delay": 6.0}  # the Activity Log tells of it when it is too late
+_LATE: dict[str, Any] = {"activity_log_delay": 20.0}  # the Activity Log tells of it when it is too late
 RACES: tuple[Crowd, ...] = (
     _race_of_roles(
         "the failed one is deleted",
