@@ -390,6 +390,8 @@ def _unknown(scene: Scene, write: Write, seen: "Looks", own: Change) -> Iterator
         elif own.at - last.at > scene.played.fresh:
             old = (own.at - last.at).total_seconds()
             yield f"{write.call}: {label} was last shown {old:.1f} s before it"
+        elif last.order == base.order:
+            yield f"{write.call}: {label} was not shown whole again since it was planned"
         elif key.endswith(LISTED):
             yield from _grants_known(write, seen, last)
         elif is_alone and (who := seen.changed_between(key, base, last, but=write.world.medic)) is not None:
@@ -474,7 +476,7 @@ class Looks:
         if base.number == last.number:
             return None
         numbers = [number for number in (base.number, last.number) if number is not None]
-        first = min(numbers) + 1 if len(numbers) == 2 else min(numbers)
+        first = min(numbers) + (base.number is not None)
         versions = self._versions.get(key, {})
         end = max(numbers) if len(numbers) == 2 else max(versions, default=first)
         between = (versions[number] for number in range(first, end + 1) if number in versions)

@@ -407,6 +407,13 @@ def the_victim_was_shown_long_ago(edited):
     edited.world(DELETED, shown=old)
 
 
+def the_victim_was_not_looked_at_again(edited):
+    world, key = edited.played.worlds[DELETED], _victim(edited)
+    planned = next(one for one in edited.roll(DELETED)[1] if one["stage"] == "plan")
+    since = datetime.fromisoformat(planned["at"])
+    edited.world(DELETED, shown=tuple(one for one in world.shown if one.key != key or one.at <= since))
+
+
 def the_victim_was_changed_and_that_was_seen(edited):
     world, key = edited.played.worlds[DELETED], _victim(edited)
     planned = edited.roll(DELETED)[1]
@@ -425,6 +432,11 @@ def the_victim_was_changed_and_that_was_seen(edited):
         for one in world.shown
     )
     edited.world(DELETED, changes=(*after, changed), shown=shown)
+
+
+def the_victim_was_deleted_and_that_was_seen(edited):
+    the_victim_was_changed_and_that_was_seen(edited)
+    the_victim_was_last_shown_as_gone(edited)
 
 
 def the_victim_was_last_shown_as_gone(edited):
@@ -1235,8 +1247,10 @@ BREACHES: dict[str, list[tuple[Callable[[Edited], None], str]]] = {
         (the_victim_was_never_shown, "DELETE .*: old was never shown whole before it"),
         (the_victim_was_shown_to_somebody_else, "the failed resource was never shown whole"),
         (the_victim_was_shown_long_ago, r"old was last shown 60\.\d s before it"),
+        (the_victim_was_not_looked_at_again, "old was not shown whole again since it was planned"),
         (the_victim_was_changed_and_that_was_seen, "old was changed by person since it was planned"),
         (the_victim_was_last_shown_as_gone, "it was last shown as gone"),
+        (the_victim_was_deleted_and_that_was_seen, "old was changed by person since it was planned"),
         (the_assignments_were_never_shown, "the role assignments of .* was never shown whole"),
         (the_role_was_shown_to_be_held, "the role was shown to be held already"),
         (the_role_was_shown_to_be_held_in_capitals, "the role was shown to be held already"),
