@@ -248,9 +248,7 @@ def settle(step: Order) -> Order:
         if reached is None:
             return step  # somebody rang and the answers do not suffice: the question stays open
         answered = own.trail.answer(reached)
-    for vote in own.trail.votes(step["plan"]):  # whoever kept one may have died before it was on the incident's trail
-        own.journal.voted(incident.id, vote)
-    own.journal.answered(incident.id, answered)
+    _prove(own, incident.id, answered)
     if answered.approved is True:
         _pass_on(own, question, answered)
         return {**step, "verdict": "run", "tell": telling.order(own, incident.id, Kind.APPROVED, plan=step["plan"])}
@@ -810,7 +808,7 @@ def _turn(own: Services, decision: Decision, step: Order) -> tuple[Outcome | Non
                 return Outcome(status=Status.REFUSED, words=f"{words}, after {_MOST_WAITS} looks"), None
             return _waits(own, plan, step, seen, words), None
         case Stop(words):
-            is_void = _is_approved(own, plan) and not guards.has_begun(plan, seen)
+            is_void = _approval(own, plan) is not None and not guards.has_begun(plan, seen)
             return Outcome(status=Status.VOID if is_void else Status.REFUSED, words=words), None
         case _:
             return _permitted(own, plan, step, seen)
@@ -819,7 +817,9 @@ def _turn(own: Services, decision: Decision, step: Order) -> tuple[Outcome | Non
 def _permitted(own: Services, plan: Plan, step: Order, seen: Situation) -> tuple[Outcome | None, int | None]:
     """Run the guards right before an effect: no outcome if it is to be, and the budget that then holds."""
     again = _decide(own, plan, seen)
-    is_approved = _is_approved(own, plan)
+    is_approved = (approval := _approval(own, plan)) is not None
+    if approval is not None:  # a walk that began anew may not have asked: what it goes by is to be proved all the same
+        _prove(own, plan.diagnosis.incident.id, approval)
     when = f"before call {step['number'] + 1}, attempt {step['attempt']}"
     own.journal.decided(again, when=f"{when}, approved" if is_approved else when, kept=step["decision"])
     if is_approved and not guards.has_begun(plan, seen):
@@ -854,10 +854,17 @@ def _barred(own: Services, plan: Plan, number: int, attempt: int) -> Outcome | N
     return Outcome(status=Status.REFUSED, words=words)
 
 
-def _is_approved(own: Services, plan: Plan) -> bool:
-    """Tell whether people approved this very plan: the trail says so, not the hub."""
+def _approval(own: Services, plan: Plan) -> Answered | None:
+    """Give people's approval of this very plan; None without one. The trail says so, not the hub."""
     answered = own.trail.answered(plan.digest)
-    return answered is not None and answered.approved is True
+    return answered if answered is not None and answered.approved is True else None
+
+
+def _prove(own: Services, incident_id: str, answered: Answered) -> None:
+    """Put an answer and its votes on the incident's record: whoever kept one may have died before it was there."""
+    for vote in own.trail.votes(answered.plan):
+        own.journal.voted(incident_id, vote)
+    own.journal.answered(incident_id, answered)
 
 
 def _waits(own: Services, plan: Plan, step: Order, seen: Situation, words: str) -> Outcome:

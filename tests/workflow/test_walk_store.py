@@ -11,15 +11,15 @@ import pytest
 from durabletask.client import OrchestrationStatus
 from durabletask.entities import EntityInstanceId
 
-from functions import timers
+from functions import activities, timers
 from local.arm.schema import Denial
 from remediations import desk, services, settings, telling
 from remediations.approval.notice import Kind
-from remediations.model import End
+from remediations.model import Caller, End
 from remediations.ports import Delivery
 from remediations.services import Services
-from remediations.trail import Ended
-from tests.builders import NOON, make_effect, make_incident, make_intent, make_journal
+from remediations.trail import Answered, Ended, Question, Vote
+from tests.builders import NOON, make_effect, make_incident, make_intent, make_journal, make_plan, make_situation
 from tests.workflow.theatre import eventually
 
 HOUR = timedelta(hours=1)
@@ -253,3 +253,26 @@ def test_who_was_told_that_the_end_is_inconclusive_is_not_told_again(own):
     hub = Hub()
     assert hub.close_intents(own) == 1
     assert hub.scheduled == []
+
+
+def test_an_approval_that_a_new_walk_goes_by_is_put_on_the_record_before_anything_is_sent(own):
+    """The walk that asked was lost with the hub, right after somebody had answered."""
+    plan = make_plan()
+    incident = plan.diagnosis.incident
+    question = Question(
+        at=NOON,
+        incident_id=incident.id,
+        plan=plan.digest,
+        decision="d",
+        policy_version=plan.policy_version,
+        expires_at=NOON + HOUR,
+    )
+    own.trail.ask(question)
+    own.trail.vote(Vote(at=NOON, plan=plan.digest, by=Caller(oid=OID, tid="t"), approves=True))
+    own.trail.answer(Answered(at=NOON, plan=plan.digest, approved=True, words="approved", by=Caller(oid=OID, tid="t")))
+    assert own.trail.records(incident.id, {"vote", "answer"}) == ()
+    for _ in range(2):
+        activities._permitted(own, plan, {"number": 0, "attempt": 1, "decision": "d"}, make_situation())
+    records = own.trail.records(incident.id, {"vote", "answer", "decision"})
+    assert [record.stage for record in records] == ["vote", "answer", "decision"]
+    assert records[1].facts["beside"]["name"] == f"approvals/{plan.digest}/decided"
