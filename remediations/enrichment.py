@@ -83,8 +83,9 @@ def enrich(
     if incident.is_undo:
         return _of_undo(incident, resource, endpoint, reads, now=now)
     operation = _operation(reads, incident, resource)
-    activity = _activity(reads, incident, now) if incident.correlation_id else Unknown("no correlation id")
-    history = _history(reads, incident, resource, now)
+    log = _log_around(incident, reads, now)
+    activity = _activity(log, incident) if incident.correlation_id else Unknown("no correlation id")
+    history = _history(log, incident, resource)
     if isinstance(activity, Unknown | Absent):
         activity = _last_failure(incident, history)
     evidence = Evidence(
@@ -183,7 +184,7 @@ def _of_undo(
         endpoint=endpoint,
         operation=_operation(reads, incident, resource),
         activity=Unknown("not asked: an undo was asked for, and no operation failed"),
-        history=_history(reads, incident, resource, now),
+        history=_history(_log_around(incident, reads, now), incident, resource),
         missing_permissions=reads.refused(),
     )
 
@@ -272,8 +273,50 @@ def _operation(reads: Reads, incident: Incident, resource: Reading[ResourceState
     return Found(operation)
 
 
-def _activity(reads: Reads, incident: Incident, now: datetime) -> Reading[tuple[ActivityRow, ...]]:
-    rows = _rows(reads, incident, now, f"correlationId eq '{incident.correlation_id}'")
+class _Log:
+    """The Activity Log of a subscription between two times; the newest minutes may be missing.
+
+    Its lists show the same rows: each is read once, by Azure's name for it.
+    """
+
+    def __init__(self, reads: Reads, subscription: str, start: datetime, end: datetime) -> None:
+        self._reads = reads
+        times = f"eventTimestamp ge '{start:%Y-%m-%dT%H:%M:%SZ}' and eventTimestamp le '{end:%Y-%m-%dT%H:%M:%SZ}'"
+        self._path = (
+            f"/subscriptions/{subscription}/providers/Microsoft.Insights/eventtypes/management/values"
+            f"?api-version={ACTIVITY_API_VERSION}&$filter={times} and "
+        )
+        self._rows: dict[str, ActivityRow | None] = {}
+
+    def about(self, which: str) -> Reading[tuple[ActivityRow, ...]]:
+        """Give the rows that a filter lets through."""
+        reading = self._reads.get_all(f"{self._path}{which}", most=_MAX_ROWS)
+        if not isinstance(reading, Found):
+            return reading
+        rows = (self._row(mapping(shown)) for shown in reading.value)
+        return Found(tuple(row for row in rows if row is not None))
+
+    def _row(self, shown: Mapping[str, Json]) -> ActivityRow | None:
+        name = text(shown.get("eventDataId"))
+        if not name:
+            return activity_row(shown)
+        if name not in self._rows:
+            self._rows[name] = activity_row(shown)
+        return self._rows[name]
+
+
+def _log_around(incident: Incident, reads: Reads, now: datetime) -> _Log:
+    start, end = incident.began_at - _LOOK_BACK, max(now, incident.failed_at) + _LOOK_AHEAD
+    return _Log(reads, incident.resource.subscription, start, end)
+
+
+def log_of(reads: Reads, path: str, since: datetime, now: datetime) -> Reading[tuple[ActivityRow, ...]]:
+    """Give what the Activity Log has about one resource since a time; it may be minutes behind."""
+    return _Log(reads, path.split("/")[2], since, now + _LOOK_AHEAD).about(f"resourceUri eq '{path}'")
+
+
+def _activity(log: _Log, incident: Incident) -> Reading[tuple[ActivityRow, ...]]:
+    rows = log.about(f"correlationId eq '{incident.correlation_id}'")
     if not isinstance(rows, Found):
         return rows
     key = incident.resource.key
@@ -281,38 +324,12 @@ def _activity(reads: Reads, incident: Incident, now: datetime) -> Reading[tuple[
     return Found(about_it) if about_it else Absent()
 
 
-def _history(
-    reads: Reads, incident: Incident, resource: Reading[ResourceState], now: datetime
-) -> Reading[tuple[ActivityRow, ...]]:
-    rows = _rows(reads, incident, now, f"resourceUri eq '{incident.resource.path}'")
+def _history(log: _Log, incident: Incident, resource: Reading[ResourceState]) -> Reading[tuple[ActivityRow, ...]]:
+    rows = log.about(f"resourceUri eq '{incident.resource.path}'")
     if not isinstance(rows, Found) or not isinstance(resource, Absent) or incident.resource.deployment is None:
         return rows
-    above = _rows(reads, incident, now, f"resourceUri eq '{incident.resource.endpoint_path}'")
+    above = log.about(f"resourceUri eq '{incident.resource.endpoint_path}'")
     return Found((*rows.value, *above.value)) if isinstance(above, Found) else above
-
-
-def log_of(reads: Reads, path: str, since: datetime, now: datetime) -> Reading[tuple[ActivityRow, ...]]:
-    """Give what the Activity Log has about one resource since a time; it may be minutes behind."""
-    return _log(reads, path.split("/")[2], since, now + _LOOK_AHEAD, f"resourceUri eq '{path}'")
-
-
-def _rows(reads: Reads, incident: Incident, now: datetime, which: str) -> Reading[tuple[ActivityRow, ...]]:
-    end = max(now, incident.failed_at) + _LOOK_AHEAD
-    return _log(reads, incident.resource.subscription, incident.began_at - _LOOK_BACK, end, which)
-
-
-def _log(
-    reads: Reads, subscription: str, start: datetime, end: datetime, which: str
-) -> Reading[tuple[ActivityRow, ...]]:
-    times = f"eventTimestamp ge '{start:%Y-%m-%dT%H:%M:%SZ}' and eventTimestamp le '{end:%Y-%m-%dT%H:%M:%SZ}'"
-    path = (
-        f"/subscriptions/{subscription}/providers/Microsoft.Insights/eventtypes/management/values"
-        f"?api-version={ACTIVITY_API_VERSION}&$filter={times} and {which}"
-    )
-    reading = reads.get_all(path, most=_MAX_ROWS)
-    if not isinstance(reading, Found):
-        return reading
-    return Found(tuple(row for shown in reading.value if (row := activity_row(mapping(shown))) is not None))
 
 
 def activity_row(shown: Mapping[str, Json]) -> ActivityRow | None:

@@ -128,6 +128,16 @@ def test_everything_that_is_there_is_found():
     assert [detail.code for detail in evidence.activity.value[0].errors] == ["OutOfQuota"]
 
 
+@pytest.mark.parametrize(("name", "is_read_once"), [({"eventDataId": "e1"}, True), ({}, False)])
+def test_a_row_that_stands_in_both_lists_of_the_log_is_read_once_by_azure_s_name_for_it(name, is_read_once):
+    rows = {f"log {CORRELATION}": Found((shown_row(**name),)), "log": Found((shown_row(**name),))}
+    evidence = enriched(reads(answers=rows))
+    assert isinstance(evidence.activity, Found)
+    assert isinstance(evidence.history, Found)
+    assert evidence.activity == evidence.history
+    assert (evidence.activity.value[0] is evidence.history.value[0]) is is_read_once
+
+
 def test_nothing_that_could_not_be_read_counts_as_absent():
     evidence = enriched(FakeReads())
     readings = (evidence.resource, evidence.endpoint, evidence.operation, evidence.activity, evidence.history)
