@@ -46,22 +46,10 @@ def cold(recorded: Path, folder: Path) -> None:
     from c7n_azure import entry, handler
 
     entry.initialize_azure()
-    imported, indexed = time.perf_counter() - began, workload.since_start()
-    peak, busy, modules = workload.peak_mb(), time.process_time(), len(sys.modules)
+    indexed = workload.indexed(began)
     workload.Azure(recorded).install()
     _check(handler.run(workload.event(0), configured(folder), workload.SUBSCRIPTION))
-    decided = workload.since_start()
-    workload.tell(
-        import_s=imported,
-        indexed_s=indexed,
-        decided_s=decided,
-        indexed_cpu_s=busy,
-        decided_cpu_s=time.process_time(),
-        indexed_mb=peak,
-        decided_mb=workload.peak_mb(),
-        modules=modules,
-        all_modules=len(sys.modules),
-    )
+    workload.tell(**indexed, **workload.decided())
     del azure
 
 

@@ -98,23 +98,11 @@ def cold(recorded: Path) -> None:
     import function_app
 
     function_app.app.get_functions()
-    imported, indexed = time.perf_counter() - began, workload.since_start()
-    peak, busy, modules = workload.peak_mb(), time.process_time(), len(sys.modules)
+    indexed = workload.indexed(began)
     azure = workload.Azure(recorded)
     azure.install()
     Walk().decide(workload.event(0))
-    decided = workload.since_start()
-    workload.tell(
-        import_s=imported,
-        indexed_s=indexed,
-        decided_s=decided,
-        indexed_cpu_s=busy,
-        decided_cpu_s=time.process_time(),
-        indexed_mb=peak,
-        decided_mb=workload.peak_mb(),
-        modules=modules,
-        all_modules=len(sys.modules),
-    )
+    workload.tell(**indexed, **workload.decided())
 
 
 # ------------------------------------------------------------------------------------------- events to decisions

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import resource
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -171,6 +172,27 @@ def peak_mb() -> float:
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
+
+def indexed(began: float) -> dict[str, float]:
+    """Give what a cold start has cost once its app is indexed, whose imports began at a time of `perf_counter`."""
+    return {
+        "import_s": time.perf_counter() - began,
+        "indexed_s": since_start(),
+        "indexed_cpu_s": time.process_time(),
+        "indexed_mb": peak_mb(),
+        "modules": len(sys.modules),
+    }
+
+
+def decided() -> dict[str, float]:
+    """Give what it has cost once its first event is decided."""
+    return {
+        "decided_s": since_start(),
+        "decided_cpu_s": time.process_time(),
+        "decided_mb": peak_mb(),
+        "all_modules": len(sys.modules),
+    }
 
 
 def tell(**figures: float) -> None:

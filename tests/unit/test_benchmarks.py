@@ -18,6 +18,18 @@ OURS = [{"s": 0.3}, {"s": 0.9}, {"s": 0.33}]
 FLOOR = [{"s": 0.3}, {"s": 0.3}, {"s": 0.3}]
 
 
+def machine(*, load: float) -> Machine:
+    return Machine(
+        at=datetime(2026, 11, 23, 12, 0, tzinfo=UTC),
+        cores=2,
+        memory_gib=23.5,
+        processor="Some CPU",
+        system="Linux 6.1",
+        python="3.13.0",
+        load=load,
+    )
+
+
 def made(name="cold-start"):
     ours = figure("ours", "process to app indexed", "s", OURS, "s", bound=at_most(0.32))
     floor = figure("the floor", "process to app indexed", "s", FLOOR, "s")
@@ -29,16 +41,7 @@ def made(name="cold-start"):
         notes=("Memory is not counted.",),
         left_out=("rulebook needs the command java, which is not on PATH",),
     )
-    machine = Machine(
-        at=datetime(2026, 11, 23, 12, 0, tzinfo=UTC),
-        cores=2,
-        memory_gib=23.5,
-        processor="Some CPU",
-        system="Linux 6.1",
-        python="3.13.0",
-        load=0.2,
-    )
-    return Result(row=row, machine=machine, versions={"app": "(structlog 1.0; Python 3.13)"}, rounds=3)
+    return Result(row=row, machine=machine(load=0.2), versions={"app": "(structlog 1.0; Python 3.13)"}, rounds=3)
 
 
 def test_a_row_becomes_a_section_with_medians_what_was_asked_and_the_machine():
@@ -84,15 +87,7 @@ def test_a_row_is_kept_as_json_beside_the_others_and_the_table_holds_them_all(tm
 
 
 def test_figures_of_a_busy_machine_are_called_provisional():
-    busy = Machine(
-        at=datetime(2026, 11, 23, 12, 0, tzinfo=UTC),
-        cores=2,
-        memory_gib=23.5,
-        processor="Some CPU",
-        system="Linux 6.1",
-        python="3.13.0",
-        load=1.4,
-    )
+    busy = machine(load=1.4)
     assert busy.words.endswith("load 1.4 at the beginning (others were at work: take these figures as provisional)")
 
 
