@@ -177,12 +177,12 @@ def to_restart(own: Services, opened: Opened) -> tuple[str, Order] | None:
     groups = None if member is None else own.trail.storms.groups_of(incident.id)
     if member is not None and groups is None:
         return muster_of(member.storm, own)
-    storm = None if groups is None else groups.over(incident.id)
-    if storm is not None and own.trail.ended(storm.id) is None:
-        claimed = own.trail.opened(storm.id)
-        return storm.id, order_of(storm, own, nonce=None if claimed is None else claimed.nonce)
-    if storm is not None:
-        group = own.trail.storms.of(storm)
+    group = None if groups is None else groups.over(incident.id)
+    if group is not None:
+        storm = group.incident
+        if own.trail.ended(storm.id) is None:
+            claimed = own.trail.opened(storm.id)
+            return storm.id, order_of(storm, own, nonce=None if claimed is None else claimed.nonce)
         part = next(part for part in group.members if part.incident == incident.id)
         if not _has_sent(own, part):
             _end(own, group, part, End.INCONCLUSIVE, f"not begun: storm {storm.id} ended before")

@@ -124,10 +124,10 @@ class Groups(Struct, frozen=True, kw_only=True):
     storms: tuple[Group, ...]
     alone: tuple[str, ...]
 
-    def over(self, incident_id: str) -> Incident | None:
-        """Give the storm's incident that an incident is a member of."""
+    def over(self, incident_id: str) -> Group | None:
+        """Give the group that an incident is a member of."""
         found = (group for group in self.storms if any(part.incident == incident_id for part in group.members))
-        return next((group.incident for group in found), None)
+        return next(found, None)
 
 
 class Storms:
@@ -217,7 +217,8 @@ class Storms:
     def over(self, incident_id: str) -> Incident | None:
         """Give the storm's incident that an incident is a member of; None if it stands for itself."""
         groups = self.groups_of(incident_id)
-        return None if groups is None else groups.over(incident_id)
+        group = None if groups is None else groups.over(incident_id)
+        return None if group is None else group.incident
 
     def groups_of(self, incident_id: str) -> Groups | None:
         """Give what the roll came to in which a failure stands; None while it is in none, or that is not judged."""
