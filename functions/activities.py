@@ -353,7 +353,7 @@ def resumed(own: Services, incident: Incident) -> tuple[Incident, int]:
 
 
 def left_open() -> list[tuple[Intent, Outcome]]:
-    """Give the intents that ended incidents left open, with what the world shows of each; nothing is kept of it.
+    """Give the intents that ended incidents left open or off the record, with what came of each; nothing is kept of it.
 
     Those of other incidents their own walks close.
     """
@@ -362,7 +362,8 @@ def left_open() -> list[tuple[Intent, Outcome]]:
     for name in own.trail.open_intents():
         try:
             intent = own.trail.intent_named(name)
-            outcome = _seen(own, intent) if own.trail.ended(intent.incident_id) is not None else None
+            is_over = own.trail.ended(intent.incident_id) is not None
+            outcome = _come_of(own, intent) if is_over else None
         except ArmThrottled as error:
             log.warning("sweep.incomplete", why=str(error))  # the next one looks again
             break
@@ -374,11 +375,16 @@ def left_open() -> list[tuple[Intent, Outcome]]:
 
 
 def close_intent(intent: Intent, outcome: Outcome) -> None:
-    """Keep what came of an intent, by what the world shows."""
+    """Keep what came of an intent, and put it on the record."""
     own = services()
     own.journal.intended(intent)  # its creator may have died before it could
     kept = execution.close(intent, outcome, trail=own.trail, journal=own.journal)
     log.warning("intent.closed", incident_id=intent.incident_id, status=str(kept.status))
+
+
+def _come_of(own: Services, intent: Intent) -> Outcome | None:
+    """Give what came of an intent: what was kept of it, else what the world shows; None while that has to wait."""
+    return own.trail.outcome(intent.plan, intent.step, intent.attempt) or _seen(own, intent)
 
 
 def _seen(own: Services, intent: Intent) -> Outcome | None:
@@ -425,18 +431,15 @@ def _closed_own(own: Services, incident: Incident) -> bool:
     What came of its calls is put on the record: that walk may have died before it was.
     """
     is_closed = True
-    for effect, outcome in own.trail.effects_of(incident):
+    for effect, _ in own.trail.effects_of(incident):
         intent = own.trail.intent(effect.plan, effect.step, effect.attempt)
-        if intent is None:
+        if intent is None or own.trail.is_recorded(effect.plan, effect.step, effect.attempt):
             continue
-        found = outcome or _seen(own, intent)
-        if found is None:
+        outcome = _come_of(own, intent)
+        if outcome is None:
             is_closed = False
-        elif outcome is None:
-            close_intent(intent, found)
         else:
-            own.journal.intended(intent)
-            own.journal.came_of(intent, outcome)
+            close_intent(intent, outcome)
     return is_closed
 
 

@@ -58,8 +58,7 @@ def found(
     journal.intended(intent)  # its creator may have died before it could
     outcome = trail.outcome(plan.digest, number, attempt)
     if outcome is not None:
-        journal.came_of(intent, outcome)
-        return outcome
+        return close(intent, outcome, trail=trail, journal=journal)
     wait = intent.at + 2 * send_within - journal.clock()
     if wait > timedelta(0):
         words = "the call was begun a moment ago; its answer is not there"
@@ -270,7 +269,8 @@ def request_id_of(plan: str, step: int, attempt: int) -> str:
 
 
 def close(intent: Intent, outcome: Outcome, *, trail: Trail, journal: Journal) -> Outcome:
-    """Keep what came of an intent; the first word stands, and is given."""
+    """Keep what came of an intent, and put it on the record; the first word stands, and is given."""
     kept = trail.close_intent(intent.plan, intent.step, intent.attempt, outcome)
     journal.came_of(intent, kept)
+    trail.mark_recorded(intent.plan, intent.step, intent.attempt)
     return kept

@@ -8,7 +8,7 @@
 ``audit/<id>/<nnnn>.jsonl``                 its audit records, one a line, chained (`proof.chain`)
 ``resources/<resource>/<id>``               incidents of a resource, and of its endpoint
 ``effects/<plan>/<step>/<attempt>/intent``  who creates it sends, once
-``effects/<plan>/<step>/<attempt>/outcome`` what came of it
+``effects/<plan>/<step>/<attempt>/outcome`` what came of it; ``/recorded``: an audit record tells so
 ``effects/<plan>/<step>/<attempt>/settled`` whether the operation that it began came out well
 ``targets/<resource>/<plan>-<step>-<n>``    the effects on a resource: written before the intent
 ``requests/<request id>``                   which intent an ``x-ms-client-request-id`` belongs to
@@ -47,7 +47,8 @@ from remediations.storms import Storms
 _DAY, _KEY, _ID = r"\d{4}-\d{2}-\d{2}", r"[0-9a-f]{32}", r"[\w-]{1,200}"
 _OURS = re.compile(
     rf"intake/{_DAY}/{_ID}|incidents/{_ID}/(?:opened|ended|joined/{_KEY})|audit/{_ID}/\d{{4}}\.jsonl"
-    rf"|resources/{_KEY}/{_ID}|targets/{_KEY}/{_ID}|effects/{_ID}/\d+/\d+/(?:intent|outcome|settled)|requests/{_ID}"
+    rf"|resources/{_KEY}/{_ID}|targets/{_KEY}/{_ID}|effects/{_ID}/\d+/\d+/(?:intent|outcome|recorded|settled)"
+    rf"|requests/{_ID}"
     rf"|budget/{_KEY}/{_ID}/\d{{8}}T\d{{2}}/\d{{4}}|results/{_KEY}/{_ID}/{_DAY}/{_ID}"
     rf"|approvals/{_ID}/(?:asked|decided|votes/{_KEY})|refused/{_DAY}/{_ID}|pauses/\d{{8}}T\d{{6}}Z-{_ID}"
     rf"|days/{_DAY}/\d{{4,}}|checkpoints/\d{{4}}\.jsonl",
@@ -489,10 +490,17 @@ class Trail:
         outcomes = (outcome for _, outcome in self.effects_of(incident))
         return any(outcome is None or outcome.status is Status.ACCEPTED for outcome in outcomes)
 
+    def mark_recorded(self, plan: str, step: int, attempt: int) -> None:
+        """Keep that an audit record tells what came of an intent: nobody has to look after it any more."""
+        self._create(f"{_effect_name(plan, step, attempt)}/recorded", {})
+
+    def is_recorded(self, plan: str, step: int, attempt: int) -> bool:
+        return self.digest(f"{_effect_name(plan, step, attempt)}/recorded") is not None
+
     def open_intents(self) -> tuple[str, ...]:
-        """Give the names of the intents without an outcome."""
+        """Give the names of the intents without an outcome, or with one that no audit record tells yet."""
         names = [name.rpartition("/") for name in self.store.list("effects/")]
-        closed = {base for base, _, last in names if last == "outcome"}
+        closed = {base for base, _, last in names if last == "recorded"}
         return tuple(f"{base}/{last}" for base, _, last in names if last == "intent" and base not in closed)
 
     def intent_named(self, name: str) -> Intent:

@@ -800,6 +800,7 @@ CREATED = (
     "target",
     "intent",
     "outcome",
+    "recorded",
     "settled",
     "request",
     "slot",

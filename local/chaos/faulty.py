@@ -30,6 +30,7 @@ RECORDS = {
     "target": r"targets/.*",
     "intent": r"effects/.*/intent",
     "outcome": r"effects/.*/outcome",
+    "recorded": r"effects/.*/recorded",
     "settled": r"effects/.*/settled",
     "request": r"requests/.*",
     "slot": r"budget/.*",

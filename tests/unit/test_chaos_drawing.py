@@ -209,6 +209,7 @@ def test_the_worker_is_killed_at_all_that_it_does():
         (f"resources/{'0' * 32}/inc-1", "index"),
         ("effects/abc/0/1/intent", "intent"),
         ("effects/abc/0/1/outcome", "outcome"),
+        ("effects/abc/0/1/recorded", "recorded"),
         ("effects/abc/0/1/settled", "settled"),
         (f"targets/{'0' * 32}/abc-0-1", "target"),
         ("requests/medic-1", "request"),

@@ -104,7 +104,7 @@ def test_the_index_the_intent_and_the_record_come_before_the_send_and_the_outcom
     outcome = sent(trail, writes)
     plan, incident = make_plan().digest, make_incident().id
     kinds = [call.split("/")[0].removeprefix("create ").removeprefix("append ") for call in store_of(trail).calls]
-    assert kinds == ["budget", "targets", "requests", "effects", "audit", "send", "effects", "audit"]
+    assert kinds == ["budget", "targets", "requests", "effects", "audit", "send", "effects", "audit", "effects"]
     assert store_of(trail).calls[3] == f"create effects/{plan}/0/1/intent"
     assert store_of(trail).calls[4] == f"append audit/{incident}/0000.jsonl"
     assert store_of(trail).calls[6] == f"create effects/{plan}/0/1/outcome"

@@ -205,6 +205,18 @@ def test_the_first_outcome_stands():
     assert trail.effects_on(KEY) == ((make_effect(), first),)
 
 
+def test_an_intent_is_open_until_a_record_tells_what_came_of_it():
+    trail = make_trail()
+    trail.open_intent(make_effect(), make_intent(), (KEY,))
+    trail.close_intent("p" * 64, 0, 1, make_outcome())
+    assert len(trail.open_intents()) == 1
+    assert not trail.is_recorded("p" * 64, 0, 1)
+    trail.mark_recorded("p" * 64, 0, 1)
+    trail.mark_recorded("p" * 64, 0, 1)
+    assert trail.is_recorded("p" * 64, 0, 1)
+    assert trail.open_intents() == ()
+
+
 def test_how_an_operation_came_out_is_kept_once_and_no_word_is_not_a_good_one():
     trail = make_trail()
     assert trail.settled("p" * 64, 0, 1) is None

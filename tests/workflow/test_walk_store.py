@@ -15,10 +15,12 @@ from functions import activities, timers
 from local.arm.schema import Denial
 from remediations import desk, services, settings, telling
 from remediations.approval.notice import Kind
+from remediations.audit import Journal
+from remediations.errors import StoreUnavailable
 from remediations.model import Caller, End
 from remediations.ports import Delivery
 from remediations.services import Services
-from remediations.trail import Answered, Ended, Question, Vote
+from remediations.trail import Answered, Ended, Question, Vote, outcome_name
 from tests.builders import NOON, make_effect, make_incident, make_intent, make_journal, make_plan, make_situation
 from tests.workflow.theatre import eventually
 
@@ -241,6 +243,25 @@ def test_people_are_told_of_an_unclear_effect_before_it_is_closed(own):
     assert message is not None
     assert message.kind == "inconclusive"
     assert str(message.facts["words"]).startswith("paused. Since: the answer was lost, and what was planned is kept no")
+    assert hub.close_intents(own) == 0
+
+
+def refuses(*_: object) -> None:
+    raise StoreUnavailable("trail", "append", "it refused", "Wait.")
+
+
+def test_what_was_kept_of_an_effect_when_the_store_failed_the_record_is_put_on_it_by_the_sweep(own, monkeypatch):
+    # The outcome stands, so nobody takes the intent for open any more, and no walk of the incident comes again.
+    hub = Hub()
+    with monkeypatch.context() as failing:
+        failing.setattr(Journal, "came_of", refuses)
+        with pytest.raises(StoreUnavailable):
+            hub.close_intents(own)
+    assert own.trail.outcome("p" * 64, 0, 1) is not None
+    assert "outcome" not in {record.stage for record in own.trail.records(make_incident().id)}
+    assert hub.close_intents(own) == 1
+    told = [record.facts for record in own.trail.records(make_incident().id) if record.stage == "outcome"]
+    assert [facts["beside"]["sha256"] for facts in told] == [own.trail.digest(outcome_name("p" * 64, 0, 1))]
     assert hub.close_intents(own) == 0
 
 
