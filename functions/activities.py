@@ -35,6 +35,7 @@ from remediations.approval import rules
 from remediations.approval.notice import Kind
 from remediations.catalogue import CAUSES
 from remediations.classification import classify, wanted
+from remediations.enrichment import Extent
 from remediations.errors import ArmThrottled
 from remediations.model import (
     Absent,
@@ -323,7 +324,7 @@ class Foreseen(Struct, frozen=True, kw_only=True):
 
 def foresee(own: Services, incident: Incident) -> Foreseen:
     """Give what would be planned and decided about an incident now; it writes nothing, and nothing is kept of it."""
-    evidence = _evidence(own, incident, own.reads(), wants_logs=False)
+    evidence = _evidence(own, incident, own.reads())
     at = evidence.collected_at
     diagnosis = classify(evidence, CAUSES, evidence_digest="")
     plan = planning.propose(diagnosis, evidence, ACTIONS, own.policy)
@@ -479,7 +480,7 @@ def verify(step: Order) -> Order:
     decision = own.evidence.get(Decision, step["decision"])
     plan, outcome, number = decision.plan, codec.load(Outcome, step["outcome"]), step["number"]
     with _bound(plan.diagnosis.incident):
-        after = _evidence_for(own, plan, number, around=False)
+        after = _evidence_for(own, plan, number, "result")
         digest = own.evidence.put(after)
         failed = step["seen"].get("failed")
         verified = verification.verify(plan, number, outcome, after, ACTIONS, evidence_digest=digest, failed=failed)
@@ -617,7 +618,7 @@ def _incident(order: Order) -> Incident:
     return codec.load(Incident, order["incident"])
 
 
-def _evidence(own: Services, incident: Incident, reads: Reads, *, wants_logs: bool = True) -> Evidence:
+def _evidence(own: Services, incident: Incident, reads: Reads, extent: Extent = "cause") -> Evidence:
     report = own.evidence.find(tuple[ErrorDetail, ...], incident.report) if incident.report else None
     url = incident.desired_spec_url
     evidence = enrichment.enrich(
@@ -627,7 +628,7 @@ def _evidence(own: Services, incident: Incident, reads: Reads, *, wants_logs: bo
         own=own.own,
         report=report or (),
         wants_spec=url is not None and own.policy.lists_spec(url),
-        wants_logs=wants_logs,
+        extent=extent,
     )
     if not incident.is_undo:
         return evidence
@@ -635,19 +636,20 @@ def _evidence(own: Services, incident: Incident, reads: Reads, *, wants_logs: bo
     return replace(evidence, undone=found, missing_permissions=reads.refused())
 
 
-def _evidence_for(own: Services, plan: Plan, number: int, *, around: bool = True) -> Evidence:
-    """Read afresh what a step touches and, if asked, the surroundings that the action of its plan decides on.
+def _evidence_for(own: Services, plan: Plan, number: int, extent: Extent = "change") -> Evidence:
+    """Read afresh what a step touches and, unless only its result is looked for, the surroundings that the action of
+    its plan decides on.
 
     Raises:
         ArmThrottled: Azure, or our own share of what it permits, held back a part of it.
     """
     reads = own.reads()
     incident, call = plan.diagnosis.incident, plan.calls[number]
-    evidence = _evidence(own, incident, reads, wants_logs=False)
+    evidence = _evidence(own, incident, reads, extent)
     if call.via == "arm" and call.path.lower() != incident.resource.key:
         target = enrichment.read_resource(reads, ResourceId.parse(call.path), own.own)
         evidence = replace(evidence, target=target)
-    asks = ACTIONS[plan.action].asks if around else ()
+    asks = ACTIONS[plan.action].asks_before(plan.steps[number]) if extent != "result" else ()
     evidence = surroundings.with_surroundings(evidence, asks, reads, policy=own.policy, own=own.own)
     _refuse_throttled(reads, call.path)
     return evidence

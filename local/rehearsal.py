@@ -165,10 +165,15 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Calls(Struct, frozen=True, kw_only=True):
-    """How often we called Azure: to read (getLogs and diagnose included), and to write."""
+    """How often we called Azure: to read (getLogs and diagnose included), and to write.
+
+    Attributes:
+        each: The same by method and kind of what was asked for, as the simulator names it.
+    """
 
     read: int
     write: int
+    each: dict[str, int] = {}
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -226,8 +231,9 @@ class Stage:
     effects. The stage writes to a folder of its own and leaves nothing running.
     """
 
-    def __init__(self, mode: str, store: Path, **host_options: Any) -> None:
+    def __init__(self, mode: str, store: Path, *, time_scale: float = TIME_SCALE, **host_options: Any) -> None:
         self.store = store
+        self._time_scale = time_scale
         self.policy_file = store / "policy.yaml"
         self._mode = mode
         self._host_options = host_options
@@ -394,7 +400,7 @@ class Stage:
             "MEDIC_MODE": self._mode,
             "MEDIC_STORE": str(self.store),
             "MEDIC_POLICY": str(self.policy_file),
-            "MEDIC_TIME_SCALE": f"{TIME_SCALE:g}",
+            "MEDIC_TIME_SCALE": f"{self._time_scale:g}",
             "MEDIC_SEND_SECONDS": f"{SEND_SECONDS:g}",
             "MEDIC_APPROVAL_KEYS": json.dumps({"k1": self._key}),
         }
@@ -490,7 +496,15 @@ def _calls(world: World) -> Calls:
     """Count our calls; nobody but us reads over HTTP."""
     posted = [entry for entry in list(world.ledger) if entry.principal == "medic"]
     asked = sum(is_read(entry) for entry in posted)
-    return Calls(read=sum(world.reads.values()) + asked, write=len(posted) - asked)
+    each = Counter({f"{method} {route}": times for (method, route), times in world.reads.items()})
+    each.update(f"{entry.method} {_kind_of(entry)}" for entry in posted)
+    return Calls(read=world.reads.total() + asked, write=len(posted) - asked, each=dict(sorted(each.items())))
+
+
+def _kind_of(entry: Entry) -> str:
+    """Give what a POST does, or of which type of resource the rest is: the last part of the path, or that before it."""
+    *_, kind, last = entry.path.split("/")
+    return last if entry.method == "POST" else kind
 
 
 def _operations(world: World) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ The order is that of what tells most soonest: the resource, the long-running ope
 by correlation id, then by resource, and, where those do not settle it, container logs.
 The Activity Log lags by seconds to minutes, so one round may not settle it: `is_settled` and `next_poll` tell.
 Requests that fail are no operation, and no row tells of them: metrics are read instead. For an undo nothing failed:
-only what there is now is read, once.
+only what there is now is read, once. What told why an operation failed is not asked again once that is judged: before a
+call only what there is now and who wrote of late, after it only what came of it (`Extent`).
 
 https://learn.microsoft.com/rest/api/monitor/activity-logs/list
 https://learn.microsoft.com/rest/api/azureml/online-deployments/get-logs
@@ -13,6 +14,7 @@ https://learn.microsoft.com/rest/api/azureml/online-deployments/get-logs
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -31,6 +33,7 @@ from remediations.model import (
     Incident,
     Json,
     OperationState,
+    ProvisioningState,
     Reading,
     ResourceId,
     ResourceState,
@@ -41,12 +44,16 @@ from remediations.redaction import redact, tail
 
 API_VERSION = "2024-10-01"
 ACTIVITY_API_VERSION = "2015-04-01"
+type Extent = Literal["cause", "change", "result"]
+"""What a look at a failed operation is for: why it failed, what has changed since, or what came of a call."""
+
 CONTAINERS = ("InferenceServer", "StorageInitializer")
 _FIRST_POLL, _LONGEST_POLL = timedelta(seconds=10), timedelta(minutes=5)
 _LOOK_BACK, _LOOK_AHEAD = timedelta(hours=3), timedelta(hours=2)
 _LOG_LINES = 100
 _MAX_ROWS = 200
 _LEADING_CODE = re.compile(r"([A-Z][A-Za-z]{4,60}): ")
+_NOT_AGAIN = Unknown("not asked again: why the operation failed is judged")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -63,7 +70,7 @@ def enrich(
     own: Caller | None,
     report: tuple[ErrorDetail, ...] = (),
     wants_spec: bool = False,
-    wants_logs: bool = True,
+    extent: Extent = "cause",
 ) -> Evidence:
     """Give what one round of reads shows.
 
@@ -71,22 +78,25 @@ def enrich(
         own: Our identity, to tell our own writes from a person's.
         report: What the sender of the event said.
         wants_spec: Whether policy lets CI's desired spec be fetched.
-        wants_logs: Whether the logs of the containers may say something new.
+        extent: What the look is for. About an undo, and about requests that fail, it is always the same.
     """
     shown = reads.get(f"{incident.resource.path}?api-version={API_VERSION}")
     resource = _state(shown, incident.resource, own)
+    if incident.is_scoring or incident.is_undo:
+        extent = "cause"
     endpoint = resource
     if incident.resource.deployment is not None:
-        endpoint = read_resource(reads, incident.resource.endpoint_id, own)
+        endpoint = read_resource(reads, incident.resource.endpoint_id, own) if extent != "result" else _NOT_AGAIN
     if incident.is_scoring:
-        return _of_requests(incident, resource, endpoint, reads, now=now, wants_logs=wants_logs)
+        return _of_requests(incident, resource, endpoint, reads, now=now)
     if incident.is_undo:
         return _of_undo(incident, resource, endpoint, reads, now=now)
-    operation = _operation(reads, incident, resource)
+    asks_operation = extent == "cause" or _is_failure_of_ours(resource)
+    operation = _operation(reads, incident, resource) if asks_operation else _NOT_AGAIN
     log = _log_around(incident, reads, now)
-    activity = _activity(log, incident) if incident.correlation_id else Unknown("no correlation id")
-    history = _history(log, incident, resource)
-    if isinstance(activity, Unknown | Absent):
+    activity = _activity(log, incident) if extent == "cause" else _NOT_AGAIN
+    history = _history(log, incident, resource) if extent != "result" else _NOT_AGAIN
+    if extent == "cause" and isinstance(activity, Unknown | Absent):
         activity = _last_failure(incident, history)
     evidence = Evidence(
         incident=incident,
@@ -100,7 +110,7 @@ def enrich(
         report=report,
         missing_permissions=reads.refused(),
     )
-    if wants_logs and _needs_logs(evidence):
+    if extent == "cause" and _needs_logs(evidence):
         evidence = _with_logs(evidence, reads)
     return evidence
 
@@ -134,6 +144,13 @@ def is_settled(evidence: Evidence) -> bool:
 # ------------------------------------------------------------------------------------------- the ladder
 
 
+def _is_failure_of_ours(resource: Reading[ResourceState]) -> bool:
+    """Tell whether what we sent last has failed: its words tell whether a further step can help."""
+    state = resource.value if isinstance(resource, Found) else None
+    failed = {ProvisioningState.FAILED, ProvisioningState.CANCELED}
+    return state is not None and state.modified_by_us is True and state.provisioning_state in failed
+
+
 def _is_created_by_us(evidence: Evidence) -> bool:
     """Tell whether an interrupted walk of this undo has begun to create the deployment again, and it is not over."""
     undoes = evidence.incident.undoes
@@ -149,7 +166,6 @@ def _of_requests(
     reads: Reads,
     *,
     now: datetime,
-    wants_logs: bool,
 ) -> Evidence:
     """Give what there is to read about requests that fail."""
     not_asked = Unknown("not asked: requests fail, and no operation did")
@@ -165,7 +181,7 @@ def _of_requests(
         missing_permissions=reads.refused(),
     )
     has_containers = incident.resource.deployment is not None and isinstance(resource, Found)
-    return _with_logs(evidence, reads) if wants_logs and has_containers else evidence
+    return _with_logs(evidence, reads) if has_containers else evidence
 
 
 def _of_undo(
@@ -316,6 +332,8 @@ def log_of(reads: Reads, path: str, since: datetime, now: datetime) -> Reading[t
 
 
 def _activity(log: _Log, incident: Incident) -> Reading[tuple[ActivityRow, ...]]:
+    if not incident.correlation_id:
+        return Unknown("no correlation id")
     rows = log.about(f"correlationId eq '{incident.correlation_id}'")
     if not isinstance(rows, Found):
         return rows

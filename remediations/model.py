@@ -493,6 +493,7 @@ class Area(StrEnum):
     """A part of the surroundings. A cause names those that tell it from its rivals; only these are read."""
 
     REGISTRY = "registry"
+    KEYS = "keys"
     NETWORK = "network"
     IMAGE = "image"
     MODEL = "model"

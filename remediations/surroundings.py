@@ -107,9 +107,9 @@ def look(
     found = Surroundings(workspace=workspace)
     if Area.MODEL in areas:
         found = replace(found, model=_model(reads, evidence))
-    if not {Area.REGISTRY, Area.IMAGE, Area.ACCESS}.isdisjoint(areas):
+    if not {Area.REGISTRY, Area.KEYS, Area.IMAGE, Area.ACCESS}.isdisjoint(areas):
         registry = _then(workspace, "the workspace", lambda known: _registry(reads, known.registry))
-        if Area.REGISTRY in areas and isinstance(registry, Found):
+        if Area.KEYS in areas and isinstance(registry, Found):
             registry = Found(_with_keys_changed(reads, registry.value, evidence.incident.resource.subscription, now))
         found = replace(found, registry=registry)
     if Area.NETWORK in areas:
@@ -147,6 +147,7 @@ def _open(surroundings: Surroundings, areas: Collection[Area]) -> Iterator[str]:
     """Give the words of everything wanted that is not known."""
     wanted: dict[Area, Reading[Any]] = {
         Area.REGISTRY: surroundings.registry,
+        Area.KEYS: surroundings.registry,
         Area.NETWORK: surroundings.network,
         Area.IMAGE: surroundings.image,
         Area.MODEL: surroundings.model,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from benchmarks.bench import Bench
 from benchmarks.row import Row
-from benchmarks.rows import audited_event, cold_start, event_to_decision, growth, orchestration
+from benchmarks.rows import audited_event, cold_start, event_to_decision, growth, orchestration, repairs
 
 ROWS: dict[str, Callable[[Bench], Row]] = {
     "cold-start": cold_start.measure,
@@ -12,4 +12,5 @@ ROWS: dict[str, Callable[[Bench], Row]] = {
     "audited-event": audited_event.measure,
     "orchestration": orchestration.measure,
     "growth": growth.measure,
+    "repairs": repairs.measure,
 }

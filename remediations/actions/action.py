@@ -108,6 +108,7 @@ class Action(Struct, frozen=True, kw_only=True):
 
     Attributes:
         asks: The surroundings that it decides on; they are read again right before each step.
+        rerun_asks: Those of a re-run, which fewer guards look at; None if they are the same.
         fingerprint: What must be the same of the steps' targets at planning and right before the effect.
         turn: When a step's turn comes: is it still needed, is it time for it, does the plan still fit?
         prepare: The body of a step's call, read again, in Azure or in the evidence store; its digest must be the one
@@ -129,6 +130,11 @@ class Action(Struct, frozen=True, kw_only=True):
     verify: Callable[[Plan, int, Evidence], tuple[End | None, str]]
     touches: Callable[[Plan, Situation], tuple[Touch, ...]]
     asks: tuple[Area, ...] = ()
+    rerun_asks: tuple[Area, ...] | None = None
     turn: Callable[[Plan, int, Situation], Turn] = go
     answer: Callable[[Step, Reply], tuple[Status, str] | None] = plain_answer
     receipt: Callable[[Plan, int, Reads], Json | Changed] = no_receipt
+
+    def asks_before(self, step: Step) -> tuple[Area, ...]:
+        """Give the surroundings that are read right before a step."""
+        return self.rerun_asks if step.is_rerun and self.rerun_asks is not None else self.asks

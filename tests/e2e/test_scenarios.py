@@ -14,6 +14,7 @@ import yaml
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
+from benchmarks import least
 from local import demo, rehearsal
 from local.cli import app
 from local.recasting.recast import recast
@@ -107,6 +108,16 @@ def test_the_story_ends_as_expected(file: Path, played):
     assert report.calls.read <= most["read"]
     assert_only_declared(report, rehearsal.load(file).mode)
     assert {operation.lower() for operation in NEEDED.get(file.stem, ())} <= asked(report)
+
+
+@pytest.mark.parametrize("action", least.table().repairs)
+def test_a_repair_that_succeeds_asks_azure_for_nothing_that_it_does_not_need(action, played):
+    repair, needed = least.table().repairs[action], least.table().needed(action)
+    report = played(rehearsal.SCENARIOS / f"{repair.story}.yaml").report
+    asked, polls = least.without_polls(report.calls.each, needed)
+    assert asked == needed
+    assert polls >= repair.operations
+    assert {effect.action for effect in report.effects} == {action}
 
 
 # Their incident has no end: a question is still open.

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from benchmarks import report
+from benchmarks import least, report
 from benchmarks.bench import Bench
 from benchmarks.environments import ENVIRONMENTS
 from benchmarks.machine import Machine
@@ -13,6 +13,7 @@ from benchmarks.report import Result
 from benchmarks.row import Row, at_least, at_most, figure, ratio
 from benchmarks.rows import ROWS
 from benchmarks.subjects import workload
+from remediations.actions import ACTIONS
 
 OURS = [{"s": 0.3}, {"s": 0.9}, {"s": 0.33}]
 FLOOR = [{"s": 0.3}, {"s": 0.3}, {"s": 0.3}]
@@ -140,6 +141,29 @@ def test_what_peers_need_is_pinned_exactly():
     for environment in ENVIRONMENTS.values():
         lines = [line.partition("#")[0].strip() for line in environment.requirements.read_text().splitlines()]
         assert [line for line in lines if line and "==" not in line] == []
+
+
+def test_every_part_of_a_repair_is_written_down_with_a_reason_for_each_call():
+    table = least.table()
+    assert {part for repair in table.repairs.values() for part in repair.parts} == set(table.parts)
+    reasons = [reason for part in table.parts.values() for call in part for reason in call.values()]
+    assert min(len(reason) for reason in reasons) > len("the repair") - 1
+    assert set(table.repairs) == {name for name in ACTIONS if not name.startswith("undo-")}
+
+
+def test_looks_whether_operations_are_over_are_no_calls_that_a_repair_needs():
+    needed = {"GET deployment": 2, "GET operation": 1}
+    made = {"GET deployment": 3, "GET operation": 4, "GET operation-result": 2, "PUT deployments": 1}
+    asked, polls = least.without_polls(made, needed)
+    assert (dict(asked), polls) == ({"GET deployment": 3, "GET operation": 1, "PUT deployments": 1}, 5)
+
+
+@pytest.mark.parametrize(
+    ("call", "is_write"),
+    [("PUT deployments", True), ("POST resyncKeys", True), ("POST getLogs", False), ("GET deployment", False)],
+)
+def test_a_call_that_changes_something_is_a_write(call, is_write):
+    assert least.is_write(call) is is_write
 
 
 def test_the_share_below_which_latencies_lie():

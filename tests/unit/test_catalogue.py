@@ -675,7 +675,7 @@ def test_nothing_is_deleted_for_what_failed_of_something_else(code):
 @pytest.mark.parametrize(
     ("code", "text", "areas"),
     [
-        pytest.param("UserError", REFUSED, {Area.REGISTRY, Area.NETWORK}, id="the registry refused"),
+        pytest.param("UserError", REFUSED, {Area.REGISTRY, Area.KEYS, Area.NETWORK}, id="the registry refused"),
         pytest.param("BadArgument", NO_PULL, {Area.ACCESS, Area.IMAGE, Area.MODEL}, id="no right to pull"),
         pytest.param("OutOfQuota", CPU, {Area.QUOTA, Area.IDLE}, id="quota"),
         pytest.param("ResourceNotReady", NO_PULL, set(), id="ruled out already"),

@@ -30,8 +30,16 @@ from tests.builders import (
     make_row,
     make_state,
 )
+from tests.undos import make_undo_incident
 
+SOMEBODY = "cccccccc-1111-4222-8333-dddddddddddd"
 SPEC_URL = "https://stmlops.blob.core.windows.net/desired/green.json"
+
+
+def shown_by(who, state):
+    """A deployment in a state to which somebody's write has brought it."""
+    shown = shown_deployment(provisioningState=state)
+    return Found(shown | {"systemData": shown["systemData"] | {"lastModifiedBy": who}})
 
 
 def shown_deployment(**properties):
@@ -98,8 +106,7 @@ def enriched(source, incident=None, **options):
 def test_the_ladder_is_climbed_in_order():
     source = reads()
     enriched(source)
-    steps = [url.split("$filter=")[-1].split(" and ")[-1] for url in source.asked]
-    assert steps == [
+    assert endings(source) == [
         f"{DEPLOYMENT}?api-version=2024-10-01",
         f"{ENDPOINT}?api-version=2024-10-01",
         OPERATION_URL,
@@ -112,6 +119,56 @@ def test_the_ladder_is_climbed_in_order():
         {"containerType": "InferenceServer", "tail": 100},
         {"containerType": "StorageInitializer", "tail": 100},
     ]
+
+
+def endings(source):
+    return [url.split("$filter=")[-1].split(" and ")[-1] for url in source.asked]
+
+
+def test_right_before_a_call_only_what_may_have_changed_is_read():
+    source = reads(answers={DEPLOYMENT: shown_by(SOMEBODY, "Failed")})
+    evidence = enriched(source, extent="change")
+    there, above = (f"{path}?api-version=2024-10-01" for path in (DEPLOYMENT, ENDPOINT))
+    assert endings(source) == [there, above, f"resourceUri eq '{DEPLOYMENT}'"]
+    assert isinstance(evidence.history, Found)
+    not_again = Unknown("not asked again: why the operation failed is judged")
+    assert (evidence.operation, evidence.activity, dict(evidence.logs)) == (not_again, not_again, {})
+
+
+def test_of_what_came_of_a_call_only_the_resource_is_read():
+    source = reads(answers={DEPLOYMENT: shown_by(US.oid, "Succeeded")})
+    evidence = enriched(source, extent="result")
+    assert endings(source) == [f"{DEPLOYMENT}?api-version=2024-10-01"]
+    assert isinstance(evidence.resource, Found)
+    assert isinstance(evidence.endpoint, Unknown)
+    assert isinstance(evidence.history, Unknown)
+
+
+@pytest.mark.parametrize("extent", ["change", "result"])
+@pytest.mark.parametrize(
+    ("state", "by", "is_read"),
+    [
+        ("Failed", US.oid, True),
+        ("Canceled", US.oid, True),
+        ("Succeeded", US.oid, False),
+        ("Updating", US.oid, False),
+        ("Failed", SOMEBODY, False),
+    ],
+)
+def test_the_words_of_a_call_of_ours_that_failed_are_read_each_time(extent, state, by, is_read):
+    source = reads(answers={DEPLOYMENT: shown_by(by, state)})
+    evidence = enriched(source, extent=extent)
+    assert (OPERATION_URL in source.asked) is is_read
+    assert isinstance(evidence.operation, Found) is is_read
+
+
+@pytest.mark.parametrize("extent", ["change", "result"])
+def test_about_an_undo_the_same_is_read_each_time(extent):
+    looks = [reads(), reads()]
+    undo = make_undo_incident("delete-idle")
+    enriched(looks[0], undo)
+    enriched(looks[1], undo, extent=extent)
+    assert endings(looks[1]) == endings(looks[0])
 
 
 def test_everything_that_is_there_is_found():

@@ -193,24 +193,30 @@ def log_row(minutes_ago: int, operation: str = "regenerateCredential/action", st
     ],
 )
 def test_when_a_registry_s_keys_changed_is_read_from_its_log(log, minutes_ago):
-    found = seen(Area.REGISTRY, **{f"log {REGISTRY}": log})
+    found = seen(Area.KEYS, **{f"log {REGISTRY}": log})
     assert isinstance(found.registry, Found)
     at = None if minutes_ago is None else NOON - timedelta(minutes=minutes_ago)
     assert found.registry.value.keys_changed_at == at
+
+
+def test_the_registry_s_log_is_asked_only_for_its_keys():
+    source = FakeReads(ANSWERS)
+    assert isinstance(seen(Area.REGISTRY, Area.NETWORK, reads=source).registry, Found)
+    assert not [url for url in source.asked if "eventtypes" in url]
 
 
 def test_the_log_of_another_subscription_is_not_asked():
     elsewhere = REGISTRY.replace(SUBSCRIPTION, "11111111-1111-2222-3333-444444444444")
     answers = {WORKSPACE: Found(shown_workspace(containerRegistry=elsewhere)), elsewhere: Found(shown_registry())}
     source = FakeReads(ANSWERS | answers)
-    found = seen(Area.REGISTRY, reads=source)
+    found = seen(Area.KEYS, reads=source)
     assert isinstance(found.registry, Found)
     assert not [url for url in source.asked if "eventtypes" in url]
 
 
 def test_the_log_is_asked_for_the_last_week_of_that_registry():
     source = FakeReads(ANSWERS)
-    seen(Area.REGISTRY, reads=source)
+    seen(Area.KEYS, reads=source)
     assert source.asked[-1] == (
         f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Insights/eventtypes/management/values?api-version=2015-04-01"
         "&$filter=eventTimestamp ge '2026-11-15T12:00:00Z' and eventTimestamp le '2026-11-22T12:00:00Z'"
