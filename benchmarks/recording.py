@@ -62,7 +62,7 @@ def record(place: Path) -> None:
     with serve_in_thread(world) as server, TemporaryDirectory() as folder:
         with suppress(Refusal):
             world.put_deployment("ci", workload.ENDPOINT, workload.NAME)
-        failure = _failure(world)
+        failure = failure_in(world)
         os.environ |= {**ours.environment(Path(folder)), "MEDIC_ARM_URL": server.url, "MEDIC_ARM_TOKEN": "sim-medic"}
         recorder = Recorder()
         recorder.install()
@@ -81,7 +81,8 @@ def record(place: Path) -> None:
     place.write_text(json.dumps(answers, indent=1), encoding="utf-8")
 
 
-def _failure(world: World) -> dict[str, Any]:
+def failure_in(world: World) -> dict[str, Any]:
+    """Give the event of a failure that a world raises, as soon as it has."""
     until = time.monotonic() + 20
     while time.monotonic() < until:
         for event in list(world.raised):

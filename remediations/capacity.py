@@ -8,6 +8,7 @@ https://learn.microsoft.com/rest/api/monitor/metrics/list
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
@@ -383,10 +384,11 @@ class _Metrics:
         """Tell whether every day of the span has a point above zero; absent if one has none."""
         if isinstance(series, Unknown):
             return series
-        moments = [at for each in series for at, value in each.points if value > 0]
+        moments = sorted(at for each in series for at, value in each.points if value > 0)
         day = self._start
         while self._end - day >= _HOUR:  # the points of the last minutes are not there yet
-            if not any(day - _HOUR < at < day + _DAY for at in moments):
+            first = bisect_right(moments, day - _HOUR)
+            if first == len(moments) or moments[first] >= day + _DAY:
                 return Absent()
             day += _DAY
         return Found(True)

@@ -17,6 +17,11 @@ NOTES = (
         "the trail in a folder in memory."
     ),
     "The others: from the event to its decision, every answer there as a value.",
+    (
+        "Deployments: the quota is short, all of them draw on it, two of each endpoint's twenty may be deleted, and 30 "
+        "days of metrics are read of each of these. With more than 500 in a region nothing is deleted."
+    ),
+    "Assignments: an identity lacks AcrPull, and holds another role on the registry by so many groups.",
     "What lies between the smallest and the largest is in the JSON and in the table.",
 )
 SIZES: Mapping[str, tuple[str, tuple[int, ...]]] = {
@@ -24,6 +29,8 @@ SIZES: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "rules": ("rules in the policy", (10, 100, 1_000, 10_000)),
     "message": ("characters in the message", (100, 1_000, 10_000, 100_000)),
     "causes": ("times the catalogue", (1, 10)),
+    "deployments": ("deployments in the workspace", (10, 100, 480)),
+    "assignments": ("role assignments on the registry", (10, 400, 4_000)),
 }
 FLAT = 1.2
 ROOM = 6 << 30

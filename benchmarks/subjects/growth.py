@@ -2,7 +2,9 @@
 
 ``stored``: a dry run to its end, on a trail that holds so many incidents (at least those; each run adds some). The
 others are judgements over answers that are there as values: ``rules`` in the policy, ``message`` is the length of what
-the failed operation says, ``causes`` how many times as many as the catalogue has.
+the failed operation says, ``causes`` how many times as many as the catalogue has; ``deployments`` of the workspace, of
+which two of each endpoint may be deleted, when the quota is short; ``assignments`` on the registry, by as many groups
+of the identity that lacks a right.
 """
 
 import json
@@ -14,6 +16,8 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from benchmarks.subjects import ours, workload
 
@@ -97,8 +101,6 @@ def message(length: int, recorded: Path) -> float:
 
 
 def causes(times: int, recorded: Path) -> float:
-    from msgspec.structs import replace
-
     from local import scan
     from remediations.catalogue import CAUSES
     from remediations.catalogue.index import Catalogue
@@ -115,12 +117,100 @@ def causes(times: int, recorded: Path) -> float:
     return judged(recorded)
 
 
+class Remembered:
+    """A reader that asks each thing once, and from then on has it as a value."""
+
+    def __init__(self, reads: Any) -> None:
+        self._reads = reads
+        self.answers: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        ask = getattr(self._reads, name)
+        if name not in {"get", "get_all", "ask"}:
+            return ask
+
+        def remembered(*rest: Any, **options: Any) -> Any:
+            asked = f"{name} {rest}"
+            if asked not in self.answers:
+                self.answers[asked] = ask(*rest, **options)
+            return self.answers[asked]
+
+        return remembered
+
+
+def deployments(count: int, _: Path) -> float:
+    each, cores = min(20, count), 4  # as many as an endpoint can have
+    endpoints = [
+        {
+            "name": f"endpoint-{number}",
+            "traffic": {"d0": 100},
+            "deployments": [{"name": f"d{one}", "age": 8640000, "spec": _spec(one)} for one in range(each)],
+        }
+        for number in range(count // each)
+    ]
+    used = count * 2 * cores
+    usages = [
+        {"name": "Standard DSv2 Family Cluster Dedicated vCPUs", "used": used, "limit": used + 2},
+        {"name": "Total Cluster Dedicated Regional vCPUs", "used": used, "limit": 10 * used + 100},
+    ]
+    return _judged_in({"usages": usages}, endpoints, "delete-idle")
+
+
+def _spec(number: int) -> dict[str, Any]:
+    may_go = {"tags": {"medic-delete": "allow"}} if number in {1, 2} else {}
+    return {**may_go, "properties": {"environmentVariables": None}}
+
+
+def assignments(count: int, _: Path) -> float:
+    groups = {str(uuid.UUID(int=10**12 + number)): ("id-credit",) for number in range(count)}
+    given = [{"principal": group, "role": "Storage Blob Data Reader", "scope": "registry"} for group in groups]
+    reader = {"principal": "id-credit", "role": "Storage Blob Data Reader", "scope": "storage"}
+    world = {"groups": groups, "role_assignments": [reader, *given]}
+    return _judged_in(world, [], "grant-roles", identities=["id-credit"])
+
+
+def _judged_in(more: dict[str, Any], endpoints: list[dict[str, Any]], action: str, **failed: Any) -> float:
+    """Give the seconds of a judgement of a deployment that fails in a world, once all that it reads is known."""
+    from benchmarks import recording
+    from local.arm.models import World
+    from local.arm.server import serve_in_thread
+
+    workspace = {
+        "name": workload.WORKSPACE,
+        "endpoints": [{"name": workload.ENDPOINT, **failed}, *endpoints],
+    }
+    world = World.from_dict({**recording.WORLD, "registries": [], "workspaces": [workspace], **more})
+    with serve_in_thread(world) as server:
+        world.put_deployment("ci", workload.ENDPOINT, workload.name_of(0))
+        event = recording.failure_in(world)
+        os.environ |= {"MEDIC_ARM_URL": server.url, "MEDIC_ARM_TOKEN": "sim-medic"}
+        judging = ours.bench()
+        reads, now = Remembered(judging.reads()), judging.clock()
+        judging = replace(judging, reads=lambda: reads, clock=lambda: now)
+        taken = []
+        for _ in range(WARM + EVENTS):
+            began = time.perf_counter()
+            judged = ours.judge(event, judging)
+            taken.append(time.perf_counter() - began)
+    if judged.decision is None or judged.decision.plan.action != action:
+        words = judged.plan.words if judged.decision is None else judged.plan.action
+        raise ValueError(f"{judged.diagnosis.cause_id} was judged otherwise: {words}")
+    return statistics.median(taken[WARM:])
+
+
 def main() -> None:
     kind, size, recorded = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     if kind == "stored":
         seconds = stored(size, recorded, int(sys.argv[4]))
     else:
-        seconds = {"rules": rules, "message": message, "causes": causes}[kind](size, recorded)
+        kinds = {
+            "rules": rules,
+            "message": message,
+            "causes": causes,
+            "deployments": deployments,
+            "assignments": assignments,
+        }
+        seconds = kinds[kind](size, recorded)
     workload.tell(ms=seconds * 1e3)
 
 
