@@ -5,6 +5,7 @@ rule out what the texts say, or when two causes stand; an answer with advice, ne
 """
 
 import re
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -65,6 +66,7 @@ def symptoms(evidence: Evidence) -> Symptoms:
     )
 
 
+@lru_cache(maxsize=16)  # an incident is looked at twice: to know what to read, and to judge
 def nominate(texts: Symptoms, causes: Catalogue) -> tuple[tuple[Cause, Groups], ...]:
     """Give the causes that the texts alone speak for, with what they name.
 

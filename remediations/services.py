@@ -163,14 +163,20 @@ class Services:
         """
         from remediations.adapters.arm import ArmReads
 
-        return ArmReads(self.settings, self._credential, self._throttle, is_patient=is_patient)
+        return ArmReads(self.settings, self._credential, self._throttle, carrier=self._carrier, is_patient=is_patient)
 
     def polls(self) -> Reads:
         """Give a reader that shares its requests with whoever asks the same at the same time: to look whether something
         is over, never for what a guard decides on."""
         from remediations.adapters.arm import ArmReads
 
-        return ArmReads(self.settings, self._credential, self._throttle, flights=self._flights)
+        return ArmReads(self.settings, self._credential, self._throttle, carrier=self._carrier, flights=self._flights)
+
+    @cached_property
+    def _carrier(self) -> Any:
+        from remediations.adapters.arm import wire
+
+        return wire(self.settings.arm_url)
 
     @cached_property
     def writes(self) -> Writes:

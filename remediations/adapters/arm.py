@@ -9,15 +9,18 @@ https://learn.microsoft.com/azure/azure-resource-manager/management/request-limi
 
 import base64
 import math
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+import requests
 from azure.core import PipelineClient
 from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError
@@ -30,8 +33,10 @@ from azure.core.pipeline.policies import (
     SansIOHTTPPolicy,
     UserAgentPolicy,
 )
+from azure.core.pipeline.transport import RequestsTransport
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
+from requests.utils import get_environ_proxies
 
 from remediations import codec
 from remediations.errors import ArmThrottled, WriteInDryRun
@@ -51,6 +56,7 @@ _READ_TIMEOUT_S = 15
 _PATIENCE_S, _LONG_PATIENCE_S = 20.0, 30.0  # for our share, of one look in all; longer if nobody waits for it
 _MOST_REQUESTS = 200  # of one look: of an activity, or of the sweep at one workspace
 _FEW_REQUESTS = 40  # beyond them, one look at a time in a subscription
+_CONNECTIONS = 32  # kept open: more than activities run at once
 _MAX_PAGES = 50
 _MAX_BYTES = 8 * 1024 * 1024
 _OPERATION_HEADERS = ("Azure-AsyncOperation", "Location")
@@ -77,6 +83,23 @@ class StaticToken:
         return AccessToken(self._token, 2**31)
 
 
+def wire(url: str) -> RequestsTransport:
+    """Give what carries requests to one host: whoever shares it shares its connections, which stay open.
+
+    What the environment says of proxies and certificates is read once, not at each request; a password in a
+    ``.netrc``, which requests would send in place of our token, never is. It keeps no cookie: what one reader was told
+    goes with no request of another.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    session.proxies = get_environ_proxies(url)
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS))
+    authorities = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    return RequestsTransport(session=session, session_owner=False, connection_verify=authorities)
+
+
 class ArmReads:
     """The port `Reads` over HTTP. Make one for each use: `refused` and `throttled` count from there."""
 
@@ -86,6 +109,7 @@ class ArmReads:
         credential: TokenCredential,
         throttle: Throttle | None = None,
         *,
+        carrier: RequestsTransport | None = None,
         flights: Flights | None = None,
         is_patient: bool = False,
     ) -> None:
@@ -93,6 +117,7 @@ class ArmReads:
 
         Args:
             throttle: What all readers and writers of this process share; None: buckets of its own.
+            carrier: What a `wire` gives, shared by all readers of this process; None: one of its own.
             flights: Lets what is asked twice at once be one request: for polls, never for what a guard decides on.
             is_patient: Whether nobody waits for it: it may wait longer, and leaves half of the places to others.
         """
@@ -102,7 +127,9 @@ class ArmReads:
         throttle = throttle or Throttle(scale=settings.time_scale)
         retry = _BoundedRetry(retry_total=3, retry_backoff_factor=0.2, retry_backoff_max=2)
         chain = [*policies(settings, credential, throttle, retry), _Places(throttle, is_patient=is_patient)]
-        self._client: PipelineClient[Any, Any] = PipelineClient(settings.arm_url, policies=chain)
+        self._client: PipelineClient[Any, Any] = PipelineClient(
+            settings.arm_url, policies=chain, transport=carrier or wire(settings.arm_url)
+        )
         self._flights = flights
         self._refused: dict[str, None] = {}
         self._throttled: timedelta | None = None
@@ -274,7 +301,9 @@ class ArmWrites:
         self._base = settings.arm_url
         self._timeouts = timeouts(settings)
         self._client: PipelineClient[Any, Any] = PipelineClient(
-            settings.arm_url, policies=policies(settings, credential, throttle or Throttle())
+            settings.arm_url,
+            policies=policies(settings, credential, throttle or Throttle()),
+            transport=wire(settings.arm_url),
         )
 
     def ready(self, call: Call) -> None:  # noqa: ARG002 - the port's signature

@@ -1,0 +1,98 @@
+"""What carries our requests to Azure: its connections stay open, and it brings nothing along that we did not send."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from remediations.adapters.arm import ArmReads, ArmWrites, StaticToken, wire
+from remediations.model import Call, Found
+from remediations.settings import Settings
+
+ARM = "https://management.azure.com"
+PROXY = "http://proxy.example:8080"
+
+
+class Heard(ThreadingHTTPServer):
+    """Answers everything with a cookie, and keeps what it was sent and over which connection."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.requests: list[tuple[int, dict[str, str]]] = []
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(arm_url=f"http://127.0.0.1:{self.server_port}", arm_token="ours")
+
+
+class Answering(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Heard
+
+    def do_GET(self) -> None:
+        self.server.requests.append(
+            (self.client_address[1], {name.lower(): text for name, text in self.headers.items()})
+        )
+        self.send_response(200)
+        self.send_header("Set-Cookie", "route=one; Path=/")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def do_PUT(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    with Heard() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_readers_that_share_a_wire_share_a_connection_and_no_cookie(heard):
+    carrier = wire(heard.settings.arm_url)
+    for _ in range(3):
+        reads = ArmReads(heard.settings, StaticToken("ours"), carrier=carrier)
+        assert reads.get("/subscriptions/s/a") == Found({})
+        assert reads.get("/subscriptions/s/b") == Found({})
+    assert len({connection for connection, _ in heard.requests}) == 1
+    assert [headers for _, headers in heard.requests if "cookie" in headers] == []
+    assert len(heard.requests) == 6
+
+
+def test_our_token_is_sent_whatever_a_netrc_says(heard, tmp_path, monkeypatch):
+    file = tmp_path / "netrc"
+    file.write_text("machine 127.0.0.1 login somebody password something\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(file))
+    ArmReads(heard.settings, StaticToken("ours")).get("/subscriptions/s/a")
+    call = Call(method="PUT", path="/subscriptions/s/a", api_version="1")
+    ArmWrites(heard.settings, StaticToken("ours")).send(call, {}, request_id="medic-1")
+    assert [headers["authorization"] for _, headers in heard.requests] == ["Bearer ours", "Bearer ours"]
+
+
+def test_a_proxy_of_the_environment_carries_what_is_not_excepted(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", PROXY)
+    assert wire(ARM).session.proxies["https"] == PROXY
+    monkeypatch.setenv("NO_PROXY", "azure.com")
+    assert wire(ARM).session.proxies == {}
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_certificates_that_the_environment_names_are_trusted_alone(name, monkeypatch):
+    for each in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(each, raising=False)
+    assert wire(ARM).connection_config.verify is True
+    monkeypatch.setenv(name, "/certificates.pem")
+    assert wire(ARM).connection_config.verify == "/certificates.pem"
