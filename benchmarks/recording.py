@@ -26,6 +26,7 @@ WORLD: dict[str, Any] = {
     "operation_seconds": 0.05,
     "activity_log_delay": 0.0,
 }
+SAYS = "Please try running resync keys on your workspace and retry."
 
 
 class Recorder:
@@ -74,11 +75,16 @@ def record(place: Path) -> None:
             {
                 "asked": asked.replace(known, workload.CORRELATION),
                 **answer,
-                "body": answer["body"].replace(known, workload.CORRELATION).replace(server.url, ours.ARM),
+                "body": named(answer["body"].replace(known, workload.CORRELATION).replace(server.url, ours.ARM)),
             }
             for asked, answer in recorder.answers.items()
         ]
     place.write_text(json.dumps(answers, indent=1), encoding="utf-8")
+
+
+def named(body: str) -> str:
+    """Let what the failed operation says name its deployment, as Azure's texts do: no two events say the same."""
+    return body.replace(SAYS, f"{SAYS} Deployment: {workload.NAME}.")
 
 
 def failure_in(world: World) -> dict[str, Any]:
