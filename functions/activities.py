@@ -664,9 +664,10 @@ def _refuse_throttled(reads: Reads, path: str) -> None:
 def _awaits_spec(own: Services, evidence: Evidence, polls: int) -> bool:
     """Tell whether CI's word may still come: without it, what was rejected at once cannot be run again."""
     incident = evidence.incident
+    if not isinstance(evidence.resource, Absent) or incident.is_scoring or incident.is_undo:
+        return False
     expected = bool(own.policy.desired_specs.containers) and incident.desired_spec_url is None
-    may_come = expected and not incident.is_scoring and not incident.is_undo
-    return may_come and isinstance(evidence.resource, Absent) and polls < _POLLS_FOR_SPEC
+    return expected and polls < _POLLS_FOR_SPEC
 
 
 def _survey(own: Services, plan: Plan, evidence: Evidence, *, step: int = 0, desk: str = "free") -> Situation:

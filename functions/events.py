@@ -133,7 +133,8 @@ async def start(
     if not await schedule(client, incident.id, order):
         same = await _event_of(client, incident.id) == incident.event_id
         disposition = Disposition.DUPLICATE if same else Disposition.JOINED
-        return Admission(disposition=disposition, words="its incident is under way", incident_id=incident.id)
+        # With the incident: whoever delivered it first may have died before its record, and the hub is no record.
+        return replace(admitted, disposition=disposition, words="its incident is under way")
     return admitted
 
 

@@ -5,6 +5,7 @@ names, error codes. Pure; every pattern takes time linear in the text, since con
 """
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -104,14 +105,11 @@ def tail(text: str, limit: int = 8192) -> str:
 
 def _redact_once(text: str) -> str:
     text = _mask_pem(text)
-    text = _HEADER.sub(rf"\1\2{MASK}", text)
-    text = _SCHEME.sub(rf"\1\2{MASK}", text)
-    text = _TOKENS.sub(MASK, text)
-    text = _USERINFO.sub(rf"\1{MASK}", text)
-    text = _SIGNATURE.sub(rf"\1={MASK}", text)
-    text = _OPTION.sub(_mask_option, text)
+    for sign, pattern, mask in _MASKED:
+        if sign in text:
+            text = pattern.sub(mask, text)
     text = _mask_assignments(text)
-    return _EMAIL.sub(EMAIL_MASK, text)
+    return _EMAIL.sub(EMAIL_MASK, text) if "@" in text else text
 
 
 def _mask_pem(text: str) -> str:
@@ -128,6 +126,17 @@ def _mask_option(match: re.Match[str]) -> str:
     if _strength(name) and _is_secret(name, value.strip("\"'"), certain=True):
         return f"--{name}{space}{MASK}"
     return match[0]
+
+
+# What every match of a pattern has in it, so that most texts are spared the search; the pattern; what takes its place.
+_MASKED: Final[tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
+    (":", _HEADER, rf"\1\2{MASK}"),
+    ("", _SCHEME, rf"\1\2{MASK}"),
+    ("", _TOKENS, MASK),
+    ("://", _USERINFO, rf"\1{MASK}"),
+    ("=", _SIGNATURE, rf"\1={MASK}"),
+    ("--", _OPTION, _mask_option),
+)
 
 
 def _mask_assignments(text: str) -> str:

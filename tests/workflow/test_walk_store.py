@@ -4,20 +4,23 @@ import asyncio
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 import pytest
 from durabletask.client import OrchestrationStatus
 from durabletask.entities import EntityInstanceId
+from msgspec.structs import replace
 
-from functions import activities, timers
+from functions import activities, events, timers
 from local.arm.schema import Denial
-from remediations import desk, services, settings, telling
+from remediations import codec, desk, services, settings, telling
+from remediations.admission import Admission
 from remediations.approval.notice import Kind
 from remediations.audit import Journal
 from remediations.errors import StoreUnavailable
-from remediations.model import Caller, End
+from remediations.model import Caller, Disposition, End, Incident, Reception
 from remediations.ports import Delivery
 from remediations.services import Services
 from remediations.trail import Answered, Ended, Question, Vote, outcome_name
@@ -244,6 +247,38 @@ def test_people_are_told_of_an_unclear_effect_before_it_is_closed(own):
     assert message.kind == "inconclusive"
     assert str(message.facts["words"]).startswith("paused. Since: the answer was lost, and what was planned is kept no")
     assert hub.close_intents(own) == 0
+
+
+class Walking(Hub):
+    """A hub in which the walk of every incident is under way, begun by some event."""
+
+    def __init__(self, began: Incident) -> None:
+        super().__init__()
+        order = {"incident": codec.dump(began)}
+        self.state = SimpleNamespace(
+            runtime_status=OrchestrationStatus.RUNNING, serialized_input=codec.encode(order).decode()
+        )
+
+    async def get_orchestration_state(self, *_: Any, **__: Any) -> Any:
+        return self.state
+
+
+@pytest.mark.parametrize(("event", "disposition"), [("event-1", "duplicate"), ("event-2", "joined")])
+def test_a_failure_whose_first_delivery_left_no_record_is_not_lost_with_the_hub(own, event, disposition):
+    # The first one has begun a walk, and its record was refused: Event Grid delivers it once more.
+    began = make_incident(id="inc-new", event_id="event-1")
+    incident = replace(began, event_id=event)
+    client: Any = Walking(began)
+    new = Admission(disposition=Disposition.INCIDENT, incident=incident, incident_id=incident.id)
+    admitted = asyncio.run(events.start(new, incident, client, own))
+    assert str(admitted.disposition) == disposition
+    reception = Reception(event_id=event, event_type="failure")
+    events._record(own, reception, admitted)
+    own.clock = lambda: NOON + HOUR
+    walks = dict(timers._unfinished(own, []))
+    assert walks["inc-new"]["incident"] == codec.dump(incident)
+    own.trail.open_incident(incident, "n", NOON)  # its walk had come to that
+    assert "inc-new" not in dict(timers._unfinished(own, []))
 
 
 def refuses(*_: object) -> None:
