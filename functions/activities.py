@@ -530,7 +530,7 @@ def finish(step: Order) -> Order:
         if step.get("failure") in _PASSING and effects == 0 and age < _RESUMED_FOR:
             log.warning("incident.left", words=words)  # nothing was done yet: the sweep goes on with it
             return {"again": None, "end": "left to the sweep"}
-        own.journal.ended(incident.id, end, words)
+        end, words = own.journal.ended(incident.id, end, words)
         own.journal.undo_ended(incident, end, words)
         own.trail.end_incident(
             Ended(

@@ -227,8 +227,8 @@ def _to_judge(own: Services, entry: storms.Entry) -> Order | None:
 
 
 def _superseded(own: Services, incident: Incident, by: str) -> None:
-    end, words = End.SUPERSEDED, f"a newer failure of the same resource: {by}"
-    own.journal.ended(incident.id, end, words)
+    newer = f"a newer failure of the same resource: {by}"
+    end, words = own.journal.ended(incident.id, End.SUPERSEDED, newer)
     own.trail.end_incident(Ended(at=own.clock(), end=end, words=words, incident=incident, mode=own.settings.mode))
 
 
@@ -330,7 +330,7 @@ def _end(own: Services, group: Group, part: Part, end: End, words: str) -> None:
     opened = own.trail.opened(part.incident)
     if opened is None:
         return
-    own.journal.ended(part.incident, end, words)
+    end, words = own.journal.ended(part.incident, end, words)
     own.trail.end_incident(
         Ended(
             at=own.clock(),

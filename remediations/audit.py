@@ -83,8 +83,9 @@ class Journal(Struct, frozen=True):
     clock: Callable[[], datetime]
     own: Callable[[], Caller | None]
 
-    def record(self, incident_id: str, stage: str, key: str, by: Caller | None = None, /, **facts: object) -> None:
-        """Put one record on the trail; raises StoreError, after which nothing that needs it may happen.
+    def record(self, incident_id: str, stage: str, key: str, by: Caller | None = None, /, **facts: object) -> bool:
+        """Put one record on the trail; False if there is one of its key. Raises StoreError, after which nothing that
+        needs it may happen.
 
         Args:
             by: The person who did it; None: we did.
@@ -101,7 +102,7 @@ class Journal(Struct, frozen=True):
             facts=codec.dump(facts),
             previous="",
         )
-        self.trail.append_record(record)
+        return self.trail.append_record(record)
 
     def _beside(self, name: str) -> dict[str, object]:
         """Give what a record says of what was created before it, so that nobody changes or removes that unseen."""
@@ -346,8 +347,12 @@ class Journal(Struct, frozen=True):
         members = [{name: getattr(part, name) for name in names} for part in group.members]
         self.record(incident_id, "members", "members", verdict=group.verdict, members=members)
 
-    def ended(self, incident_id: str, end: End, words: str) -> None:
-        self.record(incident_id, "end", "end", end=end, words=words, escalated=end.is_escalated)
+    def ended(self, incident_id: str, end: End, words: str) -> tuple[End, str]:
+        """Record how an incident ended, and give what is on the record: a walk that died then had the first word."""
+        if self.record(incident_id, "end", "end", end=end, words=words, escalated=end.is_escalated):
+            return end, words
+        facts = self.trail.records(incident_id, ("end",))[0].facts
+        return End(str(facts["end"])), str(facts["words"])
 
 
 def _actor(who: Literal["medic", "person"], caller: Caller | None) -> Actor:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -25,6 +26,8 @@ from remediations.throttling import Flights, Throttle
 from remediations.trail import Trail
 
 log = structlog.get_logger()
+
+_IDLE_S = 60.0  # Azure drops a flow that was idle for four minutes, and tells nobody
 
 
 class EvidenceStore:
@@ -126,6 +129,8 @@ class Services:
         self._own: Caller | None = None
         self._throttle = Throttle(scale=chosen.time_scale)
         self._flights = Flights()
+        self._wire: Any = None
+        self._wired_at = 0.0
 
     @property
     def policy(self) -> Policy:
@@ -163,20 +168,24 @@ class Services:
         """
         from remediations.adapters.arm import ArmReads
 
-        return ArmReads(self.settings, self._credential, self._throttle, carrier=self._carrier, is_patient=is_patient)
+        return ArmReads(self.settings, self._credential, self._throttle, carrier=self._carrier(), is_patient=is_patient)
 
     def polls(self) -> Reads:
         """Give a reader that shares its requests with whoever asks the same at the same time: to look whether something
         is over, never for what a guard decides on."""
         from remediations.adapters.arm import ArmReads
 
-        return ArmReads(self.settings, self._credential, self._throttle, carrier=self._carrier, flights=self._flights)
+        return ArmReads(self.settings, self._credential, self._throttle, carrier=self._carrier(), flights=self._flights)
 
-    @cached_property
     def _carrier(self) -> Any:
+        """Give what carries reads: kept while it is used, since a connection that was idle may be gone unseen."""
         from remediations.adapters.arm import wire
 
-        return wire(self.settings.arm_url)
+        now = monotonic()
+        if self._wire is None or now - self._wired_at > _IDLE_S:
+            self._wire = wire(self.settings.arm_url)
+        self._wired_at = now
+        return self._wire
 
     @cached_property
     def writes(self) -> Writes:

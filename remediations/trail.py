@@ -377,8 +377,8 @@ class Trail:
 
     # --- audit records ---
 
-    def append_record(self, record: AuditRecord) -> None:
-        """Add a record to its incident's, chained to the last; one whose key is there already is not added again.
+    def append_record(self, record: AuditRecord) -> bool:
+        """Add a record to its incident's, chained to the last; False if its key is there already: the first one stands.
 
         Raises:
             StoreError: nothing is known about the record; nothing that needs it may happen.
@@ -387,7 +387,7 @@ class Trail:
             for left in reversed(range(_APPENDS)):
                 place = end.place or end.read(*rolls.read(self.store, audit_folder(record.incident)))
                 if record.key in end.keys:
-                    return
+                    return False
                 line, digest = chain.seal(replace(record, seq=len(end.keys)), end.hash)
                 end.place = None  # whatever goes wrong now, the end is read again
                 try:
@@ -398,7 +398,8 @@ class Trail:
                     continue
                 end.keys.add(record.key)
                 end.hash = digest
-                return
+                return True
+        raise AssertionError("the last round returns or raises")
 
     def records(
         self, incident_id: str, stages: Collection[str] = (), *, is_checked: bool = False

@@ -43,6 +43,8 @@ FLOOR, OURS, BARE, CUSTODIAN = "the floor", "ours", "ours, from its sources", "c
 
 def measure(bench: Bench) -> Row:
     """Measure all subjects with bytecode, then without."""
+    if bench.python("app") is None:
+        raise RuntimeError(bench.left_out[-1])
     found = {how: bench.in_turns(_subjects(bench, sources=how == SOURCES)) for how in (PLAIN, SOURCES)}
     figures: list[Figure] = []
     ratios: list[Ratio] = []

@@ -32,6 +32,8 @@ RULEBOOK = "ansible-rulebook"
 
 def measure(bench: Bench) -> Row:
     """Measure all subjects."""
+    if bench.python("app") is None:
+        raise RuntimeError(bench.left_out[-1])
     found = bench.in_turns(_subjects(bench))
     rates = {name: figure(name, "events", "/s", samples, "per_s") for name, samples in found.items()}
     figures = [one for name, samples in found.items() for one in (rates[name], *_latencies(name, samples))]

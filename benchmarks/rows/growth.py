@@ -14,7 +14,7 @@ QUESTION = (
 NOTES = (
     (
         "Incidents stored: a dry run from the event to its end, all requests of Azure answered from memory, "
-        "the trail in a folder in memory."
+        "the trail in a folder in memory. Each turn adds fifty to those that were there."
     ),
     "The others: from the event to its decision, every answer there as a value.",
     (

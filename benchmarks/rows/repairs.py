@@ -17,7 +17,10 @@ NOTES = (
         "ours is cut to a hundred-thousandth. What is left from the event to the end is our own share, with the "
         "simulator's answers, the local task hub and a trail in a folder in it."
     ),
-    f"Each repair is played {TIMES} times after one that is not counted, the trail in memory.",
+    (
+        f"Each repair is played {TIMES} times after one that is not counted, in one process, however many rounds; "
+        "the trail is in memory."
+    ),
     (
         "Calls: reads and writes, without the looks whether an operation of ours is over: once a minute, here "
         "once each. The least is counted by hand, with reasons, in `benchmarks/arm_calls.yaml`."

@@ -300,11 +300,7 @@ class ArmWrites:
         self._credential = credential
         self._base = settings.arm_url
         self._timeouts = timeouts(settings)
-        self._client: PipelineClient[Any, Any] = PipelineClient(
-            settings.arm_url,
-            policies=policies(settings, credential, throttle or Throttle()),
-            transport=wire(settings.arm_url),
-        )
+        self._policies = policies(settings, credential, throttle or Throttle())
 
     def ready(self, call: Call) -> None:  # noqa: ARG002 - the port's signature
         sign_in(self._settings, self._credential)
@@ -312,8 +308,12 @@ class ArmWrites:
     def send(self, call: Call, body: Json, *, request_id: str) -> Reply:
         url = f"{self._base}{quote(call.path, safe='/')}?api-version={call.api_version}"
         request = HttpRequest(call.method, url, headers={"x-ms-client-request-id": request_id}, json=body)
+        # Over a connection of its own: one that was idle may be gone, and then nobody knows if Azure took the call.
+        client: PipelineClient[Any, Any] = PipelineClient(
+            self._base, policies=self._policies, transport=wire(self._base)
+        )
         try:
-            response: HttpResponse = self._client.send_request(request, **self._timeouts)
+            response: HttpResponse = client.send_request(request, **self._timeouts)
         except AzureError:
             return Reply(status=None)
         return reply_of(request, response)

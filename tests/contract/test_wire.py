@@ -6,9 +6,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from remediations import services
 from remediations.adapters.arm import ArmReads, ArmWrites, StaticToken, wire
 from remediations.model import Call, Found
+from remediations.services import Services
 from remediations.settings import Settings
 
 ARM = "https://management.azure.com"
@@ -69,6 +72,27 @@ def test_readers_that_share_a_wire_share_a_connection_and_no_cookie(heard):
     assert len({connection for connection, _ in heard.requests}) == 1
     assert [headers for _, headers in heard.requests if "cookie" in headers] == []
     assert len(heard.requests) == 6
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(heard, tmp_path, monkeypatch):
+    # What lies between drops it unseen, and a read would wait for an answer until its time is over.
+    at = [1000.0]
+    monkeypatch.setattr(services, "monotonic", lambda: at[0])
+    own = Services(replace(heard.settings, store=str(tmp_path)))
+    for passed in (0.0, 59.0, 59.0, 61.0):
+        at[0] += passed
+        own.reads().get("/subscriptions/s/a")
+    connections = [connection for connection, _ in heard.requests]
+    assert len(set(connections[:3])) == 1
+    assert connections[3] != connections[0]
+
+
+def test_each_write_has_a_connection_of_its_own(heard):
+    writes = ArmWrites(heard.settings, StaticToken("ours"))
+    call = Call(method="PUT", path="/subscriptions/s/a", api_version="1")
+    for number in range(2):
+        assert writes.send(call, {}, request_id=f"medic-{number}").status == 200
+    assert len({connection for connection, _ in heard.requests}) == 2
 
 
 def test_our_token_is_sent_whatever_a_netrc_says(heard, tmp_path, monkeypatch):

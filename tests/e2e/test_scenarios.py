@@ -116,7 +116,7 @@ def test_a_repair_that_succeeds_asks_azure_for_nothing_that_it_does_not_need(act
     report = played(rehearsal.SCENARIOS / f"{repair.story}.yaml").report
     asked, polls = least.without_polls(report.calls.each, needed)
     assert asked == needed
-    assert polls >= repair.operations
+    assert repair.operations <= polls <= 5 * repair.operations  # as long as they take here
     assert {effect.action for effect in report.effects} == {action}
 
 

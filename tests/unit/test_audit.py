@@ -195,3 +195,12 @@ def test_a_record_that_cannot_be_kept_is_an_error_and_nothing_else():
     with pytest.raises(StoreUnavailable):
         make_journal(trail).opened(make_incident(caller=Caller()))
     assert records(trail) == ()
+
+
+def test_the_end_that_is_on_the_record_is_the_end_also_if_the_walk_that_wrote_it_died():
+    trail = make_trail()
+    journal = make_journal(trail)
+    assert journal.ended("inc-1", End.INCONCLUSIVE, "nobody can tell") == (End.INCONCLUSIVE, "nobody can tell")
+    assert journal.ended("inc-1", End.NOT_REPAIRED, "it failed again") == (End.INCONCLUSIVE, "nobody can tell")
+    (record,) = trail.records("inc-1", ("end",))
+    assert record.facts["end"] == "inconclusive"
