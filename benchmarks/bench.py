@@ -49,10 +49,14 @@ class Bench:
     def python(self, name: str) -> Path | None:
         """Give the interpreter of an environment; None if it cannot be made here, and the row says why."""
         try:
-            python = environments.python_of(name, self.say)
+            return self.needed(name)
         except Unavailable as error:
             self.left_out.append(str(error))
             return None
+
+    def needed(self, name: str) -> Path:
+        """Give the interpreter of an environment without which a row tells nothing; raises Unavailable."""
+        python = environments.python_of(name, self.say)
         self.versions[name] = environments.version_of(name)
         return python
 

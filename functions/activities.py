@@ -363,8 +363,9 @@ def left_open() -> list[tuple[Intent, Outcome]]:
     for name in own.trail.open_intents():
         try:
             intent = own.trail.intent_named(name)
-            is_over = own.trail.ended(intent.incident_id) is not None
-            outcome = _come_of(own, intent) if is_over else None
+            if own.trail.ended(intent.incident_id) is None:
+                continue
+            outcome = own.trail.outcome(intent.plan, intent.step, intent.attempt) or _seen(own, intent)
         except ArmThrottled as error:
             log.warning("sweep.incomplete", why=str(error))  # the next one looks again
             break
@@ -381,11 +382,6 @@ def close_intent(intent: Intent, outcome: Outcome) -> None:
     own.journal.intended(intent)  # its creator may have died before it could
     kept = execution.close(intent, outcome, trail=own.trail, journal=own.journal)
     log.warning("intent.closed", incident_id=intent.incident_id, status=str(kept.status))
-
-
-def _come_of(own: Services, intent: Intent) -> Outcome | None:
-    """Give what came of an intent: what was kept of it, else what the world shows; None while that has to wait."""
-    return own.trail.outcome(intent.plan, intent.step, intent.attempt) or _seen(own, intent)
 
 
 def _seen(own: Services, intent: Intent) -> Outcome | None:
@@ -432,15 +428,15 @@ def _closed_own(own: Services, incident: Incident) -> bool:
     What came of its calls is put on the record: that walk may have died before it was.
     """
     is_closed = True
-    for effect, _ in own.trail.effects_of(incident):
+    for effect, outcome in own.trail.effects_of(incident):
         intent = own.trail.intent(effect.plan, effect.step, effect.attempt)
         if intent is None or own.trail.is_recorded(effect.plan, effect.step, effect.attempt):
             continue
-        outcome = _come_of(own, intent)
-        if outcome is None:
+        found = outcome or _seen(own, intent)
+        if found is None:
             is_closed = False
         else:
-            close_intent(intent, outcome)
+            close_intent(intent, found)
     return is_closed
 
 

@@ -24,9 +24,7 @@ NOTES = (
 
 def measure(bench: Bench) -> Row:
     """Measure ours and the disk in turns."""
-    python = bench.python("app")
-    if python is None:
-        raise RuntimeError(bench.left_out[-1])
+    python = bench.needed("app")
     store = bench.folder / "synced"
     found = bench.in_turns(
         {

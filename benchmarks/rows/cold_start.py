@@ -43,8 +43,6 @@ FLOOR, OURS, BARE, CUSTODIAN = "the floor", "ours", "ours, from its sources", "c
 
 def measure(bench: Bench) -> Row:
     """Measure all subjects with bytecode, then without."""
-    if bench.python("app") is None:
-        raise RuntimeError(bench.left_out[-1])
     found = {how: bench.in_turns(_subjects(bench, sources=how == SOURCES)) for how in (PLAIN, SOURCES)}
     figures: list[Figure] = []
     ratios: list[Ratio] = []
@@ -72,10 +70,10 @@ def _subjects(bench: Bench, *, sources: bool) -> dict[str, Subject]:
         if python is not None:
             found[name] = partial(bench.process, python, module, *arguments, options=options)
 
-    app = bench.python("app")
+    app = bench.needed("app")
     add(FLOOR, app, "floor")
     add(OURS, app, "ours", "cold", recorded)
-    if app is not None and not sources:
+    if not sources:
         bare = _copied(bench.folder / "sources")
         found[BARE] = partial(bench.process, app, "ours", "cold", recorded, options=("-B",), root=bare)
     add(CUSTODIAN, bench.python("custodian"), "custodian", "cold", recorded)

@@ -32,8 +32,6 @@ RULEBOOK = "ansible-rulebook"
 
 def measure(bench: Bench) -> Row:
     """Measure all subjects."""
-    if bench.python("app") is None:
-        raise RuntimeError(bench.left_out[-1])
     found = bench.in_turns(_subjects(bench))
     rates = {name: figure(name, "events", "/s", samples, "per_s") for name, samples in found.items()}
     figures = [one for name, samples in found.items() for one in (rates[name], *_latencies(name, samples))]
@@ -60,9 +58,9 @@ def measure(bench: Bench) -> Row:
 def _subjects(bench: Bench) -> dict[str, Subject]:
     recorded, count = str(bench.recorded), str(EVENTS)
     found: dict[str, Subject] = {}
-    if (python := bench.python("app")) is not None:
-        for name, reads in OURS.items():
-            found[name] = partial(bench.process, python, "ours", "judged", recorded, reads, count)
+    app = bench.needed("app")
+    for name, reads in OURS.items():
+        found[name] = partial(bench.process, app, "ours", "judged", recorded, reads, count)
     if (python := bench.python("custodian")) is not None:
         for name, how in CUSTODIAN.items():
             found[name] = partial(bench.process, python, "custodian", how, recorded, count)
