@@ -12,7 +12,8 @@ class TrailThen(Trail):
     """A trail that knows nothing of what came after `now`. What it is asked about lies no later.
 
     Outcomes and slots carry no time of their own: the audit records beside them do. Pauses carry none either, so those
-    that held are given, as they were kept at the time.
+    that held are given, as they were kept at the time. A record is stamped right before it is written: one stamped in
+    the moment before `now` counts as known, though whoever read the trail then may not have seen it.
     """
 
     def __init__(self, trail: Trail, now: datetime, pauses: tuple[Pause, ...]) -> None:
