@@ -179,7 +179,7 @@ class Services:
 
     def _carrier(self) -> Any:
         """Give what carries reads: kept while it is used, since a connection that was idle may be gone unseen."""
-        from remediations.adapters.arm import wire
+        from remediations.adapters.wire import wire
 
         now = monotonic()
         if self._wire is None or now - self._wired_at > _IDLE_S:

@@ -163,6 +163,8 @@ def _blobs(url: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
     from azure.core.exceptions import AzureError  # noqa: PLC0415 - for a container alone
     from azure.storage.blob import ContainerClient  # noqa: PLC0415 - as above
 
+    from remediations.adapters.wire import wire  # noqa: PLC0415 - as above
+
     parts = urlsplit(url)
     container, _, folder = parts.path.strip("/").partition("/")
     if parts.query or parts.fragment or parts.username is not None:
@@ -182,7 +184,8 @@ def _blobs(url: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
         raise terminal.CommandError(words)
     prefix = f"{folder.rstrip('/')}/" if folder else ""
     try:
-        with ContainerClient(base, container, credential=_credential(url)) as client:
+        carrier = wire(base, connection_timeout=20, read_timeout=60)
+        with ContainerClient(base, container, credential=_credential(url), transport=carrier) as client:
             blobs = [(blob.name, blob.size) for blob in client.list_blobs(name_starts_with=prefix or None)]
             for name, size in sorted(blobs):
                 if name.endswith(".json"):

@@ -9,18 +9,15 @@ https://learn.microsoft.com/azure/azure-resource-manager/management/request-limi
 
 import base64
 import math
-import os
 import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-import requests
 from azure.core import PipelineClient
 from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError
@@ -36,9 +33,9 @@ from azure.core.pipeline.policies import (
 from azure.core.pipeline.transport import RequestsTransport
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
-from requests.utils import get_environ_proxies
 
 from remediations import codec
+from remediations.adapters.wire import wire
 from remediations.errors import ArmThrottled, WriteInDryRun
 from remediations.messages import parse_redacted
 from remediations.model import Absent, Call, Caller, Found, Json, Reading, Unknown, operation_of
@@ -56,7 +53,6 @@ _READ_TIMEOUT_S = 15
 _PATIENCE_S, _LONG_PATIENCE_S = 20.0, 30.0  # for our share, of one look in all; longer if nobody waits for it
 _MOST_REQUESTS = 200  # of one look: of an activity, or of the sweep at one workspace
 _FEW_REQUESTS = 40  # beyond them, one look at a time in a subscription
-_CONNECTIONS = 32  # kept open: more than activities run at once
 _MAX_PAGES = 50
 _MAX_BYTES = 8 * 1024 * 1024
 _OPERATION_HEADERS = ("Azure-AsyncOperation", "Location")
@@ -81,23 +77,6 @@ class StaticToken:
 
     def get_token(self, *_scopes: str, **_options: object) -> AccessToken:
         return AccessToken(self._token, 2**31)
-
-
-def wire(url: str) -> RequestsTransport:
-    """Give what carries requests to one host: whoever shares it shares its connections, which stay open.
-
-    What the environment says of proxies and certificates is read once, not at each request; a password in a
-    ``.netrc``, which requests would send in place of our token, never is. It keeps no cookie: what one reader was told
-    goes with no request of another.
-    """
-    session = requests.Session()
-    session.trust_env = False
-    session.proxies = get_environ_proxies(url)
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS))
-    authorities = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-    return RequestsTransport(session=session, session_owner=False, connection_verify=authorities)
 
 
 class ArmReads:

@@ -16,6 +16,7 @@ from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import BlobClient, BlobProperties, ContainerClient, ExponentialRetry
 
+from remediations.adapters.wire import wire
 from remediations.errors import AlreadyExists, AppendConflict, NotFound, StoreUnavailable
 from remediations.ports import checked_name, checked_prefix
 
@@ -57,14 +58,17 @@ class BlobStore:
         account_url: str,
         container: str,
         credential: TokenCredential | AzureNamedKeyCredential,
+        *,
+        connection_timeout: float = 20,
+        read_timeout: float = 60,
         **client_options: Any,
     ) -> None:
         self._on_emulator = urlsplit(account_url).hostname in _LOOPBACK
         # The SDK's own first pause is 15 s, longer than an activity cares to wait.
         retries = ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=4, random_jitter_range=1)
-        self._client = ContainerClient(
-            account_url, container, credential=credential, **{"retry_policy": retries, **client_options}
-        )
+        carrier = wire(account_url, connection_timeout=connection_timeout, read_timeout=read_timeout)
+        options = {"retry_policy": retries, "transport": carrier, **client_options}
+        self._client = ContainerClient(account_url, container, credential=credential, **options)
         # Making a client for a name costs a twentieth of an append, and incidents append to the same name many times.
         self._clients = lru_cache(_CLIENTS)(ContainerClient.get_blob_client)
 

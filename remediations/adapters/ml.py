@@ -16,6 +16,7 @@ from azure.core.exceptions import AzureError
 
 from remediations import codec
 from remediations.adapters.arm import Once, policies, sign_in, timeouts
+from remediations.adapters.wire import wire
 from remediations.model import Call, Json
 from remediations.ports import Reply
 from remediations.settings import Settings
@@ -84,7 +85,7 @@ class KeySync:
                 enable_telemetry=False,
                 show_progress=False,
                 policies=[*policies(self._settings, self._credential, self._throttle), once],
-                **timeouts(self._settings),
+                transport=wire(base, **timeouts(self._settings)),
             )
 
 

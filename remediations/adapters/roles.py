@@ -12,6 +12,7 @@ from azure.core.pipeline.policies import ContentDecodePolicy
 
 from remediations import codec
 from remediations.adapters.arm import Once, policies, sign_in, timeouts
+from remediations.adapters.wire import wire
 from remediations.model import Call, Json
 from remediations.ports import Reply
 from remediations.settings import Settings
@@ -56,6 +57,7 @@ class RoleWrites:
             api_version=call.api_version,
             base_url=self._settings.arm_url,
             policies=chain,
+            transport=wire(self._settings.arm_url),
         )
         with suppress(AzureError, DeserializationError):  # what came, if anything did, is in the reply
             if is_deletion:

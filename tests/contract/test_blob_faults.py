@@ -4,6 +4,7 @@ import gc
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from azure.storage.blob import ExponentialRetry
@@ -35,7 +36,7 @@ def make(proxy: FaultyProxy, azurite: Azurite) -> Callable[..., BlobStore]:
     proxy.choose = no_faults
     container = f"t{uuid.uuid4().hex}"
 
-    def make(retries: int = 4, **options: object) -> BlobStore:
+    def make(retries: int = 4, **options: Any) -> BlobStore:
         policy = ExponentialRetry(initial_backoff=0, increment_base=0, retry_total=retries, random_jitter_range=0)
         return BlobStore(
             proxy.endpoint,

@@ -6,10 +6,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from azure.core.credentials import AzureNamedKeyCredential
 from msgspec.structs import replace
 
 from remediations import services
-from remediations.adapters.arm import ArmReads, ArmWrites, StaticToken, wire
+from remediations.adapters.arm import ArmReads, ArmWrites, StaticToken
+from remediations.adapters.blobs import BlobStore
+from remediations.adapters.ml import SYNC_API_VERSION, KeySync
+from remediations.adapters.roles import RoleWrites
+from remediations.adapters.wire import wire
+from remediations.errors import StoreUnavailable
 from remediations.model import Call, Found
 from remediations.services import Services
 from remediations.settings import Settings
@@ -46,8 +52,7 @@ class Answering(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"{}")
 
-    def do_PUT(self) -> None:
-        self.do_GET()
+    do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 - the names are the library's
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -89,21 +94,54 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(heard, tmp_path, 
 
 def test_each_write_has_a_connection_of_its_own(heard):
     writes = ArmWrites(heard.settings, StaticToken("ours"))
-    call = Call(method="PUT", path="/subscriptions/s/a", api_version="1")
     for number in range(2):
-        assert writes.send(call, {}, request_id=f"medic-{number}").status == 200
+        assert writes.send(call("PUT", WORKSPACE, "1"), {}, request_id=f"medic-{number}").status == 200
     assert len({connection for connection, _ in heard.requests}) == 2
 
 
-def test_our_token_is_sent_whatever_a_netrc_says(heard, tmp_path, monkeypatch):
+@pytest.fixture
+def netrc(tmp_path, monkeypatch) -> None:
+    """A password for the host that listens, which requests would send in place of any token."""
     file = tmp_path / "netrc"
     file.write_text("machine 127.0.0.1 login somebody password something\n")
     file.chmod(0o600)
     monkeypatch.setenv("NETRC", str(file))
+
+
+def call(method: str, path: str, api_version: str) -> Call:
+    return Call(method=method, path=f"/subscriptions/s/resourceGroups/g/providers/{path}", api_version=api_version)
+
+
+WORKSPACE = "Microsoft.MachineLearningServices/workspaces/w"
+ASSIGNMENT = "Microsoft.ContainerRegistry/registries/r/providers/Microsoft.Authorization/roleAssignments/a"
+WRITES = {
+    "any resource": (ArmWrites, call("PUT", WORKSPACE, "1")),
+    "a role assignment": (RoleWrites, call("DELETE", ASSIGNMENT, "2022-04-01")),
+    "the keys of a workspace": (KeySync, call("POST", f"{WORKSPACE}/resyncKeys", SYNC_API_VERSION)),
+}
+
+
+@pytest.mark.usefixtures("netrc")
+def test_a_read_carries_our_token_whatever_a_netrc_says(heard):
     ArmReads(heard.settings, StaticToken("ours")).get("/subscriptions/s/a")
-    call = Call(method="PUT", path="/subscriptions/s/a", api_version="1")
-    ArmWrites(heard.settings, StaticToken("ours")).send(call, {}, request_id="medic-1")
-    assert [headers["authorization"] for _, headers in heard.requests] == ["Bearer ours", "Bearer ours"]
+    assert [headers["authorization"] for _, headers in heard.requests] == ["Bearer ours"]
+
+
+@pytest.mark.usefixtures("netrc")
+@pytest.mark.parametrize(("writer", "what"), WRITES.values(), ids=WRITES)
+def test_a_write_carries_our_token_whatever_a_netrc_says(heard, writer, what):
+    writer(heard.settings, StaticToken("ours")).send(what, None, request_id="medic-1")
+    sent = [headers for _, headers in heard.requests if headers.get("x-ms-client-request-id") == "medic-1"]
+    assert [headers["authorization"] for headers in sent] == ["Bearer ours"]
+
+
+@pytest.mark.usefixtures("netrc")
+def test_the_store_is_read_with_our_key_whatever_a_netrc_says(heard):
+    key = AzureNamedKeyCredential("account", "a2V5")
+    store = BlobStore(f"{heard.settings.arm_url}/account", "trail", key)
+    with pytest.raises(StoreUnavailable):  # what listens answers, but not as a store does
+        store.read("a")
+    assert {headers["authorization"].partition(":")[0] for _, headers in heard.requests} == {"SharedKey account"}
 
 
 def test_a_proxy_of_the_environment_carries_what_is_not_excepted(monkeypatch):
