@@ -18,8 +18,8 @@ HOST = "CHAOS_HOST"
 class Faulty(Services):
     """The services of the app, with such a store."""
 
-    def __init__(self, folder: Path, *, may_die: bool) -> None:
-        self._meeting = Meeting(folder, may_die=may_die)
+    def __init__(self, folder: Path, *, is_worker: bool) -> None:
+        self._meeting = Meeting(folder, is_worker=is_worker)
         super().__init__(settings.load(os.environ))
 
     def _store(self, container: str) -> Store:
@@ -27,8 +27,8 @@ class Faulty(Services):
 
 
 def install() -> None:
-    """Let this process serve on such a store; the host's process is not to be killed, the worker's is."""
-    services.use(Faulty(Path(os.environ[FOLDER]), may_die=os.environ.get(HOST) != str(os.getpid())))
+    """Let this process serve on such a store; kills end the worker's process, and triggers in the host's."""
+    services.use(Faulty(Path(os.environ[FOLDER]), is_worker=os.environ.get(HOST) != str(os.getpid())))
 
 
 if FOLDER in os.environ:

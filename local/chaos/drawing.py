@@ -18,7 +18,7 @@ from local.chaos.story import Act, Deed, HubLoss, Kill, People, StoreFault, Stor
 from local.rehearsal import Answer, KillWorker, Scenario, load, shipped
 
 SCENARIOS_A_ROUND, CROWDS_A_ROUND, RACES_A_ROUND = 12, 5, 6
-KILLS_A_ROUND, STORE_FAULTS_A_ROUND = 12, 8
+KILLS_A_ROUND, STOPS_A_ROUND, STORE_FAULTS_A_ROUND = 12, 4, 8
 TROUBLES_A_ROUND = 24
 DRY_RUN_EVERY, ASK_EVERY, LOSS_EVERY = 8, 11, 3
 IDLE_CROWDS_A_ROUND = 2
@@ -46,7 +46,7 @@ def draw(seed: int, number: int) -> Story:
             store_fault(chance, kind, where)
             for kind, where in _dealt("store", seed, number, STORE_DECK, STORE_FAULTS_A_ROUND)
         ),
-        kills=_kills(chance, seed, number),
+        kills=(*_kills(chance, seed, number), *_stops(seed, number)),
         losses=_losses(chance, seed, number),
         people=_people(chance, seed, number),
         twice=chance.choice((0.0, 0.2, 0.2, 1.0)),
@@ -68,14 +68,27 @@ def _writing(number: int) -> int:
 
 def _kills(chance: Draw, seed: int, number: int) -> tuple[Kill, ...]:
     """Deal the points of kills out to the rounds in which there are effects, and to crowds that come by them."""
-    usual = [kill for kill in kill_points() if kill.what not in ONLY_IN]
+    usual = [kill for kill in worker_kills() if kill.what not in ONLY_IN]
     if _mode(number) == "dry-run":
         points = chance.sample(usual, KILLS_A_ROUND)
     else:
         points = _dealt("kills", seed, _writing(number), usual, KILLS_A_ROUND)
         for name, only, count in RARELY:
-            rare = [kill for kill in kill_points() if ONLY_IN.get(kill.what) is only]
+            rare = [kill for kill in worker_kills() if ONLY_IN.get(kill.what) is only]
             points += _dealt_to(f"{name} kills", seed, number, rare, count, only=only)
+    return _timed(chance, points)
+
+
+def _stops(seed: int, number: int) -> tuple[Kill, ...]:
+    """Deal the points at which triggers are killed out to the rounds in which people may be asked."""
+    if _mode(number) == "dry-run":
+        points = [kill for kill in trigger_kills() if kill.what == "create delivery"]
+    else:
+        points = _dealt("stops", seed, _writing(number), trigger_kills(), STOPS_A_ROUND)
+    return _timed(random.Random(f"chaos stops {seed} {number}"), points)
+
+
+def _timed(chance: Draw, points: Sequence[Kill]) -> tuple[Kill, ...]:
     return tuple(
         msgspec.structs.replace(kill, nth=1 if kill.what in RARE else chance.choice((1, 1, 1, 2, 4))) for kill in points
     )
@@ -812,8 +825,8 @@ CREATED = (
     "roll",
     "groups",
 )
-CREATED_BY_THE_HOST = ("delivery", "joined", "place", "answer", "vote")  # it is not killed
-APPENDED = ("audit", "register")
+CREATED_BY_TRIGGERS = ("delivery", "joined", "place", "answer", "vote")
+APPENDED = ("audit", "register")  # by both
 CALLS = (
     "GET deployment",
     "GET endpoint",
@@ -836,7 +849,7 @@ RARE = frozenset(
             if what.rpartition(" ")[2]
             in {"mustering", "ramp", "fold", "muster", "assemble", "ask_members", "wave", "disband"}
         ),
-        *(f"create {record}" for record in ("settled", "result", "member", "roll", "groups")),
+        *(f"create {record}" for record in ("settled", "result", "member", "roll", "groups", "joined")),
         "PUT role-assignment",
         "POST resync-keys",
         "DELETE deployment",
@@ -845,7 +858,12 @@ RARE = frozenset(
 
 
 def kill_points() -> list[Kill]:
-    """Give every kind of point at which the worker is killed."""
+    """Give every kind of point at which something is killed."""
+    return [*worker_kills(), *trigger_kills()]
+
+
+def worker_kills() -> list[Kill]:
+    """Give those at which the worker is."""
     work = [Kill(at="work", what=what) for what in WORK]
     records = [("create", record) for record in CREATED] + [("append", record) for record in APPENDED]
     phases: list[Any] = ["before", "inside", "after"]
@@ -854,11 +872,19 @@ def kill_points() -> list[Kill]:
     return [*work, *stored, *called]
 
 
+def trigger_kills() -> list[Kill]:
+    """Give those at which a trigger is: what it writes, as it has no other effect but on the hub."""
+    records = [("create", record) for record in (*CREATED_BY_TRIGGERS, "member")]
+    records += [("append", record) for record in APPENDED]
+    phases: list[Any] = ["before", "after"]
+    return [Kill(at="trigger", what=" ".join(each), phase=phase) for each in records for phase in phases]
+
+
 STORE_DECK: tuple[tuple[str, tuple[str, str]], ...] = (
     *(
         (kind, ("create", record))
         for kind in ("refused", "lost", "echoed")
-        for record in (*CREATED, *CREATED_BY_THE_HOST)
+        for record in (*CREATED, *CREATED_BY_TRIGGERS)
     ),
     *((kind, ("append", record)) for kind in ("refused", "lost", "echoed") for record in APPENDED),
     *(("refused", ("read", record)) for record in ("claim", "evidence", "intent", "outcome", "audit", "question")),

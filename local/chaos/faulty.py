@@ -1,4 +1,4 @@
-"""A store that breaks where a story says so, and kills its own process there.
+"""A store that breaks where a story says so, and kills its own process there, or the trigger that it runs in.
 
 Every process of the app has one, in front of the real store. What has been met is claimed in a folder that all of them
 share, one empty file each: a fault is met so many times in all, whichever process meets it, also across kills.
@@ -63,15 +63,26 @@ def record_of(container: str, name: str) -> str:
     return next((kind for kind, pattern in _RECORDS if pattern.fullmatch(name)), name.partition("/")[0])
 
 
-class Meeting:
-    """What of a plan this process may still meet, and the folder in which all of them keep count."""
+class Stopped(BaseException):
+    """What runs a trigger was killed: no handler of an error goes on, and whoever called hears of no result.
 
-    def __init__(self, folder: Path, *, may_die: bool) -> None:
+    Triggers run in the host's process here, which has to live on; in Azure they run in the worker.
+    """
+
+
+class Meeting:
+    """What of a plan this process may still meet, and the folder in which all of them keep count.
+
+    Args:
+        is_worker: Whether kills reach the process itself, as a worker's; else the trigger that runs in it.
+    """
+
+    def __init__(self, folder: Path, *, is_worker: bool) -> None:
         self._folder = folder
-        self._may_die = may_die
         plan = msgspec.json.decode((folder / PLAN).read_bytes(), type=Plan)
         self._faults = {f"fault-{number}": fault for number, fault in enumerate(plan.faults)}
-        self._kills = {f"kill-{number}": kill for number, kill in enumerate(plan.kills)} if may_die else {}
+        ours = "store" if is_worker else "trigger"
+        self._kills = {f"kill-{number}": kill for number, kill in enumerate(plan.kills) if kill.at == ours}
         self._seen: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -142,14 +153,14 @@ class FaultyStore:
         record = record_of(self._container, name)
         kill, fault = self._meeting.kill(operation, record), self._meeting.fault(operation, record)
         if kill is not None and kill.phase != "after":
-            _die(_SHORT_S if kill.phase == "inside" else None)
+            _strike(kill, within_s=_SHORT_S if kill.phase == "inside" else None)
         if fault is not None and fault.kind in {"refused", "full"}:
             raise _unavailable(operation, name, "the disk is full" if fault.kind == "full" else "it answers 503")
         if fault is not None and fault.kind == "slow":
             time.sleep(fault.seconds)
         done = do()
         if kill is not None:
-            _die(None)
+            _strike(kill)
         if fault is not None and fault.kind == "lost":
             raise _unavailable(operation, name, "no answer came")
         if fault is not None and fault.kind == "echoed" and taken is not None:
@@ -167,6 +178,12 @@ def _claimed(path: Path) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def _strike(kill: Kill, within_s: float | None = None) -> None:
+    if kill.at == "trigger":
+        raise Stopped(kill.point)
+    _die(within_s)
 
 
 def _die(within_s: float | None) -> None:

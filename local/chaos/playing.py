@@ -178,8 +178,7 @@ class Round:
     def __enter__(self) -> Self:
         with ExitStack() as resources:
             self._meetings.mkdir()
-            kills = tuple(kill for kill in self.story.kills if kill.at == "store")
-            plan = Plan(faults=self.story.store, kills=kills)
+            plan = Plan(faults=self.story.store, kills=self._kills_of_the_store())
             (self._meetings / PLAN).write_bytes(msgspec.json.encode(plan))
             self.server = Server(World.from_dict({"workspaces": []}), doors=len(self.story.acts))
             resources.callback(self.server.close)
@@ -656,9 +655,12 @@ class Round:
             met["activities twice"] += self.host.backend.doubled
         return dict(met)
 
+    def _kills_of_the_store(self) -> tuple[Kill, ...]:
+        return tuple(kill for kill in self.story.kills if kill.at in {"store", "trigger"})
+
     def _all_killed(self) -> dict[str, int]:
         killed = Counter(self._killed)
-        for number, kill in enumerate(one for one in self.story.kills if one.at == "store"):
+        for number, kill in enumerate(self._kills_of_the_store()):
             if (self._meetings / f"kill-{number}.{kill.nth - 1}").exists():
                 killed[kill.point] += 1
         return dict(killed)

@@ -135,7 +135,9 @@ def described(story: Story) -> list[str]:
     for fault in story.store:
         times = f"{fault.times} times" + (f" after {fault.after}" if fault.after else "")
         lines.append(f"the store: {fault.operation} {fault.record} is {fault.kind}, {times}")
-    lines += [f"the worker is killed at {kill.point}, time {kill.nth}" for kill in story.kills]
+    for kill in story.kills:
+        whom = "a trigger" if kill.at == "trigger" else "the worker"
+        lines.append(f"{whom} is killed at {kill.point}, time {kill.nth}")
     lines += [f"the task hub is lost at {loss.what}, time {loss.nth}" for loss in story.losses]
     if story.twice:
         lines.append(f"{story.twice:.0%} of the activities are handed out twice")

@@ -83,15 +83,16 @@ class StoreFault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Kill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the worker process is killed: at the nth time that it comes there.
+    """Where what runs the app is killed: at the nth time that it comes there.
 
     Attributes:
         at: ``work`` is handed out (``activity execute``), a ``store`` operation (``create intent``), or a ``call`` of
-            Azure (``PUT deployment``).
+            Azure (``PUT deployment``): there the worker process is killed. Or a store operation of a ``trigger``
+            (``create delivery``): this one run of the trigger ends there, and nobody is answered.
         phase: Of a store operation or a call.
     """
 
-    at: Literal["work", "store", "call"]
+    at: Literal["work", "store", "call", "trigger"]
     what: str
     phase: Phase = "before"
     nth: int = 1

@@ -167,10 +167,10 @@ def _show_end(console: Console, found: Totals, own: Path) -> None:
     hit = sum(count > 0 for count in found.kill_points.values())
     of = terminal.counted(hit, "kind") if found.seed is None else f"{hit} of {len(found.kill_points)} kinds"
     console.print(
-        f"\nThe worker was killed {terminal.counted(found.kills, 'time')}, at {of} of points"
-        + (f", and ended {terminal.counted(found.crashes, 'time')} by itself" if found.crashes else "")
+        f"\nWorkers and triggers were killed {terminal.counted(found.kills, 'time')}, at {of} of points"
+        + (f", and the worker ended {terminal.counted(found.crashes, 'time')} by itself" if found.crashes else "")
         + "."
-        + (" --json lists those at which it never was." if found.seed is not None else "")
+        + (" --json lists those at which none ever was." if found.seed is not None else "")
     )
     ends = ", ".join(f"{name} {count}" for name, count in found.ends.items())
     console.print(f"Incidents ended: {ends or 'none'}.", soft_wrap=True)

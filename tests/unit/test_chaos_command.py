@@ -59,8 +59,10 @@ def test_a_clean_campaign_prints_its_figures_and_the_bound(plays, tmp_path):
     assert "Seed 5:" in words
     assert "reset 4 10" in words  # laid, met
     assert "answer lost 2 0" in words
-    assert f"killed 4 times, at 1 of {len(kill_points())} kinds of points, and ended 2 times by itself" in words
-    assert "by itself. --json lists those at which it never was." in words
+    assert (
+        f"killed 4 times, at 1 of {len(kill_points())} kinds of points, and the worker ended 2 times by itself" in words
+    )
+    assert "by itself. --json lists those at which none ever was." in words
     assert "Never at" not in words
     assert "Incidents ended: advised 20, repaired 60." in words
     assert "No violation: at 95 %, at most 3.75% of such incidents have one." in words
@@ -146,7 +148,10 @@ def test_a_saved_story_is_played_again(tmp_path, monkeypatch):
     result = medic("--replay", str(file), "--folder", str(tmp_path))
     assert result.exit_code == 0
     words = " ".join(result.output.split())
-    assert "The worker was killed 2 times, at 1 kind of points, and ended 1 time by itself. Incidents" in words
+    assert (
+        "Workers and triggers were killed 2 times, at 1 kind of points, and the worker ended 1 time by itself. Incidents"
+        in words
+    )
     assert words.endswith("in 0 s. No violation.")
     assert json.loads(medic("--replay", str(file), "--folder", str(tmp_path), "--json").stdout)["upper_bound"] is None
     assert played == [(STORY, "round-0")] * 2

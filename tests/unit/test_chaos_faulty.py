@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from local.chaos.faulty import LIFTED, PLAN, FaultyStore, Meeting, Plan
+from local.chaos.faulty import LIFTED, PLAN, FaultyStore, Meeting, Plan, Stopped
 from local.chaos.story import Kill, StoreFault
 from remediations.adapters.folder import FolderStore
 from remediations.errors import AlreadyExists, AppendConflict, StoreUnavailable
@@ -23,7 +23,7 @@ def opened(tmp_path) -> Callable[..., FaultyStore]:
 
     def open_(*faults: StoreFault, kills: Sequence[Kill] = ()) -> FaultyStore:
         (tmp_path / "met" / PLAN).write_bytes(msgspec.json.encode(Plan(faults=faults, kills=tuple(kills))))
-        return FaultyStore(tmp_path / "trail", Meeting(tmp_path / "met", may_die=False))
+        return FaultyStore(tmp_path / "trail", Meeting(tmp_path / "met", is_worker=False))
 
     return open_
 
@@ -80,7 +80,7 @@ def test_so_many_pass_first_and_others_are_left_alone(opened, tmp_path):
 def test_all_processes_count_together(opened, tmp_path):
     fault = StoreFault(kind="refused", operation="create", record="claim", times=2)
     first = opened(fault)
-    second = FaultyStore(tmp_path / "trail", Meeting(tmp_path / "met", may_die=False))
+    second = FaultyStore(tmp_path / "trail", Meeting(tmp_path / "met", is_worker=False))
     for store in (first, second):
         with pytest.raises(StoreUnavailable):
             store.create(CLAIM, b"x")
@@ -99,11 +99,34 @@ def test_a_process_is_killed_before_inside_or_after_an_operation(opened, tmp_pat
     opened(kills=[Kill(at="store", what="create claim", phase=phase)])
     program = (
         "import sys, time; from pathlib import Path; from local.chaos.faulty import FaultyStore, Meeting; "
-        f"FaultyStore(Path(sys.argv[1]) / 'trail', Meeting(Path(sys.argv[1]) / 'met', may_die=True))"
+        f"FaultyStore(Path(sys.argv[1]) / 'trail', Meeting(Path(sys.argv[1]) / 'met', is_worker=True))"
         f".create({CLAIM!r}, b'x'); time.sleep(30)"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     assert subprocess.run(command, cwd=ROOT, timeout=30, check=False).returncode == -9
     assert (kept(tmp_path) == [CLAIM]) in is_kept
-    again = FaultyStore(tmp_path / "trail", Meeting(tmp_path / "met", may_die=True))
+    again = FaultyStore(tmp_path / "trail", Meeting(tmp_path / "met", is_worker=True))
     again.create("incidents/inc-2/opened", b"x")  # it has been met: this process lives
+
+
+@pytest.mark.parametrize("phase", ["before", "after"])
+def test_a_trigger_is_killed_before_or_after_an_operation_once(opened, tmp_path, phase):
+    store = opened(kills=[Kill(at="trigger", what="create claim", phase=phase, nth=2)])
+    store.create(CLAIM, b"x")
+    other = "incidents/inc-2/opened"
+    with pytest.raises(Stopped):
+        store.create(other, b"x")
+    assert (other in kept(tmp_path)) is (phase == "after")
+    store.create("incidents/inc-3/opened", b"x")
+
+
+def test_no_handler_of_errors_goes_on_in_a_trigger_that_is_killed():
+    assert not issubclass(Stopped, Exception)
+
+
+@pytest.mark.parametrize(("is_worker", "at"), [(True, "trigger"), (False, "store")])
+def test_a_kill_is_for_workers_or_for_triggers(tmp_path, is_worker, at):
+    (tmp_path / PLAN).write_bytes(msgspec.json.encode(Plan(kills=(Kill(at=at, what="create claim"),))))
+    store = FaultyStore(tmp_path / "trail", Meeting(tmp_path, is_worker=is_worker))
+    store.create(CLAIM, b"x")
+    assert store.read(CLAIM) == b"x"
