@@ -26,6 +26,7 @@ _TOLD_WITHIN, _TELLS_ITSELF = timedelta(hours=6), timedelta(minutes=5)
 _INTAKE_GRACE = timedelta(minutes=5)
 _EVERY = timedelta(minutes=15)  # how often the sweep runs: triggers.py
 _MOST_WORKSPACES = 20  # that one sweep looks at in a subscription: all have been looked at long before a day is over
+_SWEPT_WITHIN = timedelta(days=1)  # a sweep that could not run for a while still finds what ended meanwhile
 _LAST_CALL = timedelta(hours=3)  # one that was sent right before the ceiling is followed for two hours and some minutes
 _FINISHED = [OrchestrationStatus.COMPLETED, OrchestrationStatus.FAILED, OrchestrationStatus.TERMINATED]
 
@@ -52,9 +53,18 @@ async def sweep(client: df.DurableFunctionsClient) -> None:
     unheard = await in_thread(lambda: list(_unheard(own, open_ids)))
     for incident_id, plan in unheard:
         await ring(client, incident_id, plan)
+    listed = await in_thread(_list_ends, own, open_ids)
     untold = await in_thread(lambda: list(_untold_ends(own)))
     told = [key for key, order in untold if await schedule(client, key, order, name="notify")]
-    log.info("sweep.done", restarted=len(restarted), closed=closed, started=started, told=len(told), rung=len(unheard))
+    log.info(
+        "sweep.done",
+        restarted=len(restarted),
+        closed=closed,
+        started=started,
+        rung=len(unheard),
+        listed=listed,
+        told=len(told),
+    )
 
 
 async def purge(client: df.DurableFunctionsClient) -> None:
@@ -208,6 +218,21 @@ def _unheard(own: Services, open_ids: Collection[str]) -> Iterator[tuple[str, st
 def _is_answered(own: Services, question: Question) -> bool:
     votes = own.trail.votes(question.plan)
     return own.trail.answered(question.plan) is not None or rules.outcome(question, votes, own.clock()) is not None
+
+
+def _list_ends(own: Services, open_ids: Collection[str]) -> int:
+    """Put into the register the ends that it does not know; give how many. Whoever wrote one died, or the store refused
+    the line, and the walk was lost with the hub: it is on no list, and nobody is told of it."""
+    now, listed = own.clock(), 0
+    longest = own.policy.longest_ceiling + own.policy.approval_window
+    for case in own.trail.register.cases(now - longest - _SWEPT_WITHIN, now):
+        if case.end is None and case.id not in open_ids:
+            with _unreadable_is_told("incident.unreadable", case.id):
+                ended = own.trail.ended(case.id)
+                if ended is not None:
+                    own.trail.end_incident(ended, now)
+                    listed += 1
+    return listed
 
 
 def _untold_ends(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:

@@ -324,7 +324,12 @@ class Trail:
             )
         return incident
 
-    def end_incident(self, ended: Ended) -> None:
+    def end_incident(self, ended: Ended, now: datetime | None = None) -> None:
+        """Keep how an incident ended, and a line of the register that tells so; the first word stands.
+
+        Args:
+            now: When that is, where it is not the time of the end.
+        """
         incident_id = ended.incident.id
         line = self._known(Kind.ENDED, ended.at, incident_id, ended.incident)
         diagnosed_at = ended.diagnosed_at or line.diagnosed_at
@@ -342,7 +347,7 @@ class Trail:
                 effects=kept.effects,
                 diagnosed_at=kept.diagnosed_at,
             ),
-            ended.at,
+            now or ended.at,
         )
 
     def ended(self, incident_id: str) -> Ended | None:

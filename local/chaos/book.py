@@ -116,6 +116,21 @@ class Book:
         return {rest[0]: noted for noted, rest in self._each("incidents", "ended")}
 
     @cached_property
+    def listed(self) -> Mapping[str, Mapping[str, Noted]]:
+        """What the register tells of each incident, by kind; of several lines of a kind the earliest counts."""
+        found: dict[str, dict[str, Noted]] = defaultdict(dict)
+        for name, _ in self._parts.get("days", ()):
+            for number, content in enumerate(self.trail[name].splitlines()):
+                if (plain := self.line(content)) is None:
+                    continue
+                noted = Noted(f"{name}#{number}", plain)
+                kinds = found[str(noted["incident"])]
+                before = kinds.setdefault(str(noted["kind"]), noted)
+                if noted.at < before.at:
+                    kinds[str(noted["kind"])] = noted
+        return found
+
+    @cached_property
     def joined(self) -> Mapping[str, frozenset[str]]:
         """The event ids that joined, by incident."""
         found: dict[str, set[str]] = defaultdict(set)

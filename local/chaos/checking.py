@@ -23,6 +23,7 @@ INVARIANTS: dict[str, Callable[[Scene], Iterator[Violation]]] = {
     "one-at-a-time": laws.one_at_a_time,
     "ramp": laws.ramp,
     "ends": laws.ends,
+    "listed": laws.listed,
     "trail-verifies": laws.trail_verifies,
     "budget": laws.budget,
     "no-secret": laws.no_secret,

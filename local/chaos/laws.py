@@ -782,6 +782,22 @@ def _was_repaired(scene: Scene, incident: str, ended: Noted) -> bool:
     return any(_properties(change.body).get("provisioningState") == "Succeeded" for change in held)
 
 
+def listed(scene: Scene) -> Iterator[Violation]:
+    """The register, by which incidents are listed, knows each one, and how it ended."""
+    book = scene.book
+    for incident, claim in book.opened.items():
+        kinds, ended = book.listed.get(incident, {}), book.ended.get(incident)
+        if "opened" not in kinds:
+            words = f"incident {incident} is not in the register"
+            yield Violation(invariant="listed", words=words, incident=incident, records=(claim.name,))
+        said = kinds["ended"]["end"] if "ended" in kinds else None
+        if said != (None if ended is None else ended["end"]):
+            is_so = "has no end" if ended is None else f"ended as {ended['end']}"
+            words = f"incident {incident} {is_so}, and the register says {said or 'that it has none'}"
+            records = (claim.name if ended is None else ended.name, *(one.name for one in kinds.values()))
+            yield Violation(invariant="listed", words=words, incident=incident, records=records)
+
+
 # ------------------------------------------------------------------------------------------- the trail
 
 

@@ -10,10 +10,13 @@ import pytest
 from durabletask.client import OrchestrationStatus
 
 from functions import timers
+from remediations import codec
+from remediations.adapters.outbox import FolderNotifier
+from remediations.errors import StoreUnavailable
 from remediations.model import Disposition, End, Found, Incident
 from remediations.services import EvidenceStore, Services, use
 from remediations.settings import Settings, load
-from remediations.trail import Answered, Ended, Intake, Question
+from remediations.trail import Answered, Ended, Intake, Question, Trail
 from tests.builders import NOON, SUBSCRIPTION, FakeReads, MemoryStore, make_incident, make_journal, make_trail
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -162,3 +165,61 @@ def test_a_bell_is_rung_for_an_answer_that_no_walk_has_heard_and_for_no_other(ow
     looks = looks_of_a_sweep(own, hub)
     assert hub.rung == ["inc-answered"]
     assert "read approvals/waiting/asked" not in looks
+
+
+# ------------------------------------------------------------------------------------------------- lost lines
+
+
+class LosesLines(MemoryStore):
+    """Takes no line of the register, as if whoever wrote one died before."""
+
+    is_dead = False
+
+    def append(self, name: str, content: bytes, at: int) -> None:
+        if self.is_dead and name.startswith("days/"):
+            raise StoreUnavailable("the store", f"append {name}", "it died", "It passes.")
+        super().append(name, content, at)
+
+
+@pytest.mark.parametrize("age", [timedelta(minutes=20), timedelta(hours=5), DAY])
+def test_an_end_that_the_register_does_not_know_is_put_there(own, age):
+    store = LosesLines()
+    own.trail = Trail(store)
+    incident = opened(own, "inc-lost", age)
+    ended = Ended(
+        at=NOON - timedelta(minutes=10), end=End.INCONCLUSIVE, words="who knows", incident=incident, effects=1
+    )
+    store.is_dead = True
+    with pytest.raises(StoreUnavailable):
+        own.trail.end_incident(ended)
+    store.is_dead = False
+    assert [case.end for case in own.trail.register.cases(NOON - 2 * DAY, NOON)] == [None]
+
+    hub = Hub()
+    looks_of_a_sweep(own, hub)
+
+    (case,) = own.trail.register.cases(NOON - 2 * DAY, NOON)
+    assert (case.id, case.end, case.ended_at, case.effects) == ("inc-lost", End.INCONCLUSIVE, ended.at, 1)
+    assert hub.scheduled == []  # it is over: nothing is begun again
+
+
+def test_people_are_told_of_an_end_whose_line_was_lost(own, tmp_path):
+    own.notifiers = (FolderNotifier(tmp_path / "notices"),)
+    incident = opened(own, "inc-lost", HOUR)
+    own.trail.store.create(
+        "incidents/inc-lost/ended",
+        codec.encode(
+            Ended(at=NOON - timedelta(minutes=10), end=End.INCONCLUSIVE, words="who knows", incident=incident)
+        ),
+    )
+    hub = Hub()
+    looks_of_a_sweep(own, hub)
+    (told,) = hub.scheduled
+    assert told.startswith("tell-")
+
+
+def test_what_is_on_no_list_of_the_open_ones_is_left_alone_without_an_end(own):
+    """It was opened while the sweep ran."""
+    opened(own, "inc-young", timedelta(minutes=1))
+    assert timers._list_ends(own, ()) == 0
+    assert [case.end for case in own.trail.register.cases(NOON - DAY, NOON)] == [None]
