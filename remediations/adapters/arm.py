@@ -194,7 +194,7 @@ class ArmReads:
         ]
         if not local:
             chain.append(BearerTokenCredentialPolicy(self._credential, _STORAGE_SCOPE))
-        client: PipelineClient[Any, Any] = PipelineClient(url, policies=chain)
+        client: PipelineClient[Any, Any] = PipelineClient(url, policies=chain, transport=wire(url))
         with client:
             return self._read(request, client, most=MAX_SPEC_BYTES)
 
@@ -292,7 +292,8 @@ class ArmWrites:
             self._base, policies=self._policies, transport=wire(self._base)
         )
         try:
-            response: HttpResponse = client.send_request(request, **self._timeouts)
+            with client:
+                response: HttpResponse = client.send_request(request, **self._timeouts)
         except AzureError:
             return Reply(status=None)
         return reply_of(request, response)

@@ -17,6 +17,7 @@ from azure.core.rest import HttpRequest, HttpResponse
 
 from remediations import codec
 from remediations.adapters.arm import USER_AGENT, limited
+from remediations.adapters.wire import wire
 from remediations.model import Absent, Found, Reading, Unknown
 from remediations.settings import Settings
 
@@ -54,7 +55,9 @@ def manifest(
         token = credential.get_token(settings.arm_scope).token
     except AzureError as error:
         return Unknown(f"no token: {type(error).__name__}")
-    client: PipelineClient[Any, Any] = PipelineClient(host, policies=[UserAgentPolicy(base_user_agent=USER_AGENT)])
+    client: PipelineClient[Any, Any] = PipelineClient(
+        host, policies=[UserAgentPolicy(base_user_agent=USER_AGENT)], transport=wire(host)
+    )
     with client:
         return _read(client, host, token, repository, reference)
 

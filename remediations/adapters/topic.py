@@ -23,7 +23,8 @@ from remediations.ports import Delivery, Message
 _FIX = "Check MEDIC_OUTCOME_TOPIC, that the topic takes CloudEvents, and that our identity has EventGrid Data Sender."
 
 # The client (4.22.1) forgets the options that it is made with, so they go with each event; it then warns of every one
-# that it is no part of the event.
+# that it is no part of the event. So it takes no `wire` either: a password that a ``.netrc`` has for the topic's host
+# goes out in place of our token, and the topic refuses it.
 logging.getLogger("azure.eventgrid._legacy._generated._serialization").setLevel(logging.ERROR)
 
 

@@ -9,7 +9,7 @@ import pytest
 from azure.core.credentials import AzureNamedKeyCredential
 from msgspec.structs import replace
 
-from remediations import services
+from remediations import codec, services
 from remediations.adapters.arm import ArmReads, ArmWrites, StaticToken
 from remediations.adapters.blobs import BlobStore
 from remediations.adapters.ml import SYNC_API_VERSION, KeySync
@@ -20,6 +20,7 @@ from remediations.model import Call, Found
 from remediations.services import Services
 from remediations.settings import Settings
 
+ANSWER = {"refresh_token": "theirs", "access_token": "theirs"}  # as a registry does
 ARM = "https://management.azure.com"
 PROXY = "http://proxy.example:8080"
 
@@ -46,13 +47,15 @@ class Answering(BaseHTTPRequestHandler):
         self.server.requests.append(
             (self.client_address[1], {name.lower(): text for name, text in self.headers.items()})
         )
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.send_response(200)
         self.send_header("Set-Cookie", "route=one; Path=/")
-        self.send_header("Content-Length", "2")
+        content = codec.encode(ANSWER)
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(b"" if self.command == "HEAD" else content)
 
-    do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 - the names are the library's
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 - the names are the library's
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -72,8 +75,8 @@ def test_readers_that_share_a_wire_share_a_connection_and_no_cookie(heard):
     carrier = wire(heard.settings.arm_url)
     for _ in range(3):
         reads = ArmReads(heard.settings, StaticToken("ours"), carrier=carrier)
-        assert reads.get("/subscriptions/s/a") == Found({})
-        assert reads.get("/subscriptions/s/b") == Found({})
+        assert reads.get("/subscriptions/s/a") == Found(ANSWER)
+        assert reads.get("/subscriptions/s/b") == Found(ANSWER)
     assert len({connection for connection, _ in heard.requests}) == 1
     assert [headers for _, headers in heard.requests if "cookie" in headers] == []
     assert len(heard.requests) == 6
@@ -125,6 +128,14 @@ WRITES = {
 def test_a_read_carries_our_token_whatever_a_netrc_says(heard):
     ArmReads(heard.settings, StaticToken("ours")).get("/subscriptions/s/a")
     assert [headers["authorization"] for _, headers in heard.requests] == ["Bearer ours"]
+
+
+@pytest.mark.usefixtures("netrc")
+def test_neither_a_registry_nor_a_spec_is_read_with_what_a_netrc_says(heard):
+    reads = ArmReads(heard.settings, StaticToken("ours"))
+    reads.manifest(heard.settings.arm_url.removeprefix("http://"), "image", "1")
+    reads.fetch_spec(f"{heard.settings.arm_url}/desired/spec.json")
+    assert [headers.get("authorization") for _, headers in heard.requests] == [None, None, "Bearer theirs", None]
 
 
 @pytest.mark.usefixtures("netrc")

@@ -29,7 +29,7 @@ from remediations.model import Absent, Decision, Disposition, End, Evidence, Pla
 from remediations.rights import RIGHTS
 from remediations.services import EvidenceStore
 from remediations.situation import Situation, survey
-from remediations.trail import Trail
+from remediations.trail import Settled, Trail
 from tests.workflow.theatre import nursery_of
 
 BUDGET = yaml.safe_load((Path(__file__).parent / "calls.yaml").read_text("utf-8"))
@@ -250,17 +250,18 @@ def assert_replay_gives_the_record(story: Played) -> None:
             assert_survey_gives_it(trail, plan, replace(kept, preflight=Absent()), evidence, ruled)
 
 
-_MOMENT_MS = 500  # no record takes longer to be written, on a busy machine
+_MOMENT = timedelta(milliseconds=500)  # no record takes longer to be written, on a busy machine
 
 
 def assert_survey_gives_it(
     trail: Trail, plan: Plan, kept: Situation, evidence: EvidenceStore, ruled: policy.Policy
 ) -> None:
-    """A survey on the trail as it stood gives the situation; what another walk wrote in that moment may be missing.
+    """A survey on the trail as it stood gives the situation; what others wrote in that moment it may have seen or not.
 
     A record is stamped before it is written: it may name an earlier time than a survey that did not see it, and a
     survey may see what was stamped while it read.
     """
+    own = plan.diagnosis.incident.id
     judged = evidence.get(Evidence, plan.diagnosis.evidence)
     fingerprint = ACTIONS[plan.action].fingerprint(plan.steps, judged)
 
@@ -276,10 +277,30 @@ def assert_survey_gives_it(
             now=kept.now,
         )
 
-    nearest_first = sorted(range(-_MOMENT_MS, _MOMENT_MS + 1), key=abs)
-    moments = (kept.now + timedelta(milliseconds=number) for number in nearest_first)
-    found = next((one for at in moments if (one := surveyed(at)) == kept), None)
-    assert (found or surveyed(kept.now)) == kept
+    then = surveyed(kept.now)
+    others = (record for other in trail.incidents() if other != own for record in trail.records(other))
+    if then == kept or not any(abs(record.at - kept.now) <= _MOMENT for record in others):
+        assert then == kept
+        return
+    before, after = surveyed(kept.now - _MOMENT), surveyed(kept.now + _MOMENT)
+    assert kept == replace(then, effects=kept.effects, budget_used=kept.budget_used, results=kept.results)
+    assert [one for one in kept.effects if one.incident_id == own] == [
+        one for one in then.effects if one.incident_id == own
+    ]
+    assert effects_of(before) <= effects_of(kept) <= effects_of(after)
+    assert before.budget_used <= kept.budget_used <= after.budget_used
+    assert {*before.results} <= {*kept.results} <= {*after.results}
+
+
+def effects_of(situation: Situation) -> set[tuple[str, str | None, Settled | None]]:
+    """What is known of each effect, one thing after the other: more of it as time goes on."""
+    known: set[tuple[str, str | None, Settled | None]] = set()
+    for one in situation.effects:
+        name = f"{one.plan}/{one.step}/{one.attempt}"
+        known.add((name, None, None))
+        known |= {(name, one.status, None)} if one.status is not None else set()
+        known |= {(name, None, one.settled)} if one.settled is not None else set()
+    return known
 
 
 def test_every_story_has_a_budget_of_calls():
