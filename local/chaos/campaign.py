@@ -40,7 +40,7 @@ class Result(Struct, frozen=True, kw_only=True):
     Attributes:
         folder: Its store, histories, logs and what its violations cite; gone where nothing was broken.
         laid, met: How many faults of each kind there were, and how often each kind was met.
-        kills: How often the worker was killed at each point.
+        kills: How often the worker, or a trigger, was killed at each point.
         crashes: How often the worker ended though nobody had killed it.
         figures: Of the checker.
     """

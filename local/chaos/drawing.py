@@ -15,7 +15,7 @@ import msgspec
 
 from local.arm import schema
 from local.chaos.story import Act, Deed, HubLoss, Kill, People, StoreFault, Story, Stray, Trouble
-from local.rehearsal import Answer, KillWorker, Scenario, load, shipped
+from local.rehearsal import Answer, KillWorker, Scenario, Undo, load, shipped
 
 SCENARIOS_A_ROUND, CROWDS_A_ROUND, RACES_A_ROUND = 12, 5, 6
 KILLS_A_ROUND, STOPS_A_ROUND, STORE_FAULTS_A_ROUND = 12, 4, 8
@@ -80,12 +80,24 @@ def _kills(chance: Draw, seed: int, number: int) -> tuple[Kill, ...]:
 
 
 def _stops(seed: int, number: int) -> tuple[Kill, ...]:
-    """Deal the points at which triggers are killed out to the rounds in which people may be asked."""
+    """Deal the points at which triggers are killed: in a dry run those of the intake alone, those of undos to undos."""
+    usual = [kill for kill in trigger_kills() if kill.what not in UNDOING]
     if _mode(number) == "dry-run":
-        points = [kill for kill in trigger_kills() if kill.what == "create delivery"]
+        points = [kill for kill in usual if kill.what == "create delivery"]
     else:
-        points = _dealt("stops", seed, _writing(number), trigger_kills(), STOPS_A_ROUND)
-    return _timed(random.Random(f"chaos stops {seed} {number}"), points)
+        points = _dealt("stops", seed, _writing(number), usual, STOPS_A_ROUND)
+    chance = random.Random(f"chaos stops {seed} {number}")
+    return (*_timed(chance, points), *_dealt_to_undos(seed, number))
+
+
+def _dealt_to_undos(seed: int, number: int) -> list[Kill]:
+    def fits(round_: int) -> bool:
+        played = _dealt("scenarios", seed, round_, _scenarios(), SCENARIOS_A_ROUND)
+        steps = (step for scenario in played for step in scenario.steps)
+        return _mode(round_) != "dry-run" and any(isinstance(step, Undo) for step in steps)
+
+    kills = [kill for kill in trigger_kills() if kill.what in UNDOING]
+    return _dealt("undo stops", seed, sum(map(fits, range(number))), kills, 1) if fits(number) else []
 
 
 def _timed(chance: Draw, points: Sequence[Kill]) -> tuple[Kill, ...]:
@@ -825,7 +837,8 @@ CREATED = (
     "roll",
     "groups",
 )
-CREATED_BY_TRIGGERS = ("delivery", "joined", "place", "answer", "vote")
+CREATED_BY_TRIGGERS = ("delivery", "joined", "place", "answer", "vote")  # and by no worker
+UNDOING = ("create claim", "create index")  # by the trigger that a person asks for an undo
 APPENDED = ("audit", "register")  # by both
 CALLS = (
     "GET deployment",
@@ -873,11 +886,11 @@ def worker_kills() -> list[Kill]:
 
 
 def trigger_kills() -> list[Kill]:
-    """Give those at which a trigger is: what it writes, as it has no other effect but on the hub."""
-    records = [("create", record) for record in (*CREATED_BY_TRIGGERS, "member")]
-    records += [("append", record) for record in APPENDED]
+    """Give those at which a trigger is: what the intake, answers and undos write. All else they do is start walks."""
+    whats = [f"create {record}" for record in (*CREATED_BY_TRIGGERS, "member")]
+    whats += [*UNDOING, *(f"append {record}" for record in APPENDED)]
     phases: list[Any] = ["before", "after"]
-    return [Kill(at="trigger", what=" ".join(each), phase=phase) for each in records for phase in phases]
+    return [Kill(at="trigger", what=what, phase=phase) for what in whats for phase in phases]
 
 
 STORE_DECK: tuple[tuple[str, tuple[str, str]], ...] = (

@@ -64,7 +64,7 @@ def record_of(container: str, name: str) -> str:
 
 
 class Stopped(BaseException):
-    """What runs a trigger was killed: no handler of an error goes on, and whoever called hears of no result.
+    """What runs a trigger was killed: no handler of an error goes on, and its caller gets the host's error.
 
     Triggers run in the host's process here, which has to live on; in Azure they run in the worker.
     """
@@ -154,18 +154,24 @@ class FaultyStore:
         kill, fault = self._meeting.kill(operation, record), self._meeting.fault(operation, record)
         if kill is not None and kill.phase != "after":
             _strike(kill, within_s=_SHORT_S if kill.phase == "inside" else None)
-        if fault is not None and fault.kind in {"refused", "full"}:
-            raise _unavailable(operation, name, "the disk is full" if fault.kind == "full" else "it answers 503")
-        if fault is not None and fault.kind == "slow":
-            time.sleep(fault.seconds)
-        done = do()
-        if kill is not None:
-            _strike(kill)
-        if fault is not None and fault.kind == "lost":
-            raise _unavailable(operation, name, "no answer came")
-        if fault is not None and fault.kind == "echoed" and taken is not None:
-            raise taken
-        return done
+        try:
+            return _with(fault, operation, name, do, taken)
+        finally:
+            if kill is not None:  # whatever came of it
+                _strike(kill)
+
+
+def _with[T](fault: StoreFault | None, operation: str, name: str, do: Callable[[], T], taken: Exception | None) -> T:
+    if fault is not None and fault.kind in {"refused", "full"}:
+        raise _unavailable(operation, name, "the disk is full" if fault.kind == "full" else "it answers 503")
+    if fault is not None and fault.kind == "slow":
+        time.sleep(fault.seconds)
+    done = do()
+    if fault is not None and fault.kind == "lost":
+        raise _unavailable(operation, name, "no answer came")
+    if fault is not None and fault.kind == "echoed" and taken is not None:
+        raise taken
+    return done
 
 
 def _unavailable(operation: str, name: str, why: str) -> StoreUnavailable:

@@ -78,7 +78,7 @@ class Played(Struct, frozen=True, kw_only=True):
     Attributes:
         round: What the checker judges.
         laid: How many faults of each kind were laid; `met` how often each kind was met.
-        kills: How often the worker was killed at each point.
+        kills: How often the worker, or a trigger, was killed at each point.
         crashes: How often it ended otherwise than by a kill of ours.
     """
 

@@ -88,8 +88,8 @@ class Kill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         at: ``work`` is handed out (``activity execute``), a ``store`` operation (``create intent``), or a ``call`` of
             Azure (``PUT deployment``): there the worker process is killed. Or a store operation of a ``trigger``
-            (``create delivery``): this one run of the trigger ends there, and nobody is answered.
-        phase: Of a store operation or a call.
+            (``create delivery``): this one run of the trigger ends there, and its caller gets the host's error.
+        phase: Of a store operation or a call; a trigger is killed before or after.
     """
 
     at: Literal["work", "store", "call", "trigger"]

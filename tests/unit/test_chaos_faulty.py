@@ -120,6 +120,15 @@ def test_a_trigger_is_killed_before_or_after_an_operation_once(opened, tmp_path,
     store.create("incidents/inc-3/opened", b"x")
 
 
+@pytest.mark.parametrize("fault", [None, StoreFault(kind="refused", operation="create", record="claim")])
+def test_a_kill_after_an_operation_comes_whatever_came_of_it(opened, tmp_path, fault):
+    FolderStore(tmp_path / "trail").create(CLAIM, b"theirs")
+    faults = () if fault is None else (fault,)
+    store = opened(*faults, kills=[Kill(at="trigger", what="create claim", phase="after")])
+    with pytest.raises(Stopped):
+        store.create(CLAIM, b"x")
+
+
 def test_no_handler_of_errors_goes_on_in_a_trigger_that_is_killed():
     assert not issubclass(Stopped, Exception)
 

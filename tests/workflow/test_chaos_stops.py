@@ -33,7 +33,9 @@ with Breaks(told, folder) as stage:
 
 
 def test_ctrl_c_ends_a_campaign_and_all_its_processes(tmp_path: Path) -> None:
-    program = "from local.cli import app; app()"
+    # Whoever runs the tests in the background may have it ignored, and a child inherits that.
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{heeds}; from local.cli import app; app()"
     command = [sys.executable, "-c", program, "chaos", "--seed", "5", "--lanes", "1", "--folder", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as playing:
         try:
