@@ -93,8 +93,7 @@ def _stops(seed: int, number: int) -> tuple[Kill, ...]:
 def _dealt_to_undos(seed: int, number: int) -> list[Kill]:
     def fits(round_: int) -> bool:
         played = _dealt("scenarios", seed, round_, _scenarios(), SCENARIOS_A_ROUND)
-        steps = (step for scenario in played for step in scenario.steps)
-        return _mode(round_) != "dry-run" and any(isinstance(step, Undo) for step in steps)
+        return _mode(round_) != "dry-run" and any(map(is_undone, played))
 
     kills = [kill for kill in trigger_kills() if kill.what in UNDOING]
     return _dealt("undo stops", seed, sum(map(fits, range(number))), kills, 1) if fits(number) else []
@@ -581,8 +580,13 @@ def _place(chance: Draw, kind: str, acts: Sequence[Act]) -> int | None:
 
 
 def is_plain(act: Act) -> bool:
-    """Tell whether an act is neither a race nor held back by policy."""
-    return not act.name.startswith(RACING) and not act.name.endswith(HELD)
+    """Tell whether an act is neither a race nor held back by policy, and nothing of it is to be undone."""
+    return not act.name.startswith(RACING) and not act.name.endswith(HELD) and not is_undone(act)
+
+
+def is_undone(act: Act | Scenario) -> bool:
+    """Tell whether somebody asks for what was done in an act to be undone."""
+    return any(isinstance(step, Undo) for step in act.steps)
 
 
 def lacks_roles(act: Act) -> bool:
@@ -937,10 +941,10 @@ def _people(chance: Draw, seed: int, number: int) -> People:
 def _policy(chance: Draw, acts: Sequence[Act], seed: int, number: int, *, watched: bool) -> dict[str, Any]:
     """Draw what policy says; ``{act}`` stands for what every act fills in for itself."""
     changes: dict[str, Any] = {"actions": {}}
-    races = [act for act in acts if act.name.startswith(RACING)]
+    alone = [act for act in acts if act.name.startswith(RACING) or is_undone(act)]
     if chance.random() < 0.6:
         changes["actions"]["delete-idle"] = {"mode": "auto"}
-    listed = races
+    listed = alone
     if chance.random() < 0.6:
         changes["actions"]["grant-roles"] = {"mode": "auto"}
         listed = list(acts)
@@ -959,7 +963,7 @@ def _policy(chance: Draw, acts: Sequence[Act], seed: int, number: int, *, watche
         changes["desired_specs"] = {"containers": ["{blobs}/desired"], "trusted": ["{blobs}/desired"]}
     if chance.random() < 0.4:
         changes["storm"] = {"from": _storm_from(chance, seed, number), "within": "PT10M", "calm": "PT30S"}
-    changes["rules"] = _rules(chance, acts, races)
+    changes["rules"] = _rules(chance, acts, alone)
     return changes | _closed(chance, acts)
 
 
@@ -968,9 +972,10 @@ def _storm_from(chance: Draw, seed: int, number: int) -> int:
     return chance.choice((3, 3, 8) if any(crowd in STORMS for crowd in _crowds(seed, number)) else (3, 3, 8, 0))
 
 
-def _rules(chance: Draw, acts: Sequence[Act], races: Sequence[Act]) -> list[dict[str, Any]]:
-    """Draw modes of single acts: dry run in each round; races need no person, where the app's mode permits it."""
-    rules: list[dict[str, Any]] = [{"scope": _scope(act), "mode": "auto"} for act in races]
+def _rules(chance: Draw, acts: Sequence[Act], alone: Sequence[Act]) -> list[dict[str, Any]]:
+    """Draw modes of single acts: dry run in each round; those of `alone` need no person, where the app's mode permits
+    it: races, and what is to be undone afterwards."""
+    rules: list[dict[str, Any]] = [{"scope": _scope(act), "mode": "auto"} for act in alone]
     held, plain = [act for act in acts if act.name.endswith(HELD)], [act for act in acts if is_plain(act)]
     scenarios = [act for act in plain if act.name not in CROWD_NAMES]
     rules += [{"scope": _scope(act), "mode": chance.choice(("dry-run", "dry-run", "dry-run", "off"))} for act in held]

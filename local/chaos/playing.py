@@ -62,7 +62,7 @@ from remediations.trail import Question, Trail
 TIME_SCALE = 100.0
 SEND_SECONDS = 2.0
 LONGEST_S, LONGEST_CALM_S, MOST_SWEEPS = 60.0, 30.0, 12
-STEP_PATIENCE_S = 5.0
+STEP_PATIENCE_S, UNDO_PATIENCE_S = 5.0, LONGEST_S  # what is undone has to be repaired before
 # The sweep takes a failure for untold after ten minutes, as the campaign scales time.
 SWEPT_AFTER_S = 600 / TIME_SCALE + 0.5
 _SOON = timedelta(seconds=3)
@@ -470,12 +470,18 @@ class Round:
             fitting = (one for one in ours if one.resource.subscription == subscription and label_of(one) == step.of)
             return next((one.id for one in fitting), None)
 
-        if (incident_id := self._until(ended)) is not None:
+        incident_id = self._until(ended, UNDO_PATIENCE_S)
+        for attempt in range(5 if incident_id is not None else 0):  # while the app is not well
             with suppress(httpx.HTTPError):
-                self._keep(answering.undo(self.http, incident_id, call=step.call))
+                answered = answering.undo(self.http, str(incident_id), call=step.call)
+                self._keep(answered)
+                if answered.status_code < 500:
+                    return
+            if self._over.wait(0.1 * 2**attempt):
+                return
 
-    def _until[T](self, condition: Callable[[], T | None]) -> T | None:
-        deadline = time.monotonic() + STEP_PATIENCE_S
+    def _until[T](self, condition: Callable[[], T | None], patience_s: float = STEP_PATIENCE_S) -> T | None:
+        deadline = time.monotonic() + patience_s
         while not (found := condition()) and time.monotonic() < deadline and not self._over.wait(0.2):
             pass
         return found
