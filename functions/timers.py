@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import azure.durable_functions as df
 import structlog
@@ -14,7 +15,7 @@ from functions.logs import in_thread
 from remediations import admission, codec, discovery, telling
 from remediations.approval import rules
 from remediations.approval.notice import Kind
-from remediations.model import Disposition, Incident, Json, Outcome, Reception, Status
+from remediations.model import Disposition, End, Incident, Json, Outcome, Reception, Status
 from remediations.proof import anchoring
 from remediations.services import Services, services
 from remediations.trail import Intake, Intent, Opened, Question, asked_about
@@ -43,7 +44,7 @@ async def sweep(client: df.DurableFunctionsClient) -> None:
         instance for instance, order in unfinished.items() if await schedule(client, instance, order, _name_of(order))
     ]
     closed = await _close_intents(own, client)
-    found = await in_thread(lambda: list(_untold(own)))
+    found = await in_thread(lambda: list(_unseen(own)))
     started = 0
     for reception, admitted in found:
         if admitted.incident is not None:
@@ -53,8 +54,8 @@ async def sweep(client: df.DurableFunctionsClient) -> None:
     unheard = await in_thread(lambda: list(_unheard(own, open_ids)))
     for incident_id, plan in unheard:
         await ring(client, incident_id, plan)
-    listed = await in_thread(_list_ends, own, open_ids)
-    untold = await in_thread(lambda: list(_untold_ends(own)))
+    ends = await in_thread(lambda: list(_ends(own, open_ids)))
+    untold = await in_thread(lambda: list(_untold(own, ends)))
     told = [key for key, order in untold if await schedule(client, key, order, name="notify")]
     log.info(
         "sweep.done",
@@ -62,7 +63,7 @@ async def sweep(client: df.DurableFunctionsClient) -> None:
         closed=closed,
         started=started,
         rung=len(unheard),
-        listed=listed,
+        listed=sum(not one.was_listed for one in ends),
         told=len(told),
     )
 
@@ -171,7 +172,7 @@ def _unreadable_is_told(event: str, name: str) -> Iterator[None]:
         log.error(event, name=name, why=str(error))  # noqa: TRY400 - the record is at fault, no line of ours
 
 
-def _untold(own: Services) -> Iterator[tuple[Reception, admission.Admission]]:
+def _unseen(own: Services) -> Iterator[tuple[Reception, admission.Admission]]:
     """Give the failures of the watched subscriptions that no event told of, old enough for one to have come.
 
     Of many workspaces some have their turn, others at the next sweep; a subscription that is throttled has its own
@@ -220,28 +221,40 @@ def _is_answered(own: Services, question: Question) -> bool:
     return own.trail.answered(question.plan) is not None or rules.outcome(question, votes, own.clock()) is not None
 
 
-def _list_ends(own: Services, open_ids: Collection[str]) -> int:
-    """Put into the register the ends that it does not know; give how many. Whoever wrote one died, or the store refused
-    the line, and the walk was lost with the hub: it is on no list, and nobody is told of it."""
-    now, listed = own.clock(), 0
+class _Over(NamedTuple):
+    """That an incident is over, and whether the register knew it."""
+
+    incident: str
+    end: End
+    at: datetime
+    was_listed: bool = True
+
+
+def _ends(own: Services, open_ids: Collection[str]) -> Iterator[_Over]:
+    """Give how incidents of the last days ended, and put into the register the ends that it does not know.
+
+    Whoever wrote such a line died, or the store refused it, and the walk was lost with the hub: the incident stood as
+    running, and nobody was told.
+    """
+    now = own.clock()
     longest = own.policy.longest_ceiling + own.policy.approval_window
     for case in own.trail.register.cases(now - longest - _SWEPT_WITHIN, now):
-        if case.end is None and case.id not in open_ids:
+        if case.end is not None and case.ended_at is not None:
+            yield _Over(case.id, case.end, case.ended_at)
+        elif case.id not in open_ids:
             with _unreadable_is_told("incident.unreadable", case.id):
                 ended = own.trail.ended(case.id)
                 if ended is not None:
                     own.trail.end_incident(ended, now)
-                    listed += 1
-    return listed
+                    yield _Over(case.id, ended.end, ended.at, was_listed=False)
 
 
-def _untold_ends(own: Services) -> Iterator[tuple[str, dict[str, Json]]]:
+def _untold(own: Services, ends: Iterable[_Over]) -> Iterator[tuple[str, dict[str, Json]]]:
     """Give what some channel still has to be told of ends of the last hours: it was lost with the hub."""
     now = own.clock()
-    for case in own.trail.register.cases(now - _TOLD_WITHIN, now) if own.notifiers else ():
-        since, until = now - _TOLD_WITHIN, now - _TELLS_ITSELF / own.settings.time_scale
-        is_recent = case.ended_at is not None and since < case.ended_at < until
-        order = telling.of_end(own, case.id, case.end) if case.end is not None and is_recent else None
+    since, until = now - _TOLD_WITHIN, now - _TELLS_ITSELF / own.settings.time_scale
+    for one in ends if own.notifiers else ():
+        order = telling.of_end(own, one.incident, one.end) if since < one.at < until else None
         if order is not None and {channel.name for channel in own.notifiers} - telling.done(own, order):
             yield f"tell-{order['key']}", order
 

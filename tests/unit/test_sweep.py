@@ -36,7 +36,7 @@ def swept(held_back: timedelta | None = None, **settings: Any) -> list[str]:
         policy=SimpleNamespace(subscriptions=(SUBSCRIPTION,)),
         settings=Settings(**settings),
     )
-    assert list(timers._untold(cast("Services", own))) == []
+    assert list(timers._unseen(cast("Services", own))) == []
     return [url.partition("/onlineEndpoints")[0] for url in reads.asked if "/onlineEndpoints" in url]
 
 
@@ -221,5 +221,5 @@ def test_people_are_told_of_an_end_whose_line_was_lost(own, tmp_path):
 def test_what_is_on_no_list_of_the_open_ones_is_left_alone_without_an_end(own):
     """It was opened while the sweep ran."""
     opened(own, "inc-young", timedelta(minutes=1))
-    assert timers._list_ends(own, ()) == 0
+    assert list(timers._ends(own, ())) == []
     assert [case.end for case in own.trail.register.cases(NOON - DAY, NOON)] == [None]
