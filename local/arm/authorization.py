@@ -494,6 +494,7 @@ def _delete(ask: Ask) -> Answer:
 def _get(ask: Ask) -> Answer:
     with ask.world.lock:
         found = ask.world.roles.get(_scope_of(ask), ask.names["name"])
+        ask.world.witness.read_assignment(ask.request.path, is_there=found is not None)
     if found is None:
         text = f"The role assignment '{ask.names['name']}' is not found."
         raise Refusal(404, "RoleAssignmentNotFound", text)

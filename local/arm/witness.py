@@ -48,7 +48,7 @@ class Shown(Struct, frozen=True, kw_only=True):
 
     Attributes:
         key: The resource's id; of the assignments at a scope its id and ``LISTED``. In lower case.
-        number: Of the version; None: that there is none. Of assignments, how many changes there had been.
+        number: Of the version; None: that there is none. Of assignments, and of one, how many changes there had been.
         is_true: False if rows were left out of a list that looked whole.
     """
 
@@ -107,9 +107,11 @@ class Witness:
 
     def listed(self, scope: str) -> None:
         """Keep that the role assignments of a scope were read for the answer at hand."""
-        with self._lock:
-            number = self._roles
-        self.looked(scope.lower().rstrip("/") + LISTED, number)
+        self.looked(scope.lower().rstrip("/") + LISTED, self._roles)
+
+    def read_assignment(self, key: str, *, is_there: bool) -> None:
+        """Keep that one role assignment was."""
+        self.looked(key.lower().rstrip("/"), self._roles if is_there else None)
 
     def show(
         self, at: datetime, request: Request, answer: Answer, before: Json | None, looks: dict[str, int | None]

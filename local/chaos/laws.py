@@ -374,15 +374,7 @@ def _unknown(scene: Scene, write: Write, seen: "Looks", own: Change) -> Iterator
     planned = scene.book.plans.get(str(write.intent["plan"]) if write.intent is not None else "")
     since = (planned.at if planned is not None else write.at) + write.world.offset
     is_alone = scene.is_alone(incident, write.at)
-    subjects: dict[str, str] = {}
-    if LISTED in path:
-        scope = path.partition(LISTED)[0]
-        subjects[scope + LISTED] = f"the role assignments of {_last(scope)}"
-        subjects[key_of({**resource, "deployment": None})] = "the endpoint"
-    else:
-        subjects[path] = _last(path)
-    subjects[key_of(resource)] = "the failed resource"
-    for key, label in subjects.items():
+    for key, label in _subjects(write, resource).items():
         last = seen.last(key, before=own.order)
         base = seen.last(key, until=since)
         if last is None or base is None:
@@ -392,7 +384,7 @@ def _unknown(scene: Scene, write: Write, seen: "Looks", own: Change) -> Iterator
             yield f"{write.call}: {label} was last shown {old:.1f} s before it"
         elif last.order == base.order:
             yield f"{write.call}: {label} was not shown whole again since it was planned"
-        elif key.endswith(LISTED):
+        elif LISTED in key:
             yield from _grants_known(write, seen, last)
         elif is_alone and (who := seen.changed_between(key, base, last, but=write.world.medic)) is not None:
             yield f"{write.call}: {label} was changed by {who} since it was planned, and that was shown before it"
@@ -407,12 +399,26 @@ def _unknown(scene: Scene, write: Write, seen: "Looks", own: Change) -> Iterator
             yield f"{write.call}: it was last shown as gone"
 
 
+def _subjects(write: Write, resource: Plain) -> dict[str, str]:
+    """Give what has to be known before something is deleted or granted: its key among what is shown, and its name."""
+    path = write.entry.path.lower().rstrip("/")
+    subjects = {key_of(resource): "the failed resource"}
+    if LISTED not in path:
+        return {path: _last(path), **subjects}
+    scope = path.partition(LISTED)[0]
+    if write.entry.method == "PUT":
+        subjects[scope + LISTED] = f"the role assignments of {_last(scope)}"
+    else:
+        subjects[path] = f"the role assignment on {_last(scope)}"
+    return {**subjects, key_of({**resource, "deployment": None}): "the endpoint"}
+
+
 def _grants_known(write: Write, seen: "Looks", last: Shown) -> Iterator[str]:
-    """Give what the listed assignments said against a grant, or against taking one away."""
+    """Give what the assignments that were shown said against a grant, or one of them against taking it away."""
     held = seen.assignments(last)
     path = write.entry.path.lower().rstrip("/")
     if write.entry.method == "DELETE":
-        if path not in held and last.is_true:
+        if last.number is None or path not in held:
             yield f"{write.call}: it was last shown as gone"
         elif seen.maker(path) != write.world.medic:
             yield f"{write.call}: it was made by {seen.maker(path) or 'nobody known'}, not by us"

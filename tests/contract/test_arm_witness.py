@@ -161,6 +161,16 @@ def test_rows_that_were_left_out_of_a_whole_list_are_told():
     assert [one.is_true for one in shown(made, SCOPE)] == [False, True]
 
 
+def test_one_assignment_is_shown_as_it_is_and_when_it_is_gone():
+    made = with_roles()
+    made.ask("GET", f"{ROLES}/{ASSIGNED}")
+    assign(made)
+    made.get(f"{ROLES}/{ASSIGNED}")
+    made.ask("DELETE", f"{ROLES}/{ASSIGNED}", who="person")
+    made.ask("GET", f"{ROLES}/{ASSIGNED}")
+    assert [one.number for one in shown(made, f"{ROLES}/{ASSIGNED}".lower())] == [None, 1, None]
+
+
 def test_a_role_that_is_given_and_taken_away_is_two_changes():
     made = with_roles()
     assign(made)

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -531,17 +531,38 @@ def the_endpoint_has_another_identity(edited):
     )
 
 
-def somebody_elses_assignment_is_deleted(edited):
+def _deleted(edited: Edited, *, shown_at: Sequence[int | None] = (1, 1), by: str = "medic") -> None:
+    """Let a call delete what it granted, as if another one had, the assignment having been shown twice before."""
     world, sent = edited.played.worlds[GRANTED], edited.sent(GRANTED, "PUT")
     key = sent.path.lower()
     made = next(one for one in world.changes if one.key == key)
-    changes = tuple(replace(one, by="person", client_request_id=None) if one is made else one for one in world.changes)
-    order, listing = made.order + 0.5, key.partition(LISTED)[0] + LISTED
-    look = next(one for one in reversed(world.shown) if one.key == listing and one.order < made.order)
-    taken = replace(made, order=order, number=made.number + 1, body=None)
-    seen = replace(look, order=order - 0.25, number=made.number + 1, at=made.at)
-    edited.world(GRANTED, changes=(*changes, taken), shown=(*world.shown, seen))
+    before = replace(made, by=by, client_request_id=None)
+    changes = tuple(before if one is made else one for one in world.changes)
+    first, *_, last = (one for one in world.shown if one.key == key.partition(LISTED)[0] + LISTED)
+    taken = replace(made, order=made.order + 0.5, number=made.number + 1, body=None)
+    places = [(first.order, first.at), (taken.order - 0.25, made.at)][2 - len(shown_at) :]
+    looks = [
+        replace(last, key=key, order=order, at=at, number=None if number is None else made.number + number)
+        for (order, at), number in zip(places, shown_at, strict=True)
+    ]
+    edited.world(GRANTED, changes=(*changes, taken), shown=(*world.shown, *looks))
     edited.entry(GRANTED, "PUT", method="DELETE")
+
+
+def somebody_elses_assignment_is_deleted(edited):
+    _deleted(edited, by="person")
+
+
+def an_assignment_that_was_shown_as_gone_is_deleted(edited):
+    _deleted(edited, shown_at=(1, None))
+
+
+def an_assignment_that_was_not_shown_again_is_deleted(edited):
+    _deleted(edited, shown_at=(1,))
+
+
+def our_own_assignment_is_deleted(edited):
+    _deleted(edited)
 
 
 # --- dry run
@@ -1299,6 +1320,8 @@ BREACHES: dict[str, list[tuple[Callable[[Edited], None], str]]] = {
         (the_role_was_shown_to_be_held_in_capitals, "the role was shown to be held already"),
         (the_endpoint_has_another_identity, "last shown without the identity that it is granted to"),
         (somebody_elses_assignment_is_deleted, "was made by person, not by us"),
+        (an_assignment_that_was_shown_as_gone_is_deleted, "it was last shown as gone"),
+        (an_assignment_that_was_not_shown_again_is_deleted, "the role assignment on .* was never shown whole before"),
     ],
     "dry-run": [
         (the_mode_was_dry_run, "DELETE .* was sent while MEDIC_MODE was dry-run"),
@@ -1872,6 +1895,7 @@ def the_role_is_held_elsewhere(edited):
         pytest.param(sent_twice_where_policy_permits_one, {"attempts-and-told"}, id="sent twice for one answer"),
         pytest.param(throttled_again_and_again, {"attempts-and-told"}, id="throttled again and again"),
         pytest.param(the_worlds_own_policy_permits_more, {"attempts-and-told"}, id="a world with its own policy"),
+        pytest.param(our_own_assignment_is_deleted, {"known-state"}, id="our own assignment is deleted"),
         pytest.param(an_identity_in_capitals, {"known-state"}, id="an identity in capitals"),
         pytest.param(the_register_tells_an_end_twice, None, id="a second line of the register"),
     ],
