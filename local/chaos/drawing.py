@@ -75,7 +75,7 @@ def _kills(chance: Draw, seed: int, number: int) -> tuple[Kill, ...]:
         points = _dealt("kills", seed, _writing(number), usual, KILLS_A_ROUND)
         for name, only, count in RARELY:
             rare = [kill for kill in worker_kills() if ONLY_IN.get(kill.what) is only]
-            points += _dealt_to(f"{name} kills", seed, number, rare, count, only=only)
+            points += _dealt_to(f"{name} kills", seed, number, rare, count, fits=_has(seed, only))
     return _timed(chance, points)
 
 
@@ -86,17 +86,13 @@ def _stops(seed: int, number: int) -> tuple[Kill, ...]:
         points = [kill for kill in usual if kill.what == "create delivery"]
     else:
         points = _dealt("stops", seed, _writing(number), usual, STOPS_A_ROUND)
-    chance = random.Random(f"chaos stops {seed} {number}")
-    return (*_timed(chance, points), *_dealt_to_undos(seed, number))
 
+    def undoes(round_: int) -> bool:
+        return any(map(is_undone, _played(seed, round_)))
 
-def _dealt_to_undos(seed: int, number: int) -> list[Kill]:
-    def fits(round_: int) -> bool:
-        played = _dealt("scenarios", seed, round_, _scenarios(), SCENARIOS_A_ROUND)
-        return _mode(round_) != "dry-run" and any(map(is_undone, played))
-
-    kills = [kill for kill in trigger_kills() if kill.what in UNDOING]
-    return _dealt("undo stops", seed, sum(map(fits, range(number))), kills, 1) if fits(number) else []
+    rare = [kill for kill in trigger_kills() if kill.what in UNDOING]
+    undos = _dealt_to("undo stops", seed, number, rare, 1, fits=undoes)
+    return (*_timed(random.Random(f"chaos stops {seed} {number}"), points), *undos)
 
 
 def _timed(chance: Draw, points: Sequence[Kill]) -> tuple[Kill, ...]:
@@ -115,17 +111,24 @@ def _losses(chance: Draw, seed: int, number: int) -> tuple[HubLoss, ...]:
     for name, only, _ in RARELY:
         rare = [what for what in WORK if ONLY_IN.get(what) is only]
         if rare and not lost and _mode(number) != "dry-run" and number % LOSS_EVERY == 0:
-            lost = _dealt_to(f"{name} losses", seed, number, rare, 1, only=only)
+            lost = _dealt_to(f"{name} losses", seed, number, rare, 1, fits=_has(seed, only))
     return tuple(HubLoss(what=what) for what in lost)
 
 
-def _dealt_to[T](name: str, seed: int, number: int, deck: Sequence[T], count: int, *, only: Sequence[Crowd]) -> list[T]:
-    """Give the next cards of a deck that is dealt only to rounds with effects and one of some crowds."""
+def _dealt_to[T](
+    name: str, seed: int, number: int, deck: Sequence[T], count: int, *, fits: Callable[[int], bool]
+) -> list[T]:
+    """Give the next cards of a deck that is dealt only to rounds with effects that fit."""
 
-    def fits(round_: int) -> bool:
-        return _mode(round_) != "dry-run" and any(crowd in only for crowd in _crowds(seed, round_))
+    def is_dealt(round_: int) -> bool:
+        return _mode(round_) != "dry-run" and fits(round_)
 
-    return _dealt(name, seed, sum(map(fits, range(number))), deck, count) if fits(number) else []
+    return _dealt(name, seed, sum(map(is_dealt, range(number))), deck, count) if is_dealt(number) else []
+
+
+def _has(seed: int, only: Sequence[Crowd]) -> Callable[[int], bool]:
+    """Give whether a round has one of some crowds."""
+    return lambda round_: any(crowd in only for crowd in _crowds(seed, round_))
 
 
 def _dealt[T](name: str, seed: int, number: int, deck: Sequence[T], count: int) -> list[T]:
@@ -147,6 +150,11 @@ def _scenarios() -> tuple[Scenario, ...]:
     return tuple(load(path) for path in shipped())
 
 
+def _played(seed: int, number: int) -> list[Scenario]:
+    """Deal the scenarios out to the rounds."""
+    return _dealt("scenarios", seed, number, _scenarios(), SCENARIOS_A_ROUND)
+
+
 def _crowds(seed: int, number: int) -> list[Crowd]:
     """Deal the crowds out to the rounds with effects; in the others, fewer are enough."""
     if _mode(number) == "dry-run":
@@ -156,7 +164,7 @@ def _crowds(seed: int, number: int) -> list[Crowd]:
 
 def _acts(chance: Draw, seed: int, number: int) -> list[Act]:
     """Give scenarios, acts that policy holds back, races and crowds: troubles look for the last ones by their place."""
-    scenarios = _dealt("scenarios", seed, number, _scenarios(), SCENARIOS_A_ROUND)
+    scenarios = _played(seed, number)
     acts: list[Act] = []
     taken: set[str] = set()
     for scenario in scenarios:

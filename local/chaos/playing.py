@@ -470,15 +470,8 @@ class Round:
             fitting = (one for one in ours if one.resource.subscription == subscription and label_of(one) == step.of)
             return next((one.id for one in fitting), None)
 
-        incident_id = self._until(ended, UNDO_PATIENCE_S)
-        for attempt in range(5 if incident_id is not None else 0):  # while the app is not well
-            with suppress(httpx.HTTPError):
-                answered = answering.undo(self.http, str(incident_id), call=step.call)
-                self._keep(answered)
-                if answered.status_code < 500:
-                    return
-            if self._over.wait(0.1 * 2**attempt):
-                return
+        if (incident_id := self._until(ended, UNDO_PATIENCE_S)) is not None:
+            list(self._answers(partial(answering.undo, self.http, incident_id, call=step.call)))
 
     def _until[T](self, condition: Callable[[], T | None], patience_s: float = STEP_PATIENCE_S) -> T | None:
         deadline = time.monotonic() + patience_s
@@ -580,14 +573,17 @@ class Round:
     ) -> None:
         """Answer as somebody, and again while the app is not well."""
         link = link or answering.link(question, self._key)
+        for answered in self._answers(partial(answering.answer, self.http, link, decision, oid=oid, roles=roles)):
+            said = played.Said(plan=question.plan, oid=oid, approves=decision == "approve", status=answered.status_code)
+            self._said.append(said)
+
+    def _answers(self, ask: Callable[[], httpx.Response]) -> Iterator[httpx.Response]:
+        """Give what a person is answered, who asks again while the app is not well."""
         for attempt in range(5):
             with suppress(httpx.HTTPError):
-                answered = answering.answer(self.http, link, decision, oid=oid, roles=roles)
+                answered = ask()
                 self._keep(answered)
-                said = played.Said(
-                    plan=question.plan, oid=oid, approves=decision == "approve", status=answered.status_code
-                )
-                self._said.append(said)
+                yield answered
                 if answered.status_code < 500:
                     return
             if self._over.wait(0.1 * 2**attempt):
